@@ -1,0 +1,308 @@
+// Package entry reads and writes log entries in the form in which the Engine
+// hands them to a logging plugin and takes them back:
+//
+//	+---------------------------+----------------------+
+//	| body length, uint32,      | body: a LogEntry in  |
+//	| big-endian (4 bytes)      | protobuf             |
+//	+---------------------------+----------------------+
+//
+// A header and its body together are a frame. LogEntry is declared in
+// github.com/docker/docker, api/types/plugins/logdriver/entry.proto.
+//
+// Everything here is a pure function of bytes: nothing blocks, nothing is
+// allocated but the slices appended to, and bad input gives an error.
+package entry
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+const (
+	// HeaderLen is the size of a frame's header in bytes.
+	HeaderLen = 4
+	// MaxBody bounds a frame's body in bytes. The Engine cuts lines at 16 KiB:
+	// a longer body means that the stream is not one of entries.
+	MaxBody = 1 << 20
+)
+
+var (
+	// ErrShort means that more bytes are needed for a whole frame.
+	ErrShort = errors.New("entry: unfinished frame")
+	// ErrFrame means that no frame begins here, so that no later frame
+	// boundary can be found either.
+	ErrFrame = errors.New("entry: frame length out of bounds")
+	// ErrBody means that a frame's body is not a LogEntry.
+	ErrBody = errors.New("entry: malformed log entry")
+)
+
+// Entry is one decoded LogEntry: a line, or a chunk of one longer than 16 KiB.
+type Entry struct {
+	Source   string // "stdout" or "stderr"
+	TimeNano int64  // nanoseconds since 1970, UTC
+	Line     []byte // without a newline
+	Partial  bool   // a chunk
+	HasMeta  bool   // the three fields below were present
+	Last     bool   // the last chunk of its line
+	ID       string // shared by the chunks of one line
+	Ordinal  int32  // position of the chunk in its line, from 1
+}
+
+// Continues reports whether another chunk of the same line may follow.
+func (e *Entry) Continues() bool { return e.Partial && !e.Last }
+
+// BodyLen returns the body length that a header announces, or ErrFrame. The
+// Engine always names a source, so a length of 0 is an error too; it is what
+// pages lost in a power cut look like.
+func BodyLen(header []byte) (int, error) {
+	n := binary.BigEndian.Uint32(header)
+	if n == 0 || n > MaxBody {
+		return 0, ErrFrame
+	}
+	return int(n), nil
+}
+
+// Next cuts the first frame, header included, off b.
+func Next(b []byte) (frame, rest []byte, err error) {
+	if len(b) < HeaderLen {
+		return nil, b, ErrShort
+	}
+	n, err := BodyLen(b)
+	if err != nil {
+		return nil, b, err
+	}
+	if len(b) < HeaderLen+n {
+		return nil, b, ErrShort
+	}
+	return b[:HeaderLen+n], b[HeaderLen+n:], nil
+}
+
+// Protobuf field numbers and wire types of LogEntry.
+const (
+	fieldSource  = 1<<3 | wireBytes
+	fieldTime    = 2<<3 | wireVarint
+	fieldLine    = 3<<3 | wireBytes
+	fieldPartial = 4<<3 | wireVarint
+	fieldMeta    = 5<<3 | wireBytes
+
+	metaLast    = 1<<3 | wireVarint
+	metaID      = 2<<3 | wireBytes
+	metaOrdinal = 3<<3 | wireVarint
+
+	wireVarint  = 0
+	wireFixed64 = 1
+	wireBytes   = 2
+	wireFixed32 = 5
+)
+
+// field cuts one protobuf field off b. data is set for length-delimited
+// fields, value for varints; fixed-size fields are skipped over.
+func field(b []byte) (tag uint64, value uint64, data, rest []byte, err error) {
+	tag, n := uvarint(b)
+	if n <= 0 || tag>>3 == 0 {
+		return 0, 0, nil, nil, ErrBody
+	}
+	b = b[n:]
+	switch tag & 7 {
+	case wireVarint:
+		value, n = uvarint(b)
+		if n <= 0 {
+			return 0, 0, nil, nil, ErrBody
+		}
+		return tag, value, nil, b[n:], nil
+	case wireBytes:
+		size, n := uvarint(b)
+		if n <= 0 || size > uint64(len(b)-n) {
+			return 0, 0, nil, nil, ErrBody
+		}
+		return tag, 0, b[n : n+int(size)], b[n+int(size):], nil
+	case wireFixed64:
+		n = 8
+	case wireFixed32:
+		n = 4
+	default: // groups are not part of proto3
+		return 0, 0, nil, nil, ErrBody
+	}
+	if len(b) < n {
+		return 0, 0, nil, nil, ErrBody
+	}
+	return tag, 0, nil, b[n:], nil
+}
+
+func uvarint(b []byte) (uint64, int) {
+	if len(b) > 0 && b[0] < 0x80 {
+		return uint64(b[0]), 1
+	}
+	return binary.Uvarint(b)
+}
+
+// Decode reads a frame's body into e. e.Line aliases body. Unknown fields are
+// ignored, as protobuf asks.
+func Decode(body []byte, e *Entry) error {
+	*e = Entry{}
+	for len(body) > 0 {
+		tag, value, data, rest, err := field(body)
+		if err != nil {
+			return err
+		}
+		switch tag {
+		case fieldSource:
+			e.Source = source(data)
+		case fieldTime:
+			e.TimeNano = int64(value)
+		case fieldLine:
+			e.Line = data
+		case fieldPartial:
+			e.Partial = value != 0
+		case fieldMeta:
+			e.HasMeta = true
+			if err := decodeMeta(data, e); err != nil {
+				return err
+			}
+		}
+		body = rest
+	}
+	return nil
+}
+
+func decodeMeta(b []byte, e *Entry) error {
+	for len(b) > 0 {
+		tag, value, data, rest, err := field(b)
+		if err != nil {
+			return err
+		}
+		switch tag {
+		case metaLast:
+			e.Last = value != 0
+		case metaID:
+			e.ID = string(data)
+		case metaOrdinal:
+			e.Ordinal = int32(value)
+		}
+		b = rest
+	}
+	return nil
+}
+
+// source returns the stream's name without an allocation for the usual two.
+func source(b []byte) string {
+	switch string(b) {
+	case "stdout":
+		return "stdout"
+	case "stderr":
+		return "stderr"
+	}
+	return string(b)
+}
+
+// Time returns a body's time_nano, stopping as soon as it is found: the Engine
+// writes it right after the source.
+func Time(body []byte) (int64, error) {
+	for len(body) > 0 {
+		tag, value, _, rest, err := field(body)
+		if err != nil {
+			return 0, err
+		}
+		if tag == fieldTime {
+			return int64(value), nil
+		}
+		body = rest
+	}
+	return 0, nil
+}
+
+// Append appends e as a frame, its fields in the order in which the Engine
+// writes them.
+func Append(dst []byte, e *Entry) []byte {
+	start := len(dst)
+	dst = append(dst, 0, 0, 0, 0)
+	if e.Source != "" {
+		dst = appendBytes(dst, fieldSource, e.Source)
+	}
+	if e.TimeNano != 0 {
+		dst = appendVarint(dst, fieldTime, uint64(e.TimeNano))
+	}
+	if len(e.Line) > 0 {
+		dst = appendBytes(dst, fieldLine, e.Line)
+	}
+	if e.Partial {
+		dst = append(dst, fieldPartial, 1)
+	}
+	if e.HasMeta {
+		var m []byte
+		if e.Last {
+			m = append(m, metaLast, 1)
+		}
+		if e.ID != "" {
+			m = appendBytes(m, metaID, e.ID)
+		}
+		if e.Ordinal != 0 {
+			m = appendVarint(m, metaOrdinal, uint64(int64(e.Ordinal)))
+		}
+		dst = appendBytes(dst, fieldMeta, m)
+	}
+	return putHeader(dst, start)
+}
+
+// AppendServed appends the frame that answers a ReadLogs call for this one.
+// The Engine strips the newline from what it is given and puts none back, so
+// every line, and of a chunked line the last chunk only, gets one; it ignores
+// partial metadata there, so that is left out. The rest of the body is copied
+// as it is.
+func AppendServed(dst, frame []byte) ([]byte, error) {
+	start := len(dst)
+	body := frame[HeaderLen:]
+	var line []byte
+	var partial, last bool
+	dst = append(dst, 0, 0, 0, 0)
+	for len(body) > 0 {
+		tag, value, data, rest, err := field(body)
+		if err != nil {
+			return dst[:start], err
+		}
+		switch tag {
+		case fieldLine:
+			line = data
+		case fieldPartial:
+			partial = value != 0
+		case fieldMeta:
+			var e Entry
+			if err := decodeMeta(data, &e); err != nil {
+				return dst[:start], err
+			}
+			last = e.Last
+		default:
+			dst = append(dst, body[:len(body)-len(rest)]...)
+		}
+		body = rest
+	}
+	size := len(line)
+	if !partial || last {
+		size++
+	}
+	if size > 0 {
+		dst = append(dst, fieldLine)
+		dst = binary.AppendUvarint(dst, uint64(size))
+		dst = append(dst, line...)
+		if size > len(line) {
+			dst = append(dst, '\n')
+		}
+	}
+	if partial {
+		dst = append(dst, fieldPartial, 1)
+	}
+	return putHeader(dst, start), nil
+}
+
+func appendVarint(dst []byte, tag byte, v uint64) []byte {
+	return binary.AppendUvarint(append(dst, tag), v)
+}
+
+func appendBytes[T string | []byte](dst []byte, tag byte, v T) []byte {
+	return append(binary.AppendUvarint(append(dst, tag), uint64(len(v))), v...)
+}
+
+func putHeader(dst []byte, start int) []byte {
+	binary.BigEndian.PutUint32(dst[start:], uint32(len(dst)-start-HeaderLen))
+	return dst
+}

@@ -1,0 +1,188 @@
+package entry
+
+import (
+	"bytes"
+	"encoding/binary"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/docker/docker/api/types/plugins/logdriver"
+)
+
+func entries() []Entry {
+	return []Entry{
+		{Source: "stdout", TimeNano: 1, Line: []byte("hello")},
+		{Source: "stderr", TimeNano: 1<<62 + 5, Line: []byte{0xff, 0, '\r'}},
+		{Source: "stdout", TimeNano: -5},
+		{Source: "stdout", TimeNano: 7, Line: bytes.Repeat([]byte("x"), 16384), Partial: true, HasMeta: true, ID: "abc", Ordinal: 1},
+		{Source: "stdout", TimeNano: 7, Partial: true, HasMeta: true, ID: "abc", Ordinal: 2, Last: true},
+		{Source: "other", TimeNano: 7, Line: []byte("no newline"), Partial: true, HasMeta: true, ID: "def", Ordinal: -1},
+	}
+}
+
+// theirs is the same entry as the Engine's own type.
+func theirs(e Entry) *logdriver.LogEntry {
+	p := &logdriver.LogEntry{Source: e.Source, TimeNano: e.TimeNano, Line: e.Line, Partial: e.Partial}
+	if e.HasMeta {
+		p.PartialLogMetadata = &logdriver.PartialLogEntryMetadata{Last: e.Last, Id: e.ID, Ordinal: e.Ordinal}
+	}
+	return p
+}
+
+// The Engine's generated code is the oracle for both directions.
+func TestAgreesWithTheEngine(t *testing.T) {
+	for _, e := range entries() {
+		want, err := theirs(e).Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		frame := Append(nil, &e)
+		if !bytes.Equal(frame[HeaderLen:], want) || int(binary.BigEndian.Uint32(frame)) != len(want) {
+			t.Errorf("Append(%+v) = %x, the Engine writes %x", e, frame, want)
+		}
+		var got Entry
+		if err := Decode(want, &got); err != nil {
+			t.Fatal(err)
+		}
+		if len(got.Line) == 0 {
+			got.Line = nil
+		}
+		if !reflect.DeepEqual(got, e) {
+			t.Errorf("Decode = %+v, want %+v", got, e)
+		}
+		if ts, err := Time(want); err != nil || ts != e.TimeNano {
+			t.Errorf("Time = %d, %v", ts, err)
+		}
+	}
+}
+
+func TestAppendServed(t *testing.T) {
+	for _, e := range entries() {
+		served, err := AppendServed([]byte("before"), Append(nil, &e))
+		if err != nil {
+			t.Fatal(err)
+		}
+		served = served[len("before"):]
+		var got logdriver.LogEntry
+		if err := got.Unmarshal(served[HeaderLen:]); err != nil {
+			t.Fatal(err)
+		}
+		want := string(e.Line)
+		if !e.Continues() {
+			want += "\n"
+		}
+		if string(got.Line) != want || got.Source != e.Source || got.TimeNano != e.TimeNano || got.Partial != e.Partial || got.PartialLogMetadata != nil {
+			t.Errorf("served %+v for %+v", got, e)
+		}
+	}
+}
+
+func TestNext(t *testing.T) {
+	var stream []byte
+	for _, e := range entries() {
+		stream = Append(stream, &e)
+	}
+	first := len(Append(nil, &entries()[0]))
+	for cut := range first {
+		if _, _, err := Next(stream[:cut]); err != ErrShort {
+			t.Fatalf("%d of %d bytes: %v", cut, first, err)
+		}
+	}
+	n := 0
+	for rest := stream; len(rest) > 0; n++ {
+		var err error
+		if _, rest, err = Next(rest); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n != len(entries()) {
+		t.Errorf("%d frames, want %d", n, len(entries()))
+	}
+	if _, _, err := Next([]byte{0, 0x10, 0, 1, 0}); err != ErrFrame {
+		t.Errorf("length %d: %v", MaxBody+1, err)
+	}
+	if _, _, err := Next(make([]byte, 100)); err != ErrFrame {
+		t.Errorf("length 0: %v", err)
+	}
+	if _, _, err := Next([]byte{0xff, 0xff, 0xff, 0xff}); err != ErrFrame {
+		t.Errorf("length 2^32-1: %v", err)
+	}
+}
+
+func TestJoiner(t *testing.T) {
+	j := Joiner{Max: 10}
+	var got []string
+	add := func(line string, partial, last bool, id string) {
+		e := Entry{TimeNano: int64(len(got) + 1), Line: []byte(line), Partial: partial, Last: last, ID: id}
+		if j.Interrupts(&e) {
+			l, _ := j.Flush()
+			got = append(got, string(l.Text)+"~")
+		}
+		if l, ok := j.Add(&e); ok {
+			s := string(l.Text)
+			if l.Truncated {
+				s += "!"
+			}
+			got = append(got, s)
+		}
+	}
+	add("plain", false, false, "")
+	add("one ", true, false, "a")
+	add("two", true, false, "a")
+	add("", true, true, "a")
+	add("cut off", true, false, "b")
+	add("other", true, false, "c")
+	add("", true, true, "c")
+	add("cut off", true, false, "d")
+	add("plain", false, false, "")
+	add("0123456", true, false, "e")
+	add("789abc", true, false, "e")
+	add("def", true, true, "e")
+	add("0123456789a", false, false, "")
+	add("tail", true, false, "f")
+	if l, ok := j.Flush(); ok {
+		got = append(got, string(l.Text)+"~")
+	}
+	want := "plain|one two|cut off~|other|cut off~|plain|0123456789!|0123456789!|tail~"
+	if s := strings.Join(got, "|"); s != want {
+		t.Errorf("got  %s\nwant %s", s, want)
+	}
+	if j.Pending() {
+		t.Error("still pending")
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	for _, e := range entries() {
+		f.Add(Append(nil, &e)[HeaderLen:])
+	}
+	f.Add([]byte{0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var e Entry
+		err := Decode(body, &e)
+		var p logdriver.LogEntry
+		if perr := p.Unmarshal(body); perr == nil && err == nil {
+			// What both accept, both read alike.
+			if e.Source != p.Source || e.TimeNano != p.TimeNano || !bytes.Equal(e.Line, p.Line) || e.Partial != p.Partial {
+				t.Fatalf("read %+v, the Engine reads %+v", e, p)
+			}
+		}
+		frame := append([]byte{0, 0, 0, 0}, body...)
+		binary.BigEndian.PutUint32(frame, uint32(len(body)))
+		if _, serr := AppendServed(nil, frame); err == nil && serr != nil {
+			t.Fatalf("decoded but not served: %v", serr)
+		}
+		Next(body)
+		Time(body)
+	})
+}
+
+func BenchmarkAppendServed(b *testing.B) {
+	frame := Append(nil, &Entry{Source: "stdout", TimeNano: 1 << 60, Line: bytes.Repeat([]byte("x"), 120)})
+	var dst []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		dst, _ = AppendServed(dst[:0], frame)
+	}
+}
