@@ -1,0 +1,286 @@
+package journal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Config is a Dir's. The callbacks must not block: they run on the ingest path.
+type Config struct {
+	Root       string
+	HoldMax    int64         // bytes kept for the scanner beyond max-file
+	StoppedAge time.Duration // logs of containers that stopped longer ago are removed; 0 = never
+	Budget     int64         // bytes on disk of all journals; 0 = no bound
+	Logger     *slog.Logger
+	OnAppend   func(id string) // a journal has grown
+	OnDetach   func(id string) // an attachment has ended
+	OnLoss     func(Loss)
+}
+
+// Dir is all journals of a host.
+type Dir struct {
+	cfg  Config
+	wake chan struct{} // there is something to compress or to remove
+
+	mu     sync.Mutex // guards the maps and every Journal's refs
+	open   map[string]*Journal
+	metas  map[string]Container
+	losses atomic.Int64
+}
+
+// Info describes one journal.
+type Info struct {
+	Container
+	State
+	Bytes  int64     // on disk
+	Latest time.Time // when it was last written
+}
+
+// validID is what a container's, or an unknown FIFO's, journal may be called:
+// it becomes a directory's name.
+var validID = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
+
+// OpenDir lists the journals under root, making it if need be. Each is
+// recovered when it is first used, so that starting takes no longer with many.
+func OpenDir(cfg Config) (*Dir, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
+	}
+	d := &Dir{cfg: cfg, wake: make(chan struct{}, 1), open: map[string]*Journal{}, metas: map[string]Container{}}
+	if err := os.MkdirAll(cfg.Root, 0o700); err != nil {
+		return nil, err
+	}
+	dirs, err := os.ReadDir(cfg.Root)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range dirs {
+		if !e.IsDir() || !validID.MatchString(e.Name()) {
+			continue
+		}
+		c, err := readMeta(filepath.Join(cfg.Root, e.Name()))
+		if err != nil {
+			cfg.Logger.Warn("container.json can't be read; its logs are kept under the id alone", "container", e.Name(), "err", err)
+			c = Container{Scan: true, Options: DefaultOptions}
+		}
+		c.ID = e.Name()
+		d.metas[c.ID] = c
+	}
+	d.wakeUp()
+	return d, nil
+}
+
+func readMeta(path string) (Container, error) {
+	var c Container
+	b, err := os.ReadFile(filepath.Join(path, metaName))
+	if err == nil {
+		err = json.Unmarshal(b, &c)
+	}
+	return c, err
+}
+
+// writeMeta replaces container.json in one step.
+func writeMeta(path string, c Container) error {
+	b, err := json.MarshalIndent(c, "", "\t")
+	if err != nil {
+		return err
+	}
+	name := filepath.Join(path, metaName)
+	if err := os.WriteFile(name+tmpSuffix, append(b, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(name+tmpSuffix, name)
+}
+
+// Create opens the journal of c.ID, making it if there is none, with what c now
+// says. The caller owes a Release.
+func (d *Dir) Create(c Container) (*Journal, error) {
+	if !validID.MatchString(c.ID) {
+		return nil, fmt.Errorf("journal: %q is no container id", c.ID)
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	path := filepath.Join(d.cfg.Root, c.ID)
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, err
+	}
+	if err := writeMeta(path, c); err != nil {
+		return nil, err
+	}
+	d.metas[c.ID] = c
+	j, err := d.acquireLocked(c.ID)
+	if err != nil {
+		return nil, err
+	}
+	j.mu.Lock()
+	if j.meta.Scan != c.Scan {
+		j.hold = holdFor(c)
+	}
+	j.meta = c
+	j.mu.Unlock()
+	return j, nil
+}
+
+// Acquire opens the journal of a container. The caller owes a Release.
+func (d *Dir) Acquire(id string) (*Journal, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.acquireLocked(id)
+}
+
+func (d *Dir) acquireLocked(id string) (*Journal, error) {
+	if j := d.open[id]; j != nil {
+		j.refs++
+		return j, nil
+	}
+	meta, ok := d.metas[id]
+	if !ok {
+		return nil, ErrNotFound
+	}
+	j := &Journal{dir: d, id: id, path: filepath.Join(d.cfg.Root, id), log: d.cfg.Logger, meta: meta, refs: 1, hold: holdFor(meta)}
+	if err := j.recover(); err != nil {
+		j.closeActive()
+		return nil, fmt.Errorf("recover the log of %s: %w", id, err)
+	}
+	d.open[id] = j
+	return j, nil
+}
+
+// release closes a journal that nobody uses any more.
+func (d *Dir) release(j *Journal) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if j.refs--; j.refs > 0 {
+		return
+	}
+	delete(d.open, j.id)
+	j.mu.Lock()
+	j.closeActive()
+	j.mu.Unlock()
+}
+
+// List describes all journals, by container name and id.
+func (d *Dir) List() []Info {
+	d.mu.Lock()
+	infos := make([]Info, 0, len(d.metas))
+	for id, c := range d.metas {
+		i := Info{Container: c}
+		if j := d.open[id]; j != nil {
+			i.State = j.State()
+		}
+		infos = append(infos, i)
+	}
+	d.mu.Unlock()
+	for k := range infos {
+		infos[k].Bytes, infos[k].Latest = usage(filepath.Join(d.cfg.Root, infos[k].ID))
+	}
+	slices.SortFunc(infos, func(a, b Info) int {
+		if c := strings.Compare(a.Name, b.Name); c != 0 {
+			return c
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	return infos
+}
+
+// IDs returns the containers whose lines are to be scanned.
+func (d *Dir) IDs() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var ids []string
+	for id, c := range d.metas {
+		if c.Scan {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// usage returns the bytes that a journal's files take, and when the newest was
+// written.
+func usage(path string) (bytes int64, latest time.Time) {
+	files, _ := os.ReadDir(path)
+	for _, f := range files {
+		if info, err := f.Info(); err == nil {
+			bytes += info.Size()
+			if info.ModTime().After(latest) {
+				latest = info.ModTime()
+			}
+		}
+	}
+	return bytes, latest
+}
+
+// Losses returns how many times something could not be kept since the start.
+func (d *Dir) Losses() int64 { return d.losses.Load() }
+
+func (d *Dir) loss(l Loss) {
+	d.losses.Add(1)
+	if d.cfg.OnLoss != nil {
+		d.cfg.OnLoss(l)
+	}
+}
+
+func (d *Dir) wakeUp() {
+	select {
+	case d.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Close closes the files of all journals. Readers and attachments must have
+// ended.
+func (d *Dir) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for id, j := range d.open {
+		j.mu.Lock()
+		j.closeActive()
+		j.mu.Unlock()
+		delete(d.open, id)
+	}
+	return nil
+}
+
+// Run compresses and removes in the background until ctx ends.
+func (d *Dir) Run(ctx context.Context) error {
+	tick := time.NewTicker(retainEvery)
+	defer tick.Stop()
+	for {
+		d.tidy(ctx)
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+			d.retain()
+		case <-d.wake:
+		}
+	}
+}
+
+// remove deletes a journal that nobody uses; false if somebody does.
+func (d *Dir) remove(id string) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.open[id] != nil {
+		return false
+	}
+	delete(d.metas, id)
+	if err := os.RemoveAll(filepath.Join(d.cfg.Root, id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		d.cfg.Logger.Error("remove old logs", "container", id, "err", err)
+	}
+	return true
+}

@@ -1,0 +1,62 @@
+// Package journal keeps each container's log: the Engine's own frames (see
+// package entry), exactly as they came, in a directory per container.
+//
+//	<root>/<container id>/
+//	    container.json             what is known of the container; no environment
+//	    00000000000000000000.seg.zst    rotated and compressed
+//	    00000000000020971597.seg        the active segment: raw frames
+//	    00000000000020971597.idx        its sparse index
+//
+// A segment's name is its base: the offset of its first byte, counted in
+// uncompressed frame bytes since the journal's birth. Offsets are never reused,
+// so that a cursor into the journal stays valid whatever is rotated, compressed
+// or removed around it. Every segment begins and ends at a frame boundary.
+//
+// The active segment is written by splice(2), from the pipe to the page cache
+// without passing through this process: a kill at any instant loses and doubles
+// nothing. The one thing that a kill may leave unfinished is the last frame,
+// whose rest is still in the pipe; it stays in the file and is completed when
+// its writer is attached again, and removed when it never can be. Readers see
+// whole frames only.
+//
+// # Index
+//
+// About every 64 KiB an index has a point, describing the frames before it:
+//
+//	.idx, appended as the segment grows, integers big-endian:
+//	+---------------+---------------+-----------------+----------+
+//	| offset uint64 | frames uint64 | max time int64  | crc32c   |  28 bytes a point
+//	+---------------+---------------+-----------------+----------+
+//
+// All are relative to the segment; max time is the greatest time_nano so far,
+// because clocks may step back. An index is a hint: what is missing or wrong in
+// it is found again by hopping over frame headers.
+//
+// # Compressed segments
+//
+// A rotated segment is compressed in the background, each block between two
+// points as one zstd frame, followed by a skippable zstd frame (RFC 8878, 3.1.2)
+// with the index, so that `zstd -dc` gives the raw segment back:
+//
+//	+--------+--------+-----+------------------------------------------------+
+//	| zstd   | zstd   | ... | 0x184D2A50, length (both little-endian uint32) |
+//	| block  | block  |     | points: offset, frames, max time, file pos     |
+//	+--------+--------+-----+ (4 × 8 bytes each)                             |
+//	                        | size, frames, max time (3 × 8), count uint32,  |
+//	                        | crc32c of all before it, "logscan1"            |
+//	                        +------------------------------------------------+
+//
+// It is written beside the raw one, synced and renamed, and only then the raw
+// one is unlinked. Where both exist, the raw one is the truth.
+//
+// # What is bounded
+//
+// A container's segments by max-size and max-file, as in Docker's local driver.
+// Segments that nobody has scanned yet are kept beyond max-file up to
+// Config.HoldMax; past that they go, counted and reported. Logs of containers
+// that stopped long ago, and the oldest ones when all together pass
+// Config.Budget, are removed.
+//
+// Nothing is synced to disk but what is renamed: a power cut loses what the
+// kernel had not written back, as with Docker's own drivers.
+package journal

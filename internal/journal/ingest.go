@@ -1,0 +1,342 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"logscan/internal/entry"
+)
+
+// active is what is open of the segment being written.
+type active struct {
+	file   *os.File
+	index  *os.File
+	size   int64 // of the file: whole frames, and the start of one that is not yet whole
+	need   int64 // file size at which the unfinished frame, or its header, is whole; 0 at a boundary
+	points int64 // records in the index file
+	idxPos int64 // offset of the last point
+}
+
+// buffers hold what was just spliced while frames are found in it. One is in
+// use per thread that ingests, not per container.
+var buffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
+
+// Attachment is one writer of a journal: a FIFO.
+type Attachment struct {
+	j        *Journal
+	discard  bool   // a corrupt stream: read, not kept
+	spill    []byte // read but not yet written; only where splice is refused
+	detached bool
+}
+
+// Attach adds a writer. resumed says that it was attached before the process
+// was restarted, so that an unfinished frame at the end may be its own; a new
+// writer never finishes another's frame.
+func (j *Journal) Attach(resumed bool) *Attachment {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !resumed && j.state.Attached == 0 {
+		j.cutLocked("torn")
+	}
+	j.state.Attached++
+	j.changedLocked()
+	return &Attachment{j: j}
+}
+
+// Ingest moves up to max bytes from the non-blocking pipe fd to the journal,
+// and returns how many. The errors: io.EOF, the pipe is empty and nobody holds
+// its other end; unix.EAGAIN, it is empty; ErrBusy, another attachment of this
+// container is inside a frame; any other, such as unix.ENOSPC, the bytes could
+// not be written and wait in the pipe: call again later.
+func (a *Attachment) Ingest(fd, max int) (int, error) {
+	j := a.j
+	j.mu.Lock()
+	n, err := a.ingestLocked(fd, max)
+	if n > 0 {
+		j.changedLocked()
+	}
+	j.mu.Unlock()
+	if n > 0 && j.dir.cfg.OnAppend != nil {
+		j.dir.cfg.OnAppend(j.id)
+	}
+	return n, err
+}
+
+func (a *Attachment) ingestLocked(fd, max int) (int, error) {
+	j := a.j
+	if a.discard {
+		return discard(fd, max)
+	}
+	if j.owner != nil && j.owner != a {
+		return 0, ErrBusy
+	}
+	if j.active == nil && len(a.spill) == 0 {
+		// No segment for a container that says nothing.
+		if err := waiting(fd); err != nil {
+			return 0, err
+		}
+	}
+	if err := j.prepareLocked(); err != nil {
+		return 0, err
+	}
+	act := j.active
+	room := int64(max)
+	if limit := j.meta.Options.MaxSize; limit > 0 {
+		// Never past max-size, but for the rest of a frame already begun.
+		if left := limit - act.size; left > 0 {
+			room = min(room, left)
+		} else {
+			room = min(room, act.need-act.size)
+		}
+	}
+	n, err := a.move(fd, int(room))
+	if n <= 0 {
+		return 0, err
+	}
+	act.size += int64(n)
+	if err := j.hopLocked(); err != nil {
+		if errors.Is(err, entry.ErrFrame) {
+			a.discard = true
+			j.cutLocked("corrupt")
+			return n, nil
+		}
+		// What was written stays; the next call hops over it again.
+		j.log.Error("read back", "container", j.id, "err", err)
+	}
+	j.owner = nil
+	if act.need != 0 {
+		j.owner = a
+	}
+	return n, nil
+}
+
+// move transfers n bytes at most from the pipe to the end of the active
+// segment: one system call, no copy.
+func (a *Attachment) move(fd, n int) (int, error) {
+	j := a.j
+	if !j.noSplice && len(a.spill) == 0 {
+		off := j.active.size
+		m, err := unix.Splice(fd, nil, int(j.active.file.Fd()), &off, n, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+		switch {
+		case err == nil && m == 0:
+			return 0, io.EOF
+		case err == nil:
+			return int(m), nil
+		case err != unix.EINVAL:
+			return 0, pipeError(err)
+		}
+		j.noSplice = true
+		j.log.Info("the filesystem refuses splice; copying instead", "path", j.path)
+	}
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	if len(a.spill) == 0 {
+		m, err := unix.Read(fd, (*buf)[:min(n, len(*buf))])
+		if err != nil {
+			return 0, pipeError(err)
+		}
+		if m == 0 {
+			return 0, io.EOF
+		}
+		a.spill = append(a.spill, (*buf)[:m]...)
+	}
+	m, err := unix.Pwrite(int(j.active.file.Fd()), a.spill[:min(n, len(a.spill))], j.active.size)
+	if m <= 0 {
+		return 0, pipeError(err)
+	}
+	a.spill = append(a.spill[:0], a.spill[m:]...)
+	return m, nil
+}
+
+func pipeError(err error) error {
+	if err == unix.EAGAIN || err == unix.EINTR {
+		return unix.EAGAIN
+	}
+	return fmt.Errorf("write log: %w", err)
+}
+
+// waiting returns nil if the pipe holds anything, else io.EOF or unix.EAGAIN.
+func waiting(fd int) error {
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	if _, err := unix.Poll(p, 0); err != nil {
+		return pipeError(err)
+	}
+	switch {
+	case p[0].Revents&unix.POLLIN != 0:
+		return nil
+	case p[0].Revents&unix.POLLHUP != 0:
+		return io.EOF
+	}
+	return unix.EAGAIN
+}
+
+func discard(fd, max int) (int, error) {
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	n, err := unix.Read(fd, (*buf)[:min(max, len(*buf))])
+	if err != nil {
+		return 0, pipeError(err)
+	}
+	if n == 0 {
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// prepareLocked makes sure that there is an active segment with room, rotating
+// at a frame boundary.
+func (j *Journal) prepareLocked() error {
+	if j.active != nil && j.active.need == 0 && j.meta.Options.MaxSize > 0 && j.active.size >= j.meta.Options.MaxSize {
+		j.closeActive()
+		j.dir.wakeUp()
+	}
+	if j.active != nil {
+		return nil
+	}
+	base := j.state.End
+	file, err := os.OpenFile(segmentPath(j.path, base, rawSuffix), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("new segment: %w", err)
+	}
+	index, err := os.OpenFile(segmentPath(j.path, base, indexSuffix), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		file.Close()
+		return fmt.Errorf("new segment: %w", err)
+	}
+	j.active = &active{file: file, index: index}
+	j.segments = append(j.segments, &segment{
+		summary: summary{maxTime: noTime}, base: base, points: []point{{maxTime: noTime}},
+	})
+	return nil
+}
+
+func (j *Journal) closeActive() {
+	if j.active == nil {
+		return
+	}
+	j.active.file.Close()
+	j.active.index.Close()
+	j.active = nil
+}
+
+// hopLocked finds the frames in what was just written, by reading it back from
+// the page cache.
+func (j *Journal) hopLocked() error {
+	act, seg := j.active, j.segments[len(j.segments)-1]
+	if act.need > act.size {
+		return nil // the middle of a long frame
+	}
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	act.need = 0
+	for seg.size < act.size {
+		b := (*buf)[:min(int64(len(*buf)), act.size-seg.size)]
+		if _, err := act.file.ReadAt(b, seg.size); err != nil {
+			return err
+		}
+		left := b
+		for len(left) >= entry.HeaderLen {
+			n, err := entry.BodyLen(left)
+			if err != nil {
+				return err
+			}
+			end := seg.size + int64(entry.HeaderLen+n)
+			if end > act.size {
+				act.need = end
+				j.state.End = seg.end()
+				return nil
+			}
+			body := left[entry.HeaderLen:min(len(left), entry.HeaderLen+n)]
+			if len(body) < n && len(left) < len(b) {
+				break // read it again from its start
+			}
+			// The time stands at the body's start, so that of a frame larger
+			// than the buffer the first part will do.
+			if t, err := entry.Time(body); err == nil && t > seg.maxTime {
+				seg.maxTime = t
+			}
+			left = left[entry.HeaderLen+len(body):]
+			seg.size = end
+			seg.frames++
+			if seg.size-act.idxPos >= blockSize {
+				j.addPoint(seg)
+			}
+		}
+		if len(left) < entry.HeaderLen && seg.size+int64(len(left)) == act.size && len(left) > 0 {
+			act.need = seg.size + entry.HeaderLen
+			break
+		}
+	}
+	j.state.End = seg.end()
+	return nil
+}
+
+// addPoint adds a point at the segment's present end. Where it can't be
+// written, the index has a gap, which costs a longer hop and nothing else.
+func (j *Journal) addPoint(seg *segment) {
+	act := j.active
+	p := point{offset: seg.size, frames: seg.frames, maxTime: seg.maxTime, pos: seg.size}
+	seg.points = append(seg.points, p)
+	act.idxPos = p.offset
+	var rec [rawPointLen]byte
+	if _, err := act.index.WriteAt(appendRawPoint(rec[:0], p), act.points*rawPointLen); err == nil {
+		act.points++
+	}
+}
+
+// cutLocked removes the unfinished frame at the end, if there is one.
+func (j *Journal) cutLocked(reason string) int64 {
+	j.owner = nil
+	if j.active == nil {
+		return 0
+	}
+	seg := j.segments[len(j.segments)-1]
+	torn := j.active.size - seg.size
+	j.active.need = 0
+	if torn == 0 {
+		return 0
+	}
+	if err := j.active.file.Truncate(seg.size); err != nil {
+		j.log.Error("remove an unfinished entry", "container", j.id, "err", err)
+	}
+	j.active.size = seg.size
+	j.state.End = seg.end()
+	j.dir.loss(Loss{ContainerID: j.id, Reason: reason, Bytes: torn, From: j.state.End, To: j.state.End})
+	return torn
+}
+
+// Detach ends the attachment: its writer is gone, and a frame that it left
+// unfinished is removed. It returns that frame's bytes. Calling it again does
+// nothing.
+func (a *Attachment) Detach() (torn int64) {
+	j := a.j
+	j.mu.Lock()
+	if a.detached {
+		j.mu.Unlock()
+		return 0
+	}
+	a.detached = true
+	if n := int64(len(a.spill)); n > 0 {
+		j.dir.loss(Loss{ContainerID: j.id, Reason: "torn", Bytes: n, From: j.state.End, To: j.state.End})
+		a.spill = nil
+	}
+	if j.owner == a || j.state.Attached == 1 {
+		torn = j.cutLocked("torn")
+	}
+	j.state.Attached--
+	if j.state.Attached == 0 {
+		j.state.Ends++
+		j.state.LastEnd = j.state.End
+	}
+	j.changedLocked()
+	j.mu.Unlock()
+	if j.dir.cfg.OnDetach != nil {
+		j.dir.cfg.OnDetach(j.id)
+	}
+	return torn
+}

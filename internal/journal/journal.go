@@ -1,0 +1,220 @@
+package journal
+
+import (
+	"errors"
+	"log/slog"
+	"math"
+	"os"
+	"slices"
+	"sync"
+	"time"
+)
+
+var (
+	// ErrNotFound means that there is no journal of that container.
+	ErrNotFound = errors.New("journal: no logs of this container")
+	// ErrBusy means that another attachment of the container is inside a frame.
+	ErrBusy = errors.New("journal: another attachment is writing")
+)
+
+// Options are one container's, as in Docker's local driver.
+type Options struct {
+	MaxSize  int64 `json:"max_size"` // bytes of a segment before it is rotated; -1 = unlimited
+	MaxFile  int   `json:"max_file"` // segments kept, the active one included
+	Compress bool  `json:"compress"` // rotated segments
+}
+
+// DefaultOptions are those of Docker's local driver: 20m × 5, compressed.
+var DefaultOptions = Options{MaxSize: 20 << 20, MaxFile: 5, Compress: true}
+
+// Container is what is kept about one, in container.json.
+type Container struct {
+	ID       string            `json:"id"`
+	Name     string            `json:"name"`
+	Image    string            `json:"image"`
+	ImageID  string            `json:"image_id"`
+	Workload string            `json:"workload"`
+	Tag      string            `json:"tag,omitempty"`
+	Attrs    map[string]string `json:"attrs,omitempty"` // labels and environment that log-opts named
+	Scan     bool              `json:"scan"`
+	Options  Options           `json:"options"`
+	Created  time.Time         `json:"created"` // of the container
+	Started  time.Time         `json:"started"` // of its latest attachment
+}
+
+// Loss is something that could not be kept.
+type Loss struct {
+	ContainerID string
+	Reason      string // "torn", "corrupt", "unscanned" or "budget"
+	Bytes       int64
+	Frames      int64 // 0 where unknown
+	From, To    int64 // offsets; equal where the bytes never got one
+}
+
+// Recovery is what opening a journal found and mended.
+type Recovery struct {
+	Segments int   // found
+	Torn     int64 // bytes of an unfinished last frame, kept until its writer comes back
+	Cut      int64 // bytes removed behind the last frame that made sense
+	SetAside int   // files that could not be read, renamed to *.bad
+}
+
+// State is a moment of a journal's life.
+type State struct {
+	First, End int64  // offsets: of the oldest frame kept, and after the newest whole one
+	Attached   int    // attachments writing to it
+	Ends       uint64 // how often Attached fell to 0
+	LastEnd    int64  // End when it last did
+}
+
+// Journal is the log of one container. All methods are safe concurrently.
+type Journal struct {
+	dir  *Dir
+	id   string
+	path string
+	log  *slog.Logger
+
+	mu       sync.Mutex // guards all below; held for one splice at a time
+	refs     int        // guarded by dir.mu
+	meta     Container
+	segments []*segment // oldest first; only the last may be active
+	active   *active    // nil until there is something to write
+	state    State
+	hold     int64
+	owner    *Attachment // inside a frame; nil at a boundary, or after a restart
+	changed  chan struct{}
+	noSplice bool // the filesystem refuses it
+	recovery Recovery
+}
+
+// segment is one that is no longer written, or the readable part of the active
+// one. It is immutable but for the active one's, which the journal's mutex
+// guards.
+type segment struct {
+	summary
+	base       int64
+	compressed bool
+	points     []point // of a compressed segment nil: read when needed
+}
+
+func (s *segment) end() int64 { return s.base + s.size }
+
+// Container returns what is known of the container.
+func (j *Journal) Container() Container {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.meta
+}
+
+// State returns the present moment.
+func (j *Journal) State() State {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.state
+}
+
+// Bounds returns the offsets of the oldest frame and after the newest.
+func (j *Journal) Bounds() (first, end int64) {
+	s := j.State()
+	return s.First, s.End
+}
+
+// Changed returns a channel that is closed when the journal next grows, or an
+// attachment comes or goes. Look at State after asking for it.
+func (j *Journal) Changed() <-chan struct{} {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.changed == nil {
+		j.changed = make(chan struct{})
+	}
+	return j.changed
+}
+
+func (j *Journal) changedLocked() {
+	if j.changed != nil {
+		close(j.changed)
+		j.changed = nil
+	}
+}
+
+// SetHold says that nothing at or after off has been scanned, so that max-file
+// leaves it alone as long as Config.HoldMax allows. math.MaxInt64 holds
+// nothing.
+func (j *Journal) SetHold(off int64) {
+	j.mu.Lock()
+	j.hold = off
+	over := j.overLocked()
+	j.mu.Unlock()
+	if over {
+		j.dir.wakeUp()
+	}
+}
+
+// overLocked reports whether max-file asks for something to be removed.
+func (j *Journal) overLocked() bool {
+	return len(j.segments) > max(1, j.meta.Options.MaxFile) && j.segments[0].end() <= j.hold
+}
+
+// trim removes the oldest segments beyond max-file.
+func (j *Journal) trim() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	excess := len(j.segments) - max(1, j.meta.Options.MaxFile)
+	for ; excess > 0; excess-- {
+		s := j.segments[0]
+		if s.end() > j.hold {
+			if j.state.End-j.hold <= j.dir.cfg.HoldMax {
+				return
+			}
+			from := max(s.base, j.hold)
+			j.dir.loss(Loss{ContainerID: j.id, Reason: "unscanned", Bytes: s.end() - from, From: from, To: s.end()})
+		}
+		j.dropOldestLocked()
+	}
+}
+
+// dropOldestLocked removes the oldest segment, which is not the active one.
+func (j *Journal) dropOldestLocked() {
+	s := j.segments[0]
+	for _, suffix := range []string{rawSuffix, indexSuffix, compressedSuffix} {
+		if err := os.Remove(segmentPath(j.path, s.base, suffix)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			j.log.Warn("retention", "err", err)
+		}
+	}
+	j.segments = slices.Delete(j.segments, 0, 1)
+	j.state.First = j.state.End
+	if len(j.segments) > 0 {
+		j.state.First = j.segments[0].base
+	}
+}
+
+// lookup returns the segment that holds off, or the first after it; nil at End.
+// The copy is safe to read while the journal grows.
+func (j *Journal) lookup(off int64) (segment, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.lookupLocked(off)
+}
+
+func (j *Journal) lookupLocked(off int64) (segment, bool) {
+	i, _ := slices.BinarySearchFunc(j.segments, off, func(s *segment, off int64) int {
+		if s.end() <= off {
+			return -1
+		}
+		return 1
+	})
+	if i == len(j.segments) {
+		return segment{}, false
+	}
+	return *j.segments[i], true
+}
+
+// Release gives up a reference from Create or Acquire.
+func (j *Journal) Release() { j.dir.release(j) }
+
+func holdFor(c Container) int64 {
+	if c.Scan {
+		return 0
+	}
+	return math.MaxInt64
+}

@@ -1,0 +1,96 @@
+package journal
+
+import (
+	"io"
+	"sort"
+
+	"logscan/internal/entry"
+)
+
+// SeekTail returns the offset of the n-th frame from the end, or of the oldest
+// one if there are fewer. It reads no more than an index and a block.
+func (j *Journal) SeekTail(n int64) (int64, error) {
+	j.mu.Lock()
+	segs := make([]segment, len(j.segments))
+	for i, s := range j.segments {
+		segs[i] = *s
+	}
+	st := j.state
+	j.mu.Unlock()
+	if n <= 0 {
+		return st.End, nil
+	}
+	for i := len(segs) - 1; i >= 0; i-- {
+		if n > segs[i].frames {
+			n -= segs[i].frames
+			continue
+		}
+		points, err := j.pointsOf(&segs[i])
+		if err != nil {
+			return segs[i].base, err
+		}
+		target := segs[i].frames - n // frames of the segment to pass over
+		k := sort.Search(len(points), func(k int) bool { return points[k].frames > target }) - 1
+		return j.walk(segs[i].base+points[k].offset, target-points[k].frames)
+	}
+	return st.First, nil
+}
+
+// walk returns the offset of the n-th frame after the one at off.
+func (j *Journal) walk(off, n int64) (int64, error) {
+	r := j.NewReader(off)
+	defer r.Close()
+	for n > 0 {
+		b, at, err := r.Next()
+		if err == io.EOF {
+			return r.pos, nil
+		}
+		if err != nil {
+			return off, err
+		}
+		for off = at; n > 0 && len(b) > 0; n-- {
+			frame, rest, err := entry.Next(b)
+			if err != nil {
+				return off, err
+			}
+			off += int64(len(frame))
+			b = rest
+		}
+	}
+	return off, nil
+}
+
+// SeekTime returns an offset at or before the first entry whose time is nano or
+// later, and behind all blocks before that one: End if there is none. Entries
+// before nano may follow it.
+func (j *Journal) SeekTime(nano int64) (int64, error) {
+	j.mu.Lock()
+	st := j.state
+	var found *segment
+	for _, s := range j.segments {
+		if s.frames > 0 && s.maxTime >= nano {
+			c := *s
+			found = &c
+			break
+		}
+	}
+	j.mu.Unlock()
+	if found == nil {
+		return st.End, nil
+	}
+	points, err := j.pointsOf(found)
+	if err != nil {
+		return found.base, err
+	}
+	k := sort.Search(len(points), func(k int) bool { return points[k].maxTime >= nano }) - 1
+	return found.base + points[max(k, 0)].offset, nil
+}
+
+// pointsOf returns a segment's index, reading it where it is compressed.
+func (j *Journal) pointsOf(s *segment) ([]point, error) {
+	if !s.compressed {
+		return s.points, nil
+	}
+	_, points, err := readTrailer(segmentPath(j.path, s.base, compressedSuffix))
+	return points, err
+}
