@@ -77,7 +77,7 @@ func (a *Attachment) ingestLocked(fd, max int) (int, error) {
 	}
 	if j.active == nil && len(a.spill) == 0 {
 		// No segment for a container that says nothing.
-		if err := waiting(fd); err != nil {
+		if err := Waiting(fd); err != nil {
 			return 0, err
 		}
 	}
@@ -160,19 +160,36 @@ func pipeError(err error) error {
 	return fmt.Errorf("write log: %w", err)
 }
 
-// waiting returns nil if the pipe holds anything, else io.EOF or unix.EAGAIN.
-func waiting(fd int) error {
-	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
-	if _, err := unix.Poll(p, 0); err != nil {
+// probe is a pipe into which Waiting duplicates a byte, to see whether there is
+// one without taking it.
+var probe struct {
+	mu   sync.Mutex
+	once sync.Once
+	pipe [2]int
+	err  error
+}
+
+// Waiting returns nil if the non-blocking pipe fd holds anything, io.EOF if it
+// is empty and nobody can write to it, else unix.EAGAIN. It takes nothing out
+// of it. Unlike poll(2) it knows a FIFO whose writers were gone before it was
+// opened.
+func Waiting(fd int) error {
+	probe.once.Do(func() { probe.err = unix.Pipe2(probe.pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK) })
+	if probe.err != nil {
+		return fmt.Errorf("probe a pipe: %w", probe.err)
+	}
+	probe.mu.Lock()
+	defer probe.mu.Unlock()
+	n, err := unix.Tee(fd, probe.pipe[1], 1, unix.SPLICE_F_NONBLOCK)
+	if err != nil {
 		return pipeError(err)
 	}
-	switch {
-	case p[0].Revents&unix.POLLIN != 0:
-		return nil
-	case p[0].Revents&unix.POLLHUP != 0:
+	if n == 0 {
 		return io.EOF
 	}
-	return unix.EAGAIN
+	var b [1]byte
+	unix.Read(probe.pipe[0], b[:])
+	return nil
 }
 
 func discard(fd, max int) (int, error) {
@@ -308,6 +325,13 @@ func (j *Journal) cutLocked(reason string) int64 {
 	j.state.End = seg.end()
 	j.dir.loss(Loss{ContainerID: j.id, Reason: reason, Bytes: torn, From: j.state.End, To: j.state.End})
 	return torn
+}
+
+// Unfinished reports whether the attachment is inside a frame.
+func (a *Attachment) Unfinished() bool {
+	a.j.mu.Lock()
+	defer a.j.mu.Unlock()
+	return a.j.owner == a || len(a.spill) > 0
 }
 
 // Detach ends the attachment: its writer is gone, and a frame that it left
