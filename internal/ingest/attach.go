@@ -108,6 +108,17 @@ func (i *Ingest) Stop(ctx context.Context, fifo string) {
 	time.AfterFunc(stopDeadline, a.giveUp)
 }
 
+// Flush takes what is in the FIFOs of a container now.
+func (i *Ingest) Flush(containerID string) {
+	for _, a := range i.of(containerID, "") {
+		a.mu.Lock()
+		if !a.ended && !a.parked {
+			a.ingest()
+		}
+		a.mu.Unlock()
+	}
+}
+
 // giveUp ends a stopped attachment that dockerd didn't close, unless there is
 // still something in it.
 func (a *attachment) giveUp() {

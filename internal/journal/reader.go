@@ -37,6 +37,9 @@ func (j *Journal) NewReader(from int64) *Reader { return &Reader{j: j, pos: from
 // Offset returns where the next block begins.
 func (r *Reader) Offset() int64 { return r.pos }
 
+// SetOffset makes the reader go on at off, a frame's offset that it has passed.
+func (r *Reader) SetOffset(off int64) { r.pos = off }
+
 // Close releases the reader's file.
 func (r *Reader) Close() error {
 	r.closeFile()

@@ -1,0 +1,128 @@
+package app
+
+import (
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+)
+
+// Config is everything that can be set from outside. Each field but the
+// directories is a setting of the plugin (`docker plugin set`), documented in
+// config.json; the defaults live here because an upgraded plugin starts
+// without the settings that its new version brought.
+type Config struct {
+	FIFODir   string // where dockerd puts the containers' FIFOs
+	DataDir   string // journal, attachment records, database
+	SocketDir string // where the Engine and the CLI look for our sockets
+
+	LogLevel     slog.Level
+	DiskBudget   int64         // bytes for all journals together; 0 = none
+	StoppedAge   time.Duration // logs of a container that stopped longer ago are removed; 0 = never
+	HoldMax      int64         // bytes kept beyond max-file for lines not yet scanned
+	BucketBurst  int           // hits a container may have at once
+	BucketRefill time.Duration // one more hit after each of these
+	EventsMax    int           // events kept
+	EventsAge    time.Duration // events kept for
+	AllowTargets []string      // hosts or CIDRs that webhooks may reach although the target guard refuses them
+
+	Version  string
+	Problems []error // settings that could not be used, and what is used instead
+}
+
+// ConfigFromEnv reads the settings. It cannot fail: a plugin that refused to
+// start over a setting would block every container that logs to it, so a bad
+// one is reported in Problems and replaced by its default.
+func ConfigFromEnv(getenv func(string) string) Config {
+	r := settings{getenv: getenv}
+	fifoDir := r.str("LOGSCAN_FIFO_DIR", "/run/docker/logging")
+	c := Config{
+		FIFODir:      fifoDir,
+		DataDir:      r.str("LOGSCAN_DATA_DIR", fifoDir+"/.logscan"),
+		SocketDir:    r.str("LOGSCAN_SOCKET_DIR", "/run/docker/plugins"),
+		DiskBudget:   r.size("LOGSCAN_DISK_BUDGET", "0"),
+		StoppedAge:   r.duration("LOGSCAN_STOPPED_AGE", "720h"),
+		HoldMax:      r.size("LOGSCAN_HOLD_MAX", "256m"),
+		BucketBurst:  r.number("LOGSCAN_BUCKET_BURST", "30"),
+		BucketRefill: r.duration("LOGSCAN_BUCKET_REFILL", "2s"),
+		EventsMax:    r.number("LOGSCAN_EVENTS_MAX", "100000"),
+		EventsAge:    r.duration("LOGSCAN_EVENTS_AGE", "2160h"),
+		AllowTargets: r.list("LOGSCAN_ALLOW_TARGETS"),
+		LogLevel:     r.level("LOGSCAN_LOG_LEVEL"),
+	}
+	c.Problems = r.problems
+	return c
+}
+
+type settings struct {
+	getenv   func(string) string
+	problems []error
+}
+
+func (s *settings) str(name, fallback string) string {
+	if v := strings.TrimSpace(s.getenv(name)); v != "" {
+		return v
+	}
+	return fallback
+}
+
+// parse reads one setting with conv, falling back to its default where the
+// value is bad.
+func parse[T any](s *settings, name, fallback, want string, conv func(string) (T, error)) T {
+	v, err := conv(s.str(name, fallback))
+	if err != nil {
+		s.problems = append(s.problems, fmt.Errorf("setting %s=%q is not %s; using %s", name, s.getenv(name), want, fallback))
+		v, _ = conv(fallback)
+	}
+	return v
+}
+
+func (s *settings) size(name, fallback string) int64 {
+	return parse(s, name, fallback, "a size such as 10g", func(v string) (int64, error) {
+		n, err := units.RAMInBytes(v)
+		if err == nil && n < 0 {
+			err = strconv.ErrRange
+		}
+		return n, err
+	})
+}
+
+func (s *settings) duration(name, fallback string) time.Duration {
+	return parse(s, name, fallback, "a duration such as 720h (0 = never)", func(v string) (time.Duration, error) {
+		d, err := time.ParseDuration(v)
+		if err == nil && d < 0 {
+			err = strconv.ErrRange
+		}
+		return d, err
+	})
+}
+
+func (s *settings) number(name, fallback string) int {
+	return parse(s, name, fallback, "a whole number above 0", func(v string) (int, error) {
+		n, err := strconv.Atoi(v)
+		if err == nil && n <= 0 {
+			err = strconv.ErrRange
+		}
+		return n, err
+	})
+}
+
+func (s *settings) level(name string) slog.Level {
+	return parse(s, name, "info", "one of debug, info, warn, error", func(v string) (l slog.Level, err error) {
+		err = l.UnmarshalText([]byte(v))
+		return l, err
+	})
+}
+
+func (s *settings) list(name string) []string {
+	var out []string
+	for _, v := range strings.Split(s.getenv(name), ",") {
+		if v = strings.TrimSpace(v); v != "" {
+			out = append(out, v)
+		}
+	}
+	return out
+}

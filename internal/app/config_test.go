@@ -1,0 +1,67 @@
+package app
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+)
+
+func env(m map[string]string) func(string) string {
+	return func(k string) string { return m[k] }
+}
+
+func TestConfigDefaults(t *testing.T) {
+	c := ConfigFromEnv(env(nil))
+	if len(c.Problems) != 0 {
+		t.Fatalf("defaults have problems: %v", c.Problems)
+	}
+	if c.FIFODir != "/run/docker/logging" || c.DataDir != "/run/docker/logging/.logscan" {
+		t.Errorf("directories: %q, %q", c.FIFODir, c.DataDir)
+	}
+	if c.StoppedAge != 30*24*time.Hour || c.HoldMax != 256<<20 || c.BucketBurst != 30 || c.LogLevel != slog.LevelInfo {
+		t.Errorf("defaults: %+v", c)
+	}
+}
+
+func TestConfigValues(t *testing.T) {
+	c := ConfigFromEnv(env(map[string]string{
+		"LOGSCAN_DISK_BUDGET":   "10g",
+		"LOGSCAN_STOPPED_AGE":   "0",
+		"LOGSCAN_ALLOW_TARGETS": " 127.0.0.1, 10.0.0.0/8 ,",
+		"LOGSCAN_LOG_LEVEL":     "debug",
+	}))
+	if len(c.Problems) != 0 {
+		t.Fatal(c.Problems)
+	}
+	if c.DiskBudget != 10<<30 || c.StoppedAge != 0 || c.LogLevel != slog.LevelDebug {
+		t.Errorf("%+v", c)
+	}
+	if got := strings.Join(c.AllowTargets, "|"); got != "127.0.0.1|10.0.0.0/8" {
+		t.Errorf("targets %q", got)
+	}
+}
+
+// A bad setting never stops the plugin: it is named, and the default holds.
+func TestConfigBadSettings(t *testing.T) {
+	for name, bad := range map[string]string{
+		"LOGSCAN_DISK_BUDGET":   "-1",
+		"LOGSCAN_HOLD_MAX":      "lots",
+		"LOGSCAN_STOPPED_AGE":   "30",
+		"LOGSCAN_BUCKET_BURST":  "0",
+		"LOGSCAN_BUCKET_REFILL": "-2s",
+		"LOGSCAN_EVENTS_MAX":    "1e3",
+		"LOGSCAN_LOG_LEVEL":     "loud",
+	} {
+		c := ConfigFromEnv(env(map[string]string{name: bad}))
+		if len(c.Problems) != 1 || !strings.Contains(c.Problems[0].Error(), name) || !strings.Contains(c.Problems[0].Error(), "using") {
+			t.Errorf("%s=%s: problems %v", name, bad, c.Problems)
+		}
+		want := ConfigFromEnv(env(nil))
+		c.Problems = nil
+		if got, want := c.HoldMax+c.DiskBudget+int64(c.BucketBurst+c.EventsMax)+int64(c.LogLevel)+int64(c.StoppedAge+c.BucketRefill),
+			want.HoldMax+want.DiskBudget+int64(want.BucketBurst+want.EventsMax)+int64(want.LogLevel)+int64(want.StoppedAge+want.BucketRefill); got != want {
+			t.Errorf("%s=%s: default not used", name, bad)
+		}
+	}
+}

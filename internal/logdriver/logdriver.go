@@ -1,0 +1,199 @@
+// Package logdriver answers the Engine: the endpoints of its log-driver
+// protocol (docker.logdriver/1.0), and the log-opts.
+//
+// It promises the Engine what keeps containers well: a bad log-opt fails the
+// start before anything is made; StopLogging always succeeds, once all that the
+// container wrote is kept; and nothing here waits for rules or a database.
+package logdriver
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/docker/docker/daemon/logger"
+	"github.com/docker/go-plugins-helpers/sdk"
+
+	"logscan/internal/ingest"
+	"logscan/internal/journal"
+)
+
+const (
+	manifest = `{"Implements": ["LogDriver"]}`
+	// bodyMax bounds a request in bytes: it holds a container's labels and
+	// environment.
+	bodyMax = 16 << 20
+	// shutdownGrace is how long calls in flight may take once we are to stop;
+	// the Engine kills after 10 s.
+	shutdownGrace = 5 * time.Second
+)
+
+// Config is a Driver's.
+type Config struct {
+	Ingest   *ingest.Ingest
+	Journals *journal.Dir
+	Logger   *slog.Logger
+}
+
+// Driver serves the Engine.
+type Driver struct {
+	cfg Config
+	log *slog.Logger
+}
+
+// New returns a driver; Serve makes it answer.
+func New(cfg Config) *Driver { return &Driver{cfg: cfg, log: cfg.Logger} }
+
+type startRequest struct {
+	File string
+	Info logger.Info
+}
+
+type stopRequest struct {
+	File string
+}
+
+type readRequest struct {
+	Info   logger.Info
+	Config logger.ReadConfig
+}
+
+type response struct {
+	Err string `json:",omitempty"`
+}
+
+type capabilities struct {
+	Cap logger.Capability
+	Err string
+}
+
+// Serve answers on l until ctx ends. Then it accepts no more, lets calls in
+// flight finish for a few seconds, and returns; followers of a log are cut.
+func (d *Driver) Serve(ctx context.Context, l net.Listener) error {
+	calls := inFlight{idle: make(chan struct{})}
+	h := sdk.NewHandler(manifest)
+	handle := func(path string, f func(ctx context.Context, w http.ResponseWriter, r *http.Request)) {
+		h.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+			if !calls.begin() {
+				http.Error(w, "logscan is stopping", http.StatusServiceUnavailable)
+				return
+			}
+			defer calls.end()
+			callCtx, cancel := context.WithCancel(r.Context())
+			defer cancel()
+			defer context.AfterFunc(ctx, func() { time.AfterFunc(shutdownGrace, cancel) })()
+			r.Body = http.MaxBytesReader(w, r.Body, bodyMax)
+			f(callCtx, w, r)
+		})
+	}
+	handle("/LogDriver.Capabilities", func(_ context.Context, w http.ResponseWriter, _ *http.Request) {
+		reply(w, capabilities{Cap: logger.Capability{ReadLogs: true}})
+	})
+	handle("/LogDriver.StartLogging", d.startLogging)
+	handle("/LogDriver.StopLogging", d.stopLogging)
+	handle("/LogDriver.ReadLogs", func(callCtx context.Context, w http.ResponseWriter, r *http.Request) {
+		callCtx, cancel := context.WithCancel(callCtx)
+		defer cancel()
+		defer context.AfterFunc(ctx, cancel)()
+		d.readLogs(callCtx, w, r)
+	})
+
+	stop := context.AfterFunc(ctx, func() { l.Close() })
+	defer stop()
+	err := h.Serve(l)
+	if ctx.Err() == nil {
+		return err
+	}
+	select {
+	case <-calls.close():
+	case <-time.After(shutdownGrace):
+		d.log.Warn("calls of the Engine were still unanswered at shutdown")
+	}
+	return nil
+}
+
+// inFlight counts calls, and refuses new ones once closed.
+type inFlight struct {
+	mu     sync.Mutex
+	n      int
+	closed bool
+	idle   chan struct{}
+}
+
+func (c *inFlight) begin() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.closed {
+		c.n++
+	}
+	return !c.closed
+}
+
+func (c *inFlight) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.n--; c.closed && c.n == 0 {
+		close(c.idle)
+	}
+}
+
+func (c *inFlight) close() <-chan struct{} {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed = true; c.n == 0 {
+		close(c.idle)
+	}
+	return c.idle
+}
+
+func reply(w http.ResponseWriter, v any) {
+	w.Header().Set("Content-Type", sdk.DefaultContentTypeV1_1)
+	json.NewEncoder(w).Encode(v)
+}
+
+// decode reads one JSON request.
+func decode(r *http.Request, v any) error {
+	err := json.NewDecoder(r.Body).Decode(v)
+	if err == io.EOF {
+		err = errors.New("empty request")
+	}
+	return err
+}
+
+func (d *Driver) startLogging(ctx context.Context, w http.ResponseWriter, r *http.Request) {
+	var req startRequest
+	var c journal.Container
+	err := decode(r, &req)
+	if err == nil {
+		c, err = ParseLogOpts(req.Info)
+	}
+	if err == nil {
+		err = d.cfg.Ingest.Start(ctx, req.File, c)
+	}
+	if err != nil {
+		// The Engine shows it to whoever starts the container.
+		d.log.Warn("container can't log to us", "container", req.Info.ContainerID, "err", err)
+		reply(w, response{"logscan: " + err.Error()})
+		return
+	}
+	d.log.Debug("attached", "container", c.ID, "workload", c.Workload)
+	reply(w, response{})
+}
+
+func (d *Driver) stopLogging(ctx context.Context, w http.ResponseWriter, r *http.Request) {
+	var req stopRequest
+	if err := decode(r, &req); err != nil {
+		d.log.Warn("StopLogging", "err", err)
+	} else {
+		d.cfg.Ingest.Stop(ctx, req.File)
+	}
+	// An error would make the Engine keep the FIFO, and its reference to us, for
+	// ever.
+	reply(w, response{})
+}

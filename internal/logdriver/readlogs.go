@@ -1,0 +1,191 @@
+package logdriver
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/docker/docker/daemon/logger"
+
+	"logscan/internal/entry"
+	"logscan/internal/journal"
+)
+
+const (
+	// writeSize is about how many bytes are sent at once.
+	writeSize = 128 << 10
+	// keepalive is how often a silent follower is sent something that its user
+	// doesn't see: only so does the Engine notice that the user has left.
+	keepalive = 5 * time.Second
+	// keepaliveSource is no stream, so that nobody is shown the entry.
+	keepaliveSource = "logscan"
+)
+
+// readLogs answers `docker logs`, as json-file would: the tail is taken first,
+// then all before the first entry not older than since is left out, and the first
+// after until ends it.
+func (d *Driver) readLogs(ctx context.Context, w http.ResponseWriter, r *http.Request) {
+	var req readRequest
+	if err := decode(r, &req); err != nil {
+		http.Error(w, "logscan: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	d.cfg.Ingest.Flush(req.Info.ContainerID) // what was written before the question belongs to the answer
+	j, err := d.cfg.Journals.Acquire(req.Info.ContainerID)
+	if errors.Is(err, journal.ErrNotFound) {
+		return
+	}
+	if err != nil {
+		d.log.Error("docker logs", "container", req.Info.ContainerID, "err", err)
+		http.Error(w, "logscan: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	defer j.Release()
+	s := &server{j: j, w: w, flush: http.NewResponseController(w).Flush, since: nano(req.Config.Since), until: nano(req.Config.Until)}
+	if err := s.serve(ctx, req.Config); err != nil && ctx.Err() == nil {
+		d.log.Debug("docker logs ended early", "container", req.Info.ContainerID, "err", err)
+	}
+}
+
+// nano returns a time in the entries' unit; 0 where it isn't set.
+func nano(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+// server sends one answer.
+type server struct {
+	j            *journal.Journal
+	w            io.Writer
+	flush        func() error
+	since, until int64 // 0 = not set; since also once it was found
+	out          []byte
+	done         bool // the entry that ends it was seen
+}
+
+func (s *server) serve(ctx context.Context, cfg logger.ReadConfig) error {
+	start := s.j.State()
+	from := start.First
+	var err error
+	if cfg.Tail >= 0 {
+		if from, err = s.j.SeekTail(int64(cfg.Tail)); err != nil {
+			return err
+		}
+	}
+	if s.since != 0 {
+		at, err := s.j.SeekTime(s.since)
+		if err != nil {
+			return err
+		}
+		from = max(from, at)
+	}
+	if err := s.flush(); err != nil { // the answer has begun
+		return err
+	}
+	r := s.j.NewReader(from)
+	defer r.Close()
+	if !cfg.Follow || start.Attached == 0 {
+		return s.copy(ctx, r, start.End)
+	}
+	beat := time.NewTicker(keepalive)
+	defer beat.Stop()
+	for {
+		changed := s.j.Changed()
+		st := s.j.State()
+		end := st.End
+		if st.Ends != start.Ends {
+			end = st.LastEnd
+		}
+		before := r.Offset()
+		if err := s.copy(ctx, r, end); err != nil || s.done || st.Ends != start.Ends {
+			return err
+		}
+		if r.Offset() != before {
+			beat.Reset(keepalive)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		case now := <-beat.C:
+			t := max(now.UnixNano(), nano(cfg.Since)) // within what the Engine lets through
+			if s.until != 0 {
+				t = min(t, s.until)
+			}
+			s.out = entry.Append(s.out[:0], &entry.Entry{Source: keepaliveSource, TimeNano: t})
+			if err := s.send(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// copy sends what the reader has up to the offset end.
+func (s *server) copy(ctx context.Context, r *journal.Reader, end int64) error {
+	for !s.done && r.Offset() < end {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		block, off, err := r.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if off >= end { // retention has removed all up to there
+			r.SetOffset(end)
+			break
+		}
+		for off < end && len(block) > 0 && !s.done {
+			frame, rest, err := entry.Next(block)
+			if err != nil {
+				return err
+			}
+			off += int64(len(frame))
+			block = rest
+			if err := s.add(frame); err != nil {
+				return err
+			}
+		}
+		r.SetOffset(off) // the block may have reached beyond end
+	}
+	return s.send()
+}
+
+// add puts one frame into the answer, if it is wanted. One that is no entry is
+// left out.
+func (s *server) add(frame []byte) error {
+	if s.since != 0 || s.until != 0 {
+		t, err := entry.Time(frame[entry.HeaderLen:])
+		if err != nil || t < s.since && s.since != 0 {
+			return nil
+		}
+		if s.until != 0 && t > s.until {
+			s.done = true
+			return nil
+		}
+		s.since = 0 // found; clocks may step back, and what follows belongs to the answer
+	}
+	s.out, _ = entry.AppendServed(s.out, frame)
+	if len(s.out) < writeSize {
+		return nil
+	}
+	return s.send()
+}
+
+func (s *server) send() error {
+	if len(s.out) == 0 {
+		return nil
+	}
+	_, err := s.w.Write(s.out)
+	s.out = s.out[:0]
+	if err != nil {
+		return err
+	}
+	return s.flush()
+}
