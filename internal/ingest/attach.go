@@ -2,12 +2,10 @@ package ingest
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
+	"regexp"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -15,14 +13,20 @@ import (
 	"logscan/internal/journal"
 )
 
-// record is what is kept on disk about an attachment, in a file named as its
-// FIFO.
-type record struct {
-	ContainerID string    `json:"container_id"`
-	Since       time.Time `json:"since"`
-}
+const (
+	// stopDeadline is how long StopLogging may drain, and then how long a FIFO is
+	// read after it was answered, if dockerd doesn't close it.
+	stopDeadline = 5 * time.Second
+	// startPatience is how long StartLogging waits for what must come before it.
+	startPatience = time.Second
+)
 
-const recordSuffix = ".json"
+var (
+	fifoName = regexp.MustCompile(`^[0-9a-f]{64}$`)
+
+	errGone   = errors.New("the FIFO has no writer any more")
+	errInside = errors.New("the FIFO is in the middle of an entry of before StartLogging")
+)
 
 // Start attaches the FIFO, given as dockerd names it, to a container's journal.
 // When it returns, the attachment survives a kill. What older attachments of
@@ -32,80 +36,145 @@ func (i *Ingest) Start(ctx context.Context, fifo string, c journal.Container) er
 	if !fifoName.MatchString(name) {
 		return fmt.Errorf("%q is not the name of one of the Engine's FIFOs", fifo)
 	}
-	select {
-	case <-i.resumed:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := i.ready(ctx); err != nil {
+		return err
 	}
-	older := i.of(c.ID, name)
-	short, cancel := context.WithTimeout(ctx, time.Second)
+	short, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
+	older := i.of(c.ID, name)
 	for _, a := range older {
 		if err := a.drain(short); err != nil {
 			i.log.Warn("an older attachment isn't empty yet", "container", c.ID, "err", err)
 		}
 	}
-	if err := i.start(name, c); err != nil {
-		return err
+	if a := i.lookup(name); a != nil {
+		a.settle(short)
 	}
-	for _, a := range older {
-		a.supersede()
-	}
-	return nil
-}
-
-func (i *Ingest) start(name string, c journal.Container) error {
-	i.attach.Lock()
-	defer i.attach.Unlock()
-	j, err := i.cfg.Journals.Create(c)
-	if err != nil {
-		return err
-	}
-	if err := i.remember(name, record{c.ID, time.Now()}); err != nil {
+	now := time.Now()
+	if err := i.remember(name, record{c.ID, now}); err != nil {
 		// After a kill its lines would be found under an unknown name: not a
 		// reason to keep the container from starting.
 		i.log.Error("attachment not recorded", "container", c.ID, "err", err)
 	}
-	if a := i.lookup(name); a != nil {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		if a.container == c.ID && a.writer != nil {
-			j.Release() // dockerd repeats itself
-			return nil
+	if err := i.start(name, c, now); err != nil {
+		if i.lookup(name) == nil {
+			i.forget(name)
 		}
-		a.unbind() // it was unknown
-		a.bind(j, false)
-		return nil
-	}
-	a, err := i.open(name)
-	if err != nil {
-		i.forget(name)
-		j.Release()
 		return err
 	}
+	for _, a := range older {
+		a.supersede(now)
+	}
+	return nil
+}
+
+// ready waits until what the last process had attached is attached again.
+func (i *Ingest) ready(ctx context.Context) error {
+	select {
+	case <-i.resumed:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (i *Ingest) start(name string, c journal.Container, now time.Time) error {
+	i.attach.Lock()
+	defer i.attach.Unlock()
+	a := i.lookup(name)
+	fresh := a == nil
+	if fresh {
+		var err error
+		if a, err = i.open(name); err != nil {
+			return err
+		}
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	switch {
+	case a.ended:
+		return errGone
+	case a.container == c.ID && a.writer != nil:
+		return nil // dockerd repeats itself
+	case a.writer != nil && a.writer.Unfinished():
+		return errInside
+	}
+	j, err := i.cfg.Journals.Create(c)
+	if err != nil {
+		if fresh {
+			unix.Close(a.fd)
+		}
+		return err
+	}
+	a.unbind() // what it said while it was unknown stays where it is
 	a.bind(j, false)
-	return i.add(a)
+	a.since, a.unknown, a.retired = now, false, false
+	if !fresh {
+		return nil
+	}
+	if err := i.add(a); err != nil {
+		a.unbind()
+		unix.Close(a.fd)
+		return err
+	}
+	return nil
+}
+
+// settle takes what an unknown FIFO holds, to the end of an entry, so that
+// another journal can take over.
+func (a *attachment) settle(ctx context.Context) {
+	for ctx.Err() == nil && a.drain(ctx) == nil {
+		a.mu.Lock()
+		inside := !a.ended && a.writer != nil && a.writer.Unfinished()
+		a.mu.Unlock()
+		if !inside {
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Millisecond):
+		}
+	}
 }
 
 // Stop takes all that is in the FIFO and returns; the loop reads on until
-// dockerd has closed it. A FIFO that is not attached is not an error: dockerd
-// would never let go of it.
-func (i *Ingest) Stop(ctx context.Context, fifo string) {
-	select {
-	case <-i.resumed:
-	case <-ctx.Done():
-		return
+// dockerd has closed it. The error says that some of it could not be written
+// yet: it waits in the FIFO. A FIFO that is not attached is no error.
+func (i *Ingest) Stop(ctx context.Context, fifo string) error {
+	if err := i.ready(ctx); err != nil {
+		return err
 	}
 	a := i.lookup(filepath.Base(fifo))
 	if a == nil {
-		return
+		return nil
 	}
+	defer time.AfterFunc(stopDeadline, a.giveUp)
 	short, cancel := context.WithTimeout(ctx, stopDeadline)
 	defer cancel()
-	if err := a.drain(short); err != nil {
-		i.log.Warn("stopped, but not all could be written yet; it waits in the FIFO", "container", a.container, "err", err)
+	return a.drain(short)
+}
+
+// Refuse removes a FIFO whose StartLogging failed, because dockerd never does:
+// it makes another one for the next try. One that is attached is left alone.
+func (i *Ingest) Refuse(fifo string) {
+	name := filepath.Base(fifo)
+	if !fifoName.MatchString(name) {
+		return
 	}
-	time.AfterFunc(stopDeadline, a.giveUp)
+	i.attach.Lock()
+	defer i.attach.Unlock()
+	if a := i.lookup(name); a != nil {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if a.unknown && a.writer == nil { // the sweep has met it, and it was silent
+			a.end()
+		}
+		return
+	}
+	if a, err := i.open(name); err == nil { // it is a FIFO
+		unix.Close(a.fd)
+		i.unlink(name)
+	}
 }
 
 // Flush takes what is in the FIFOs of a container now.
@@ -113,158 +182,8 @@ func (i *Ingest) Flush(containerID string) {
 	for _, a := range i.of(containerID, "") {
 		a.mu.Lock()
 		if !a.ended && !a.parked {
-			a.ingest()
+			a.take()
 		}
 		a.mu.Unlock()
-	}
-}
-
-// giveUp ends a stopped attachment that dockerd didn't close, unless there is
-// still something in it.
-func (a *attachment) giveUp() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.ended {
-		return
-	}
-	if n, err := a.ingest(); n > 0 || err != nil && err != unix.EAGAIN && err != io.EOF {
-		time.AfterFunc(stopDeadline, a.giveUp)
-		return
-	}
-	a.end()
-}
-
-// remember writes a record so that it is there after a power cut.
-func (i *Ingest) remember(name string, r record) error {
-	b, err := json.Marshal(r)
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(i.cfg.RecordDir, name+recordSuffix)
-	f, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err != nil {
-		os.Remove(path + ".tmp")
-		return err
-	}
-	return os.Rename(path+".tmp", path)
-}
-
-func (i *Ingest) forget(name string) {
-	if err := os.Remove(filepath.Join(i.cfg.RecordDir, name+recordSuffix)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		i.log.Warn("remove attachment record", "err", err)
-	}
-}
-
-// resume attaches again what the records name.
-func (i *Ingest) resume() {
-	files, err := os.ReadDir(i.cfg.RecordDir)
-	if err != nil {
-		i.log.Error("attachment records", "err", err)
-	}
-	resumed := 0
-	for _, f := range files {
-		name, isRecord := cutSuffix(f.Name())
-		if !isRecord {
-			os.Remove(filepath.Join(i.cfg.RecordDir, f.Name())) // a record that was being written
-			continue
-		}
-		if err := i.resumeOne(name); err != nil {
-			if !errors.Is(err, os.ErrNotExist) {
-				i.log.Error("attachment not resumed", "fifo", name, "err", err)
-			}
-			i.forget(name)
-			continue
-		}
-		resumed++
-	}
-	if resumed > 0 {
-		i.log.Info("attachments resumed", "count", resumed)
-	}
-}
-
-func cutSuffix(file string) (name string, ok bool) {
-	name = file[:max(0, len(file)-len(recordSuffix))]
-	return name, file[len(name):] == recordSuffix && fifoName.MatchString(name)
-}
-
-func (i *Ingest) resumeOne(name string) error {
-	b, err := os.ReadFile(filepath.Join(i.cfg.RecordDir, name+recordSuffix))
-	if err != nil {
-		return err
-	}
-	var r record
-	if err := json.Unmarshal(b, &r); err != nil {
-		return fmt.Errorf("record: %w", err) // the sweep finds its FIFO
-	}
-	a, err := i.open(name)
-	if err != nil {
-		return err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	j, err := i.cfg.Journals.Acquire(r.ContainerID)
-	if err != nil {
-		unix.Close(a.fd)
-		return err
-	}
-	a.bind(j, true)
-	a.since = r.Since
-	if err := i.add(a); err != nil {
-		return err
-	}
-	// A FIFO whose writers are gone never wakes the loop.
-	if journal.Waiting(a.fd) == io.EOF {
-		a.end()
-	}
-	return nil
-}
-
-// sweep looks for FIFOs that nobody told us about. One with a writer is
-// drained, so that its container isn't blocked; one without is unlinked once it
-// is old enough not to be one that dockerd is just making.
-func (i *Ingest) sweep() {
-	files, err := os.ReadDir(i.cfg.FIFODir)
-	if err != nil {
-		i.log.Error("FIFO directory", "err", err)
-		return
-	}
-	for _, f := range files {
-		if fifoName.MatchString(f.Name()) && f.Type()&os.ModeNamedPipe != 0 {
-			i.inspect(f)
-		}
-	}
-}
-
-func (i *Ingest) inspect(f os.DirEntry) {
-	i.attach.Lock()
-	defer i.attach.Unlock()
-	info, err := f.Info()
-	if err != nil || i.lookup(f.Name()) != nil {
-		return
-	}
-	a, err := i.open(f.Name())
-	if err != nil {
-		return
-	}
-	if journal.Waiting(a.fd) != io.EOF {
-		if err := i.add(a); err != nil {
-			i.log.Error("epoll", "err", err)
-		}
-		return
-	}
-	unix.Close(a.fd)
-	if time.Since(info.ModTime()) > i.cfg.StaleAge {
-		i.log.Info("unlinked a FIFO without a writer", "fifo", a.name)
-		os.Remove(filepath.Join(i.cfg.FIFODir, a.name))
 	}
 }

@@ -94,6 +94,14 @@ func (h *host) fifo(n int) (name string, f *os.File) {
 	return name, f
 }
 
+// age makes an attachment one of long ago.
+func (h *host) age(name string) {
+	a := h.in.lookup(name)
+	a.mu.Lock()
+	a.since = a.since.Add(-time.Hour)
+	a.mu.Unlock()
+}
+
 func container(id string) journal.Container {
 	return journal.Container{ID: id, Name: id, Options: journal.Options{MaxSize: -1, MaxFile: 1}}
 }
@@ -289,6 +297,7 @@ func TestOrphan(t *testing.T) {
 	second, g := h.fifo(2)
 	h.in.Start(context.Background(), first, container("a"))
 	lines(f, 0, 100)
+	h.age(first)
 	if err := h.in.Start(context.Background(), second, container("a")); err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,56 @@
+package ingest
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// nap bounds, see loop.
+const (
+	napMin = 250 * time.Microsecond
+	napMax = 20 * time.Millisecond
+)
+
+// Shares of its pipe, in percent, above which one drain calls a FIFO busy, and
+// below which it found little.
+const (
+	fillBusy   = 35
+	fillLittle = 15
+)
+
+// loop waits for FIFOs to have something, takes it, and naps before it looks
+// again, so that one round carries many lines. The nap adapts: shorter while
+// pipes run full, longer while they hold little. With nothing to carry it
+// sleeps in the kernel until there is.
+func (i *Ingest) loop() {
+	events := make([]unix.EpollEvent, 256)
+	nap := napMin
+	for {
+		n, err := unix.EpollWait(i.epoll, events, -1)
+		if err != nil && err != unix.EINTR {
+			i.log.Error("epoll", "err", err)
+			return
+		}
+		i.rounds.Add(1)
+		fullest := 0 // percent of its pipe
+		for _, e := range events[:max(n, 0)] {
+			if int(e.Fd) == i.event {
+				return
+			}
+			i.mu.Lock()
+			a := i.fds[int(e.Fd)]
+			i.mu.Unlock()
+			if a != nil {
+				fullest = max(fullest, a.turn())
+			}
+		}
+		if fullest > fillBusy {
+			nap = max(napMin, nap/2)
+		} else if fullest < fillLittle {
+			nap = min(napMax, nap*5/4)
+		}
+		ts := unix.NsecToTimespec(int64(nap))
+		unix.Nanosleep(&ts, nil)
+	}
+}
