@@ -1,0 +1,272 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// maxAnswer bounds what the client reads of one answer.
+const maxAnswer = 64 << 20
+
+// Client talks to an API on a unix socket. It is safe concurrently.
+type Client struct {
+	http *http.Client
+}
+
+// Problem is a refusal by the API.
+type Problem struct {
+	Status int           `json:"status"`
+	Title  string        `json:"title"`
+	Detail string        `json:"detail"`
+	Errors []ProblemItem `json:"errors"`
+}
+
+// ProblemItem is one thing that is wrong with a request.
+type ProblemItem struct {
+	Location string `json:"location"`
+	Message  string `json:"message"`
+}
+
+// Error says what is wrong, in one line.
+func (p *Problem) Error() string {
+	if p.Detail != "" {
+		return p.Detail
+	}
+	return fmt.Sprintf("%d %s", p.Status, p.Title)
+}
+
+// IsNotFound reports whether err says that there is no such thing.
+func IsNotFound(err error) bool {
+	var p *Problem
+	return errors.As(err, &p) && p.Status == http.StatusNotFound
+}
+
+// Dial returns a client of the API at a unix socket. It does not connect yet.
+func Dial(socket string) *Client {
+	var d net.Dialer
+	return &Client{http: &http.Client{Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return d.DialContext(ctx, "unix", socket)
+		},
+		MaxIdleConns: 2,
+	}}}
+}
+
+// Close drops idle connections.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// do sends one request and decodes the answer into out, unless that is nil.
+func (c *Client) do(ctx context.Context, method, path string, query url.Values, in, out any) error {
+	resp, err := c.send(ctx, method, path, query, nil, in)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if out == nil || resp.StatusCode == http.StatusNoContent {
+		return nil
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(out); err != nil {
+		return fmt.Errorf("answer to %s %s: %w", method, path, err)
+	}
+	return nil
+}
+
+// send returns an answer of status 2xx; any other becomes a *Problem.
+func (c *Client) send(ctx context.Context, method, path string, query url.Values, header http.Header, in any) (*http.Response, error) {
+	var body io.Reader
+	if in != nil {
+		b, err := json.Marshal(in)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(b)
+	}
+	u := url.URL{Scheme: "http", Host: "logscan", Path: path, RawQuery: query.Encode()}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	if err != nil {
+		return nil, err
+	}
+	for k, v := range header {
+		req.Header[k] = v
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	p := &Problem{}
+	b, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
+	if strings.Contains(resp.Header.Get("Content-Type"), "json") {
+		if err := json.Unmarshal(b, p); err != nil {
+			p = &Problem{}
+		}
+	}
+	p.Status = resp.StatusCode
+	if p.Title == "" {
+		p.Title = http.StatusText(resp.StatusCode)
+	}
+	return nil, p
+}
+
+func idPath(base string, id int64) string { return base + "/" + strconv.FormatInt(id, 10) }
+
+// all fetches a collection.
+func all[T any](ctx context.Context, c *Client, path string, query url.Values) ([]T, error) {
+	var l List[T]
+	err := c.do(ctx, http.MethodGet, path, query, nil, &l)
+	return l.Items, err
+}
+
+// Rules lists the rules.
+func (c *Client) Rules(ctx context.Context) ([]Rule, error) {
+	return all[Rule](ctx, c, rulesPath, nil)
+}
+
+// Rule returns one rule.
+func (c *Client) Rule(ctx context.Context, id int64) (r Rule, err error) {
+	err = c.do(ctx, http.MethodGet, idPath(rulesPath, id), nil, nil, &r)
+	return r, err
+}
+
+// CreateRule adds a rule.
+func (c *Client) CreateRule(ctx context.Context, in RuleCreate) (r Rule, err error) {
+	err = c.do(ctx, http.MethodPost, rulesPath, nil, in, &r)
+	return r, err
+}
+
+// UpdateRule changes what is set in f.
+func (c *Client) UpdateRule(ctx context.Context, id int64, f RuleFields) (r Rule, err error) {
+	err = c.do(ctx, http.MethodPatch, idPath(rulesPath, id), nil, f, &r)
+	return r, err
+}
+
+// DeleteRule removes a rule and what overrides it.
+func (c *Client) DeleteRule(ctx context.Context, id int64) error {
+	return c.do(ctx, http.MethodDelete, idPath(rulesPath, id), nil, nil, nil)
+}
+
+// TestRule tries a rule or a pattern on lines.
+func (c *Client) TestRule(ctx context.Context, in RuleTest) (r RuleTestResult, err error) {
+	err = c.do(ctx, http.MethodPost, rulesPath+"/test", nil, in, &r)
+	return r, err
+}
+
+// Triggers lists the triggers.
+func (c *Client) Triggers(ctx context.Context) ([]Trigger, error) {
+	return all[Trigger](ctx, c, triggersPath, nil)
+}
+
+// Trigger returns one trigger.
+func (c *Client) Trigger(ctx context.Context, id int64) (t Trigger, err error) {
+	err = c.do(ctx, http.MethodGet, idPath(triggersPath, id), nil, nil, &t)
+	return t, err
+}
+
+// CreateTrigger adds a trigger.
+func (c *Client) CreateTrigger(ctx context.Context, in TriggerCreate) (t Trigger, err error) {
+	err = c.do(ctx, http.MethodPost, triggersPath, nil, in, &t)
+	return t, err
+}
+
+// UpdateTrigger changes what is set in f.
+func (c *Client) UpdateTrigger(ctx context.Context, id int64, f TriggerFields) (t Trigger, err error) {
+	err = c.do(ctx, http.MethodPatch, idPath(triggersPath, id), nil, f, &t)
+	return t, err
+}
+
+// DeleteTrigger removes a trigger.
+func (c *Client) DeleteTrigger(ctx context.Context, id int64) error {
+	return c.do(ctx, http.MethodDelete, idPath(triggersPath, id), nil, nil, nil)
+}
+
+// Deliveries lists deliveries, the newest first; state "" for all.
+func (c *Client) Deliveries(ctx context.Context, state string, limit int) ([]Delivery, error) {
+	q := url.Values{}
+	if state != "" {
+		q.Set("state", state)
+	}
+	if limit > 0 {
+		q.Set("limit", strconv.Itoa(limit))
+	}
+	return all[Delivery](ctx, c, deliveriesPath, q)
+}
+
+// Containers lists the containers whose logs are kept.
+func (c *Client) Containers(ctx context.Context) ([]Container, error) {
+	return all[Container](ctx, c, containersPath, nil)
+}
+
+// Stats returns the counters.
+func (c *Client) Stats(ctx context.Context) (st Stats, err error) {
+	err = c.do(ctx, http.MethodGet, statsPath, nil, nil, &st)
+	return st, err
+}
+
+// Health asks whether the plugin answers.
+func (c *Client) Health(ctx context.Context) (h Health, err error) {
+	err = c.do(ctx, http.MethodGet, healthPath, nil, nil, &h)
+	return h, err
+}
+
+// EventQuery selects events; zero values select all.
+type EventQuery struct {
+	Severities []string
+	Source     string
+	Workload   string
+	Container  string // name or the beginning of an id
+	Rule       string // name
+	Since      time.Time
+	Until      time.Time
+	After      int64 // only newer than this id: the oldest of those
+	Before     int64 // only older than this id: the newest of those
+	Limit      int   // default 100
+}
+
+func (q EventQuery) values() url.Values {
+	v := url.Values{}
+	set := func(name, value string) {
+		if value != "" {
+			v.Set(name, value)
+		}
+	}
+	set("severity", strings.Join(q.Severities, ","))
+	set("source", q.Source)
+	set("workload", q.Workload)
+	set("container", q.Container)
+	set("rule", q.Rule)
+	if !q.Since.IsZero() {
+		v.Set("since", q.Since.UTC().Format(time.RFC3339Nano))
+	}
+	if !q.Until.IsZero() {
+		v.Set("until", q.Until.UTC().Format(time.RFC3339Nano))
+	}
+	for name, n := range map[string]int64{"after": q.After, "before": q.Before, "limit": int64(q.Limit)} {
+		if n != 0 {
+			v.Set(name, strconv.FormatInt(n, 10))
+		}
+	}
+	return v
+}
+
+// Events returns a page of events, oldest first: without After, the newest that
+// match.
+func (c *Client) Events(ctx context.Context, q EventQuery) (p EventPage, err error) {
+	err = c.do(ctx, http.MethodGet, eventsPath, q.values(), nil, &p)
+	return p, err
+}

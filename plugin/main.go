@@ -1,0 +1,87 @@
+// Logscan is one binary with two faces.
+//
+// Inside the plugin, `logscan serve` is what the Engine starts: it carries,
+// keeps and scans the lines of containers, and answers the Engine.
+//
+// On the host it is the command line. Docker finds it as docker-logscan among
+// its CLI plugins and runs it for `docker logscan …`; called by any other name
+// it is `logscan …`, the same commands. It finds the running plugin by asking
+// the Engine, and speaks to it over the plugin's control socket, which only root
+// can open.
+//
+//	docker logscan rule add oom 'Out of memory' --severity error
+//	docker logscan trigger add ops https://hooks.example.com/logscan --secret -
+//	docker logscan events -f
+//
+// Exit codes: 0 done, 1 not possible (the message says what to do), 2 used the
+// wrong way, 3 `rule test` found no match, 130 interrupted.
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"logscan/internal/app"
+)
+
+// version is stamped by the linker.
+var version = "dev"
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go endWithDocker(os.Getenv("DOCKER_CLI_PLUGIN_SOCKET"), cancel)
+
+	c := &cli{
+		in: os.Stdin, out: os.Stdout, err: os.Stderr,
+		getenv: os.Getenv,
+		color:  isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+		plugin: strings.HasPrefix(filepath.Base(os.Args[0]), "docker-"),
+		serve:  serve,
+	}
+	code := c.run(ctx, os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+// endWithDocker ends the program when the docker command that started it is
+// told to end. Docker says so by closing this socket, since a signal may reach
+// it alone.
+func endWithDocker(socket string, cancel func()) {
+	if socket == "" {
+		return
+	}
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		return // an older docker, or one that has gone: signals have to do
+	}
+	defer conn.Close()
+	io.Copy(io.Discard, conn)
+	cancel()
+}
+
+// serve is what runs inside the plugin.
+func serve(ctx context.Context) error {
+	cfg := app.ConfigFromEnv(os.Getenv)
+	cfg.Version = version
+	log := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+		Level: cfg.LogLevel,
+		// dockerd puts its own time before each line.
+		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
+			if len(groups) == 0 && a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+	return app.Run(ctx, cfg, log)
+}
