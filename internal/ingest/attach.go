@@ -177,8 +177,12 @@ func (i *Ingest) Refuse(fifo string) {
 	}
 }
 
-// Flush takes what is in the FIFOs of a container now.
-func (i *Ingest) Flush(containerID string) {
+// Flush takes what is in the FIFOs of a container now. Before that it waits, as
+// Start and Stop do, until attachments are resumed.
+func (i *Ingest) Flush(ctx context.Context, containerID string) {
+	if i.ready(ctx) != nil {
+		return
+	}
 	for _, a := range i.of(containerID, "") {
 		a.mu.Lock()
 		if !a.ended && !a.parked {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -362,58 +361,4 @@ func TestIdleLoopSleeps(t *testing.T) {
 	if after := h.in.Stats().Rounds; after > before+1 {
 		t.Errorf("%d rounds while nothing was written", after-before)
 	}
-}
-
-// TestKill kills a process that ingests 4 FIFOs under full load, again and
-// again.
-func TestKill(t *testing.T) {
-	if root := os.Getenv("LOGSCAN_TEST_INGEST"); root != "" {
-		log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-		_, in, err := open(root, log)
-		if err != nil {
-			t.Fatal(err)
-		}
-		in.Run(context.Background())
-	}
-	h := newHost(t)
-	h.start()
-	const n, count = 4, 150_000
-	var writers sync.WaitGroup
-	for k := range n {
-		name, f := h.fifo(k)
-		if err := h.in.Start(context.Background(), name, container(fmt.Sprint("c", k))); err != nil {
-			t.Fatal(err)
-		}
-		writers.Go(func() {
-			if err := lines(f, 0, count); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	h.stop()
-	done := make(chan struct{})
-	go func() { writers.Wait(); close(done) }()
-	kills := 0
-	for more := true; more; kills++ {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestKill$")
-		cmd.Env = append(os.Environ(), "LOGSCAN_TEST_INGEST="+h.root)
-		cmd.Stderr = os.Stderr
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		select {
-		case <-done:
-			more = false
-		case <-time.After(time.Duration(80+kills%7*13) * time.Millisecond):
-		}
-		cmd.Process.Kill()
-		cmd.Wait()
-	}
-	h.start()
-	for k := range n {
-		id := fmt.Sprint("c", k)
-		eventually(t, "the rest arrives", func() bool { return len(read(t, h.dir, id)) >= count })
-		wantRun(t, read(t, h.dir, id), count)
-	}
-	t.Log(kills, "kills")
 }

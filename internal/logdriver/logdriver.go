@@ -43,12 +43,16 @@ type Config struct {
 
 // Driver serves the Engine.
 type Driver struct {
-	cfg Config
-	log *slog.Logger
+	cfg       Config
+	log       *slog.Logger
+	keepalive time.Duration // how often a silent follower is sent something
+	calls     inFlight
 }
 
 // New returns a driver; Serve makes it answer.
-func New(cfg Config) *Driver { return &Driver{cfg: cfg, log: cfg.Logger} }
+func New(cfg Config) *Driver {
+	return &Driver{cfg: cfg, log: cfg.Logger, keepalive: keepalive, calls: inFlight{idle: make(chan struct{})}}
+}
 
 type startRequest struct {
 	File string
@@ -73,18 +77,17 @@ type capabilities struct {
 	Err string
 }
 
-// Serve answers on l until ctx ends. Then it accepts no more, lets calls in
+// Serve, called once, answers on l until ctx ends. Then it accepts no more, lets calls in
 // flight finish for a few seconds, and returns; followers of a log are cut.
 func (d *Driver) Serve(ctx context.Context, l net.Listener) error {
-	calls := inFlight{idle: make(chan struct{})}
 	h := sdk.NewHandler(manifest)
 	handle := func(path string, f func(ctx context.Context, w http.ResponseWriter, r *http.Request)) {
 		h.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
-			if !calls.begin() {
+			if !d.calls.begin() {
 				http.Error(w, "logscan is stopping", http.StatusServiceUnavailable)
 				return
 			}
-			defer calls.end()
+			defer d.calls.end()
 			callCtx, cancel := context.WithCancel(r.Context())
 			defer cancel()
 			defer context.AfterFunc(ctx, func() { time.AfterFunc(shutdownGrace, cancel) })()
@@ -111,7 +114,7 @@ func (d *Driver) Serve(ctx context.Context, l net.Listener) error {
 		return err
 	}
 	select {
-	case <-calls.close():
+	case <-d.calls.close():
 	case <-time.After(shutdownGrace):
 		d.log.Warn("calls of the Engine were still unanswered at shutdown")
 	}
@@ -177,6 +180,9 @@ func (d *Driver) startLogging(ctx context.Context, w http.ResponseWriter, r *htt
 		err = d.cfg.Ingest.Start(ctx, req.File, c)
 	}
 	if err != nil {
+		if req.File != "" {
+			d.cfg.Ingest.Refuse(req.File)
+		}
 		// The Engine shows it to whoever starts the container.
 		d.log.Warn("container can't log to us", "container", req.Info.ContainerID, "err", err)
 		reply(w, response{"logscan: " + err.Error()})
@@ -190,8 +196,8 @@ func (d *Driver) stopLogging(ctx context.Context, w http.ResponseWriter, r *http
 	var req stopRequest
 	if err := decode(r, &req); err != nil {
 		d.log.Warn("StopLogging", "err", err)
-	} else {
-		d.cfg.Ingest.Stop(ctx, req.File)
+	} else if err := d.cfg.Ingest.Stop(ctx, req.File); err != nil {
+		d.log.Warn("stopped, but not all could be written yet; it waits in the FIFO", "err", err)
 	}
 	// An error would make the Engine keep the FIFO, and its reference to us, for
 	// ever.

@@ -33,14 +33,34 @@ type engine struct {
 	t      testing.TB
 	root   string
 	in     *ingest.Ingest
+	driver *Driver
 	client *http.Client
+	log    logBuffer
 	stop   func()
 	fifos  atomic.Int64
 }
 
+// logBuffer keeps what the driver logs.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
 func newEngine(t testing.TB) *engine {
 	e := &engine{t: t, root: t.TempDir()}
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.NewTextHandler(&e.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	fifoDir := filepath.Join(e.root, "fifo")
 	os.Mkdir(fifoDir, 0o700)
 	dir, err := journal.OpenDir(journal.Config{Root: filepath.Join(e.root, "journal"), Logger: log})
@@ -60,8 +80,11 @@ func newEngine(t testing.TB) *engine {
 	}}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
+	e.driver = New(Config{Ingest: e.in, Journals: dir, Logger: log})
+	e.driver.keepalive = 20 * time.Millisecond
 	wg.Go(func() { e.in.Run(ctx) })
-	wg.Go(func() { New(Config{Ingest: e.in, Journals: dir, Logger: log}).Serve(ctx, l) })
+	wg.Go(func() { dir.Run(ctx) })
+	wg.Go(func() { e.driver.Serve(ctx, l) })
 	e.stop = sync.OnceFunc(func() {
 		cancel()
 		wg.Wait()
@@ -294,7 +317,7 @@ func TestBadOptionMakesNothing(t *testing.T) {
 	if _, err := e.start(info(map[string]string{"max-sise": "1m"})); err == nil || !strings.Contains(err.Error(), "max-size") {
 		t.Fatal(err)
 	}
-	for _, d := range []string{"journal", "attachments"} {
+	for _, d := range []string{"journal", "attachments", "fifo"} {
 		if files, _ := os.ReadDir(filepath.Join(e.root, d)); len(files) > 0 {
 			t.Errorf("%s holds %v", d, files)
 		}

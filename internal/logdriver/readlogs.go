@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"time"
 
@@ -32,7 +33,7 @@ func (d *Driver) readLogs(ctx context.Context, w http.ResponseWriter, r *http.Re
 		http.Error(w, "logscan: "+err.Error(), http.StatusBadRequest)
 		return
 	}
-	d.cfg.Ingest.Flush(req.Info.ContainerID) // what was written before the question belongs to the answer
+	d.cfg.Ingest.Flush(ctx, req.Info.ContainerID) // what was written before the question belongs to the answer
 	j, err := d.cfg.Journals.Acquire(req.Info.ContainerID)
 	if errors.Is(err, journal.ErrNotFound) {
 		return
@@ -43,7 +44,10 @@ func (d *Driver) readLogs(ctx context.Context, w http.ResponseWriter, r *http.Re
 		return
 	}
 	defer j.Release()
-	s := &server{j: j, w: w, flush: http.NewResponseController(w).Flush, since: nano(req.Config.Since), until: nano(req.Config.Until)}
+	s := &server{
+		j: j, w: w, flush: http.NewResponseController(w).Flush, keepalive: d.keepalive,
+		since: nano(req.Config.Since), until: nano(req.Config.Until), left: math.MaxInt64,
+	}
 	if err := s.serve(ctx, req.Config); err != nil && ctx.Err() == nil {
 		d.log.Debug("docker logs ended early", "container", req.Info.ContainerID, "err", err)
 	}
@@ -62,41 +66,48 @@ type server struct {
 	j            *journal.Journal
 	w            io.Writer
 	flush        func() error
+	keepalive    time.Duration
 	since, until int64 // 0 = not set; since also once it was found
+	left         int64 // frames that still belong to the answer
 	out          []byte
 	done         bool // the entry that ends it was seen
 }
 
 func (s *server) serve(ctx context.Context, cfg logger.ReadConfig) error {
 	start := s.j.State()
-	from := start.First
+	follow := cfg.Follow && start.Attached > 0
+	from, end := start.First, start.End
 	var err error
-	if cfg.Tail >= 0 {
+	switch {
+	case cfg.Tail >= 0:
 		if from, err = s.j.SeekTail(int64(cfg.Tail)); err != nil {
 			return err
 		}
-	}
-	if s.since != 0 {
-		at, err := s.j.SeekTime(s.since)
-		if err != nil {
+		// What was written until then has shifted the tail. What is written from
+		// then on doesn't belong to it.
+		end = s.j.State().End
+		if !follow {
+			s.left = int64(cfg.Tail)
+		}
+	case s.since != 0:
+		if from, err = s.j.SeekTime(s.since); err != nil {
 			return err
 		}
-		from = max(from, at)
 	}
 	if err := s.flush(); err != nil { // the answer has begun
 		return err
 	}
 	r := s.j.NewReader(from)
 	defer r.Close()
-	if !cfg.Follow || start.Attached == 0 {
-		return s.copy(ctx, r, start.End)
+	if !follow {
+		return s.copy(ctx, r, end)
 	}
-	beat := time.NewTicker(keepalive)
+	beat := time.NewTicker(s.keepalive)
 	defer beat.Stop()
 	for {
 		changed := s.j.Changed()
 		st := s.j.State()
-		end := st.End
+		end = st.End
 		if st.Ends != start.Ends {
 			end = st.LastEnd
 		}
@@ -105,7 +116,7 @@ func (s *server) serve(ctx context.Context, cfg logger.ReadConfig) error {
 			return err
 		}
 		if r.Offset() != before {
-			beat.Reset(keepalive)
+			beat.Reset(s.keepalive)
 		}
 		select {
 		case <-ctx.Done():
@@ -160,6 +171,11 @@ func (s *server) copy(ctx context.Context, r *journal.Reader, end int64) error {
 // add puts one frame into the answer, if it is wanted. One that is no entry is
 // left out.
 func (s *server) add(frame []byte) error {
+	if s.left == 0 {
+		s.done = true
+		return nil
+	}
+	s.left-- // the tail is taken first, so that those left out count too
 	if s.since != 0 || s.until != 0 {
 		t, err := entry.Time(frame[entry.HeaderLen:])
 		if err != nil || t < s.since && s.since != 0 {
