@@ -167,7 +167,7 @@ func groupRun(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return cmd.Help()
 	}
-	cmd.SuggestionsMinimumDistance = 2
+	cmd.SuggestionsMinimumDistance = min(2, len(args[0])/2) // of "ad", everything short is near
 	err := fmt.Errorf("there is no command %q", cmd.CommandPath()+" "+args[0])
 	if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
 		err = fmt.Errorf("%w; did you mean %s?", err, strings.Join(s, " or "))
@@ -182,16 +182,20 @@ func args(least, most int) cobra.PositionalArgs {
 		if n >= least && (most < 0 || n <= most) {
 			return nil
 		}
-		want := fmt.Sprintf("%d arguments", least)
+		count := func(n int) string {
+			if n == 1 {
+				return "1 argument"
+			}
+			return fmt.Sprintf("%d arguments", n)
+		}
+		want := count(least)
 		switch {
 		case least == 0 && most == 0:
 			want = "no arguments"
 		case most < 0:
-			want = fmt.Sprintf("at least %d", least)
+			want = "at least " + want
 		case least != most:
-			want = fmt.Sprintf("%d to %d arguments", least, most)
-		case least == 1:
-			want = "1 argument"
+			want = fmt.Sprintf("%d to %s", least, count(most))
 		}
 		return &usageError{cmd, fmt.Errorf("%s takes %s, not %d", cmd.CommandPath(), want, n)}
 	}

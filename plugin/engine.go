@@ -87,26 +87,6 @@ func (c *cli) client(ctx context.Context) (*api.Client, error) {
 	return c.conn, nil
 }
 
-// explain turns a failure to reach the control socket into advice.
-func (c *cli) explain(err error) error {
-	var op *net.OpError
-	if err == nil || !errors.As(err, &op) || op.Op != "dial" {
-		return err
-	}
-	at := c.engine.socket
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return advise("sudo "+c.name()+" …", "only root may use logscan's control socket (%s)", at)
-	case errors.Is(err, fs.ErrNotExist):
-		return advise("again in a few seconds, if the plugin is just starting\nthe Engine's log, e.g. journalctl -u docker | grep logscan",
-			"the plugin's control socket %s is not there", at)
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return advise("again in a few seconds: the Engine restarts a plugin that ended",
-			"nothing answers at the plugin's control socket %s", at)
-	}
-	return err
-}
-
 // enginePlugin is what we need of an entry of the Engine's GET /plugins.
 type enginePlugin struct {
 	ID      string `json:"Id"`

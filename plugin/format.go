@@ -72,6 +72,11 @@ func newPrinter[T any](c *cli, l listing, columns []column[T], id func(T) string
 	if err != nil {
 		return nil, advise(`for example --format '{{.ID}} {{.Name}}'`, "--format: %s", strings.TrimPrefix(err.Error(), "template: "))
 	}
+	// A wrong name shows also where there is nothing to list.
+	var zero T
+	if err := t.Execute(io.Discard, zero); err != nil && strings.Contains(err.Error(), "can't evaluate field") {
+		return nil, templateProblem[T](err)
+	}
 	p.tmpl = t
 	return p, nil
 }

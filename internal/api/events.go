@@ -27,8 +27,8 @@ const (
 	streamBuffer = 64
 )
 
-// eventFilter is shared by the list and the stream.
-type eventFilter struct {
+// Filter is shared by the list and the stream.
+type Filter struct {
 	Severity  string    `query:"severity" doc:"Any of these, comma-separated: info, warn, error" maxLength:"64"`
 	Source    string    `query:"source" doc:"logscan or system" enum:"logscan,system"`
 	Workload  string    `query:"workload" maxLength:"256"`
@@ -39,14 +39,14 @@ type eventFilter struct {
 }
 
 type eventsInput struct {
-	eventFilter
-	After  int64 `query:"after" minimum:"0" doc:"Only events with a greater id: the oldest of those"`
+	Filter
+	After  int64 `query:"after" minimum:"1" doc:"Only events with a greater id: the oldest of those"`
 	Before int64 `query:"before" minimum:"1" doc:"Only events with a lesser id: the newest of those"`
 	Limit  int   `query:"limit" minimum:"1" maximum:"1000" default:"100"`
 }
 
 type streamInput struct {
-	eventFilter
+	Filter
 	LastEventID string `header:"Last-Event-ID" pattern:"^[0-9]{1,18}$" doc:"Go on after this event; without it the stream begins now"`
 }
 
@@ -62,7 +62,7 @@ func (s *server) events(api huma.API) {
 }
 
 // Resolve checks what a schema can't say.
-func (f *eventFilter) Resolve(huma.Context) []error {
+func (f *Filter) Resolve(huma.Context) []error {
 	for _, v := range f.severities() {
 		if !slices.Contains(severities, v) {
 			return []error{&huma.ErrorDetail{Location: "query.severity", Message: "must be of " + strings.Join(severities, ", ")}}
@@ -73,12 +73,12 @@ func (f *eventFilter) Resolve(huma.Context) []error {
 
 var severities = []string{"info", "warn", "error"}
 
-func (f *eventFilter) severities() []string {
+func (f *Filter) severities() []string {
 	return strings.FieldsFunc(f.Severity, func(r rune) bool { return r == ',' || r == ' ' })
 }
 
-// filter turns the query into the store's terms.
-func (f *eventFilter) filter() store.EventFilter {
+// query turns the filter into the store's terms.
+func (f *Filter) query() store.EventFilter {
 	return store.EventFilter{
 		Severities: f.severities(), Source: f.Source, Workload: f.Workload, Container: f.Container, Rule: f.Rule,
 		Since: f.Since, Until: f.Until,
@@ -89,8 +89,8 @@ func (s *server) listEvents(ctx context.Context, in *eventsInput) (*output[Event
 	if in.After > 0 && in.Before > 0 {
 		return nil, huma.Error422UnprocessableEntity("give either after or before, not both")
 	}
-	f := in.filter()
-	f.After, f.Before, f.Limit = in.After, in.Before, in.Limit+1
+	f := in.query()
+	f.After, f.Before, f.Limit, f.Ascending = in.After, in.Before, in.Limit+1, in.After > 0
 	events, err := s.Store.Events(ctx, f)
 	if err != nil {
 		return nil, s.fail(err, "event")
@@ -99,7 +99,7 @@ func (s *server) listEvents(ctx context.Context, in *eventsInput) (*output[Event
 	if more {
 		events = events[:in.Limit]
 	}
-	if in.After == 0 {
+	if !f.Ascending {
 		slices.Reverse(events)
 	}
 	out := &output[EventPage]{Body: EventPage{Items: make([]Event, len(events)), More: more}}
@@ -122,6 +122,7 @@ func eventOut(e store.Event) Event {
 // the store in the order of ids, so that neither a slow client nor one that
 // comes back misses or repeats anything.
 func (s *server) streamEvents(ctx context.Context, in *streamInput, send sse.Sender) {
+	put := func(m sse.Message) bool { return ctx.Err() == nil && send(m) == nil }
 	live, cancel := s.Store.Subscribe(streamBuffer)
 	defer func() { cancel() }()
 	last, err := in.start(ctx, s.Store)
@@ -130,11 +131,11 @@ func (s *server) streamEvents(ctx context.Context, in *streamInput, send sse.Sen
 		return // the client comes back
 	}
 	// The first ping tells the client that it is heard, and from where on.
-	if send(sse.Message{Data: Ping{LastID: last}}) != nil {
+	if !put(sse.Message{Data: Ping{LastID: last}}) {
 		return
 	}
-	f := in.filter()
-	f.Limit = maxPage
+	f := in.query()
+	f.Limit, f.Ascending = maxPage, true
 	ping := time.NewTicker(pingEvery)
 	defer ping.Stop()
 	for {
@@ -149,7 +150,7 @@ func (s *server) streamEvents(ctx context.Context, in *streamInput, send sse.Sen
 				return
 			}
 			for _, e := range events {
-				if send(sse.Message{ID: int(e.ID), Data: eventOut(e)}) != nil {
+				if !put(sse.Message{ID: int(e.ID), Data: eventOut(e)}) {
 					return
 				}
 				last = e.ID
@@ -160,7 +161,7 @@ func (s *server) streamEvents(ctx context.Context, in *streamInput, send sse.Sen
 		case <-ctx.Done():
 			return
 		case <-ping.C:
-			if send(sse.Message{Data: Ping{LastID: last}}) != nil {
+			if !put(sse.Message{Data: Ping{LastID: last}}) {
 				return
 			}
 		case _, open := <-live:

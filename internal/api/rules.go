@@ -43,7 +43,7 @@ func (s *server) listRules(ctx context.Context, _ *struct{}) (*output[List[Rule]
 	return out, nil
 }
 
-func (s *server) getRule(ctx context.Context, in *byID) (*output[Rule], error) {
+func (s *server) getRule(ctx context.Context, in *ByID) (*output[Rule], error) {
 	r, err := s.Store.Rule(ctx, in.ID)
 	if err != nil {
 		return nil, s.fail(err, "rule")
@@ -71,7 +71,7 @@ func (s *server) createRule(ctx context.Context, in *struct{ Body RuleCreate }) 
 }
 
 func (s *server) updateRule(ctx context.Context, in *struct {
-	byID
+	ByID
 	Body RuleFields
 }) (*output[Rule], error) {
 	s.change.Lock()
@@ -92,7 +92,7 @@ func (s *server) updateRule(ctx context.Context, in *struct {
 	return &output[Rule]{Body: ruleOut(r)}, nil
 }
 
-func (s *server) deleteRule(ctx context.Context, in *byID) (*struct{}, error) {
+func (s *server) deleteRule(ctx context.Context, in *ByID) (*struct{}, error) {
 	s.change.Lock()
 	defer s.change.Unlock()
 	if err := s.Store.DeleteRule(ctx, in.ID); err != nil {

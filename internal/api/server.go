@@ -96,8 +96,8 @@ func operation(method, path, id, summary string, status int, errs ...int) huma.O
 	}
 }
 
-// byID is the input of operations on one rule or trigger.
-type byID struct {
+// ByID is the input of operations on one rule or trigger.
+type ByID struct {
 	ID int64 `path:"id" minimum:"1"`
 }
 

@@ -43,7 +43,7 @@ func (s *server) listTriggers(ctx context.Context, _ *struct{}) (*output[List[Tr
 	return out, nil
 }
 
-func (s *server) getTrigger(ctx context.Context, in *byID) (*output[Trigger], error) {
+func (s *server) getTrigger(ctx context.Context, in *ByID) (*output[Trigger], error) {
 	t, err := s.Store.Trigger(ctx, in.ID)
 	if err != nil {
 		return nil, s.fail(err, "trigger")
@@ -71,7 +71,7 @@ func (s *server) createTrigger(ctx context.Context, in *struct{ Body TriggerCrea
 }
 
 func (s *server) updateTrigger(ctx context.Context, in *struct {
-	byID
+	ByID
 	Body TriggerFields
 }) (*output[Trigger], error) {
 	s.change.Lock()
@@ -92,7 +92,7 @@ func (s *server) updateTrigger(ctx context.Context, in *struct {
 	return &output[Trigger]{Body: triggerOut(t)}, nil
 }
 
-func (s *server) deleteTrigger(ctx context.Context, in *byID) (*struct{}, error) {
+func (s *server) deleteTrigger(ctx context.Context, in *ByID) (*struct{}, error) {
 	s.change.Lock()
 	defer s.change.Unlock()
 	if err := s.Store.DeleteTrigger(ctx, in.ID); err != nil {

@@ -1,0 +1,126 @@
+package api
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+func TestTriggers(t *testing.T) {
+	b := newBench(t)
+	ctx := t.Context()
+	tr := must[Trigger](t)(b.CreateTrigger(ctx, TriggerCreate{Name: "ops", ActionURL: "https://hooks.example.com/x", TriggerFields: TriggerFields{
+		Severities: Set(" error, warn,error"), ActionSecret: Set("s3cr3t-value"),
+	}}))
+	if tr.Severities != "error,warn" || !tr.Enabled || tr.ActionSecret != Placeholder {
+		t.Errorf("%+v", tr)
+	}
+	secret := func() string {
+		t.Helper()
+		stored, err := b.store.Trigger(ctx, tr.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return stored.ActionSecret
+	}
+	if s := secret(); s != "s3cr3t-value" {
+		t.Fatalf("stored %q", s)
+	}
+	// Echoing what was read leaves the secret.
+	whole, _ := json.Marshal(tr)
+	if resp, body := b.raw("PATCH", idPath(triggersPath, tr.ID), "application/json", string(whole)); resp.StatusCode != 200 {
+		t.Fatalf("echo: %d %s", resp.StatusCode, body)
+	}
+	if s := secret(); s != "s3cr3t-value" {
+		t.Errorf("after echo %q", s)
+	}
+	tr = must[Trigger](t)(b.UpdateTrigger(ctx, tr.ID, TriggerFields{Enabled: Set(false)}))
+	if tr.Enabled || secret() != "s3cr3t-value" || tr.Severities != "error,warn" {
+		t.Errorf("%+v", tr)
+	}
+	tr = must[Trigger](t)(b.UpdateTrigger(ctx, tr.ID, TriggerFields{ActionSecret: Set("other-s3cr3t")}))
+	if secret() != "other-s3cr3t" || tr.ActionSecret != Placeholder {
+		t.Errorf("%+v", tr)
+	}
+	tr = must[Trigger](t)(b.UpdateTrigger(ctx, tr.ID, TriggerFields{ActionSecret: Set("")}))
+	if secret() != "" || tr.ActionSecret != "" {
+		t.Errorf("cleared: %+v", tr)
+	}
+	if l := must[[]Trigger](t)(b.Triggers(ctx)); len(l) != 1 {
+		t.Errorf("%d triggers", len(l))
+	}
+	if err := b.DeleteTrigger(ctx, tr.ID); err != nil {
+		t.Fatal(err)
+	}
+	_, err := b.Trigger(ctx, tr.ID)
+	wantProblem(t, err, 404, "no such trigger")
+}
+
+// A placeholder in a new trigger is no secret to sign with.
+func TestPlaceholderIsNoSecret(t *testing.T) {
+	b := newBench(t)
+	tr := must[Trigger](t)(b.CreateTrigger(t.Context(), TriggerCreate{Name: "ops", ActionURL: "https://h/", TriggerFields: TriggerFields{ActionSecret: Set(Placeholder)}}))
+	if stored, err := b.store.Trigger(t.Context(), tr.ID); err != nil || stored.ActionSecret != "" {
+		t.Errorf("stored %q, %v", stored.ActionSecret, err)
+	}
+}
+
+// A password in the URL is kept, and shown to nobody.
+func TestURLPassword(t *testing.T) {
+	b := newBench(t)
+	const url = "https://bob:hunter2@hooks.example.com/x"
+	tr := must[Trigger](t)(b.CreateTrigger(t.Context(), TriggerCreate{Name: "ops", ActionURL: url}))
+	if strings.Contains(tr.ActionURL, "hunter2") || !strings.Contains(tr.ActionURL, "hooks.example.com/x") {
+		t.Errorf("shown as %q", tr.ActionURL)
+	}
+	must[Trigger](t)(b.UpdateTrigger(t.Context(), tr.ID, TriggerFields{ActionURL: Set(tr.ActionURL), Name: Set("ops2")}))
+	if stored, err := b.store.Trigger(t.Context(), tr.ID); err != nil || stored.ActionURL != url || stored.Name != "ops2" {
+		t.Errorf("stored %+v, %v", stored, err)
+	}
+}
+
+// Whatever is asked, rightly or wrongly, no answer and no log line holds a
+// secret.
+func TestSecretsStayIn(t *testing.T) {
+	b := newBench(t)
+	const secret = "whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQ="
+	const js = "application/json"
+	send := func(method, path, body string) {
+		t.Helper()
+		resp, out := b.raw(method, path, js, body)
+		if strings.Contains(out, secret) || strings.Contains(out, "hunter2") {
+			t.Errorf("%s %s %s: status %d: the answer holds the secret: %s", method, path, body, resp.StatusCode, out)
+		}
+		for name, v := range resp.Header {
+			if strings.Contains(strings.Join(v, " "), secret) {
+				t.Errorf("header %s holds the secret", name)
+			}
+		}
+	}
+	const good = `"name":"t","action_url":"https://bob:hunter2@h.example.com/","action_secret":"` + secret + `"`
+	send("POST", triggersPath, `{`+good+`}`)
+	for _, path := range []string{triggersPath, triggersPath + "/1", statsPath, deliveriesPath, eventsPath, "/openapi.json"} {
+		send("GET", path, "")
+	}
+	send("PATCH", triggersPath+"/1", `{"enabled":false}`)
+	send("PATCH", triggersPath+"/1", `{"action_secret":"`+secret+`"}`)
+	for _, bad := range []string{
+		`{` + good + `,"typo":1}`,
+		`{` + good + `,"name":5}`,
+		`{` + good + `,"severities":"` + secret + `"}`[:1],
+		`{"action_secret":["` + secret + `"]}`,
+		`{"action_secret":{"s":"` + secret + `"}}`,
+		`{"action_secrt":"` + secret + `"}`,
+		`{` + good + `,"action_url":"http://127.0.0.1/"}`,
+		`{` + good + `,"message_regex":"("}`,
+		`{` + good,
+		`"` + secret + `"`,
+		`["` + secret + `"]`,
+	} {
+		send("POST", triggersPath, bad)
+		send("PATCH", triggersPath+"/1", bad)
+	}
+	if s := b.log.String(); strings.Contains(s, secret) || strings.Contains(s, "hunter2") {
+		t.Errorf("the log holds the secret: %s", s)
+	}
+}

@@ -1,0 +1,65 @@
+package main
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"strings"
+	"syscall"
+
+	"logscan/internal/api"
+)
+
+// argument is how the command line calls what the API calls otherwise.
+var argument = map[string]string{
+	"name":             "NAME",
+	"pattern":          "PATTERN",
+	"description":      "--description",
+	"severity":         "--severity",
+	"severities":       "--severity",
+	"streams":          "--stream",
+	"cooldown_seconds": "--cooldown",
+	"workload_id":      "--workload",
+	"action_url":       "URL",
+	"action_secret":    "--secret",
+	"message_regex":    "--match",
+	"sources":          "--source",
+	"source":           "--source",
+	"state":            "--state",
+	"lines":            "LINE",
+}
+
+// explain turns what the client gave as an error into what a user can use: a
+// refused field by the name it has here, and advice where the plugin could not
+// be reached.
+func (c *cli) explain(err error) error {
+	var p *api.Problem
+	if errors.As(err, &p) && len(p.Errors) > 0 {
+		var told []error
+		for _, item := range p.Errors {
+			_, field, _ := strings.Cut(item.Location, ".")
+			name, ok := argument[field]
+			if !ok {
+				return err
+			}
+			told = append(told, errors.New(name+": "+item.Message))
+		}
+		return errors.Join(told...)
+	}
+	var op *net.OpError
+	if err == nil || !errors.As(err, &op) || op.Op != "dial" {
+		return err
+	}
+	at := c.engine.socket
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return advise("sudo "+c.name()+" …", "only root may use logscan's control socket (%s)", at)
+	case errors.Is(err, fs.ErrNotExist):
+		return advise("again in a few seconds, if the plugin is just starting\njournalctl -u docker | grep logscan      (what the plugin itself says)",
+			"the plugin's control socket %s is not there", at)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return advise("again in a few seconds: the Engine restarts a plugin that ended",
+			"nothing answers at the plugin's control socket %s", at)
+	}
+	return err
+}
