@@ -156,13 +156,14 @@ func sameName(full, want string) bool {
 // engineHost finds the Engine as docker does: flag, DOCKER_HOST, context.
 func (c *cli) engineHost() (string, error) {
 	e := c.engine
+	hosts := slices.Compact(slices.Clone(e.hosts)) // completion parses them twice
 	switch {
-	case len(e.hosts) > 1:
+	case len(hosts) > 1:
 		return "", errors.New("please give one -H only")
-	case len(e.hosts) == 1 && e.context != "":
+	case len(hosts) == 1 && e.context != "":
 		return "", errors.New("either --host or --context, not both")
-	case len(e.hosts) == 1:
-		return normalHost(e.hosts[0]), nil
+	case len(hosts) == 1:
+		return normalHost(hosts[0]), nil
 	}
 	name := e.context
 	if name == "" {
