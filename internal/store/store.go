@@ -1,0 +1,166 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"time"
+)
+
+// ErrNotFound is returned for a rule, trigger, event or delivery that doesn't
+// exist.
+var ErrNotFound = errors.New("not found")
+
+// Store is an open database.
+type Store struct {
+	w   *sql.DB // one connection: SQLite has one writer anyway
+	r   *sql.DB
+	now func() time.Time
+
+	// write is held from the beginning of a write until its events are
+	// published, so that subscribers see them in the order of ids.
+	write sync.Mutex
+
+	mu     sync.Mutex // guards subs and closed
+	subs   map[chan Event]struct{}
+	closed bool
+
+	outbox chan struct{} // holds a token while there may be something to deliver
+}
+
+// Open opens or creates the database at path and brings its schema up to date.
+// A damaged file is set aside (renamed, with the time in its name) and replaced
+// by an empty one; log and the new event log say so. A file written by a newer
+// logscan is an error, and so is whatever may pass, a full disk say: call again.
+func Open(path string, log *slog.Logger) (*Store, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	s, err := open(path, migrations())
+	if err == nil || !damaged(err) {
+		return s, err
+	}
+	aside, moveErr := setAside(path, time.Now())
+	if moveErr != nil {
+		return nil, fmt.Errorf("%w; setting it aside: %w", err, moveErr)
+	}
+	const message = "The database was damaged. It was set aside and an empty one took its place: rules and triggers have to be added again."
+	log.Error(message, "path", path, "set_aside", aside, "err", err)
+	reason := err.Error()
+	if s, err = open(path, migrations()); err != nil {
+		return nil, err
+	}
+	ev := Event{
+		Source: SourceSystem, Severity: "error", Message: message,
+		Metadata: map[string]any{"about": "database", "set_aside": filepath.Base(aside), "reason": reason},
+	}
+	if _, err := s.Commit(context.Background(), Batch{Events: []Event{ev}}, nil); err != nil {
+		log.Error("event about the damaged database not kept", "err", err)
+	}
+	return s, nil
+}
+
+// Close ends all subscriptions and waits for calls in flight. Later calls fail.
+// It may be called again.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	for c := range s.subs {
+		delete(s.subs, c)
+		close(c)
+	}
+	s.mu.Unlock()
+	s.write.Lock()
+	defer s.write.Unlock()
+	// Readers first: the last connection to go folds the log back into the file.
+	return errors.Join(s.r.Close(), s.w.Close())
+}
+
+// tx runs f in a write transaction. What f returns is published after the
+// commit, before the next write begins.
+func (s *Store) tx(ctx context.Context, f func(*sql.Tx) ([]Event, error)) ([]Event, error) {
+	s.write.Lock()
+	defer s.write.Unlock()
+	tx, err := s.w.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer tx.Rollback()
+	events, err := f(tx)
+	if err != nil {
+		return nil, err
+	}
+	if err := tx.Commit(); err != nil {
+		return nil, err
+	}
+	s.publish(events)
+	return events, nil
+}
+
+// change is tx for what makes no events.
+func (s *Store) change(ctx context.Context, what string, f func(*sql.Tx) error) error {
+	_, err := s.tx(ctx, func(tx *sql.Tx) ([]Event, error) { return nil, f(tx) })
+	return wrap(what, err)
+}
+
+// wrap says what failed; ErrNotFound says enough.
+func wrap(what string, err error) error {
+	switch {
+	case err == nil, errors.Is(err, ErrNotFound):
+		return err
+	case errors.Is(err, sql.ErrNoRows):
+		return ErrNotFound
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+// found turns the result of an UPDATE or DELETE of one row into ErrNotFound
+// where there was none.
+func found(res sql.Result, err error) error {
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n > 0 {
+		return err
+	}
+	return ErrNotFound
+}
+
+// collect reads all rows of a query.
+func collect[T any](rows *sql.Rows, err error, scan func(row) (T, error)) ([]T, error) {
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var out []T
+	for rows.Next() {
+		v, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, v)
+	}
+	return out, rows.Err()
+}
+
+// row is a *sql.Row or *sql.Rows.
+type row interface{ Scan(...any) error }
+
+// nanos and instant are how times are kept: Unix nanoseconds, 0 for none.
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+func instant(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
+}
