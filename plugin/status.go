@@ -106,7 +106,22 @@ func (c *cli) deliveryCommand() *cobra.Command {
 	ls.Flags().StringVar(&state, "state", "", "Only those pending, delivered or dead")
 	ls.Flags().IntVarP(&limit, "tail", "n", 50, "How many")
 	complete(ls, "state", "pending", "delivered", "dead")
-	cmd := group("delivery", "Show what was sent, or is to be sent, to triggers", ls)
+	redeliver := &cobra.Command{
+		Use: "redeliver DELIVERY [DELIVERY...]", Short: "Send deliveries again", Args: args(1, -1),
+		Long: "Send deliveries again, under their old ids, as if they were new; dead ones above all.",
+		RunE: func(cmd *cobra.Command, a []string) error {
+			return c.with(cmd, func(ctx context.Context, client *api.Client) error {
+				return each(c, a, func(id string) error {
+					_, err := client.Redeliver(ctx, id)
+					if api.IsNotFound(err) {
+						return advise(c.name()+" delivery ls", "no delivery %q", id)
+					}
+					return err
+				})
+			})
+		},
+	}
+	cmd := group("delivery", "Manage what was sent, or is to be sent, to triggers", ls, redeliver)
 	cmd.Aliases = []string{"deliveries"}
 	return cmd
 }
@@ -177,6 +192,7 @@ func (c *cli) showStats(st api.Stats) error {
 		{"Held back", count(st.Scan.Suppressed)},
 		{"Cut lines", count(st.Scan.Truncated)},
 		{"Lag", size(st.Scan.Lag)},
+		{"Deliveries", fmt.Sprintf("%d pending, %d delivered, %d dead", st.Deliveries.Pending, st.Deliveries.Delivered, st.Deliveries.Dead)},
 	} {
 		if _, err := fmt.Fprintf(c.out, "%-11s %s\n", row[0]+":", clean(row[1])); err != nil {
 			return err

@@ -91,8 +91,11 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 		}
 		body = bytes.NewReader(b)
 	}
-	u := url.URL{Scheme: "http", Host: "logscan", Path: path, RawQuery: query.Encode()}
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	target := "http://logscan" + path
+	if len(query) > 0 {
+		target += "?" + query.Encode()
+	}
+	req, err := http.NewRequestWithContext(ctx, method, target, body)
 	if err != nil {
 		return nil, err
 	}
@@ -205,6 +208,12 @@ func (c *Client) Deliveries(ctx context.Context, state string, limit int) ([]Del
 		q.Set("limit", strconv.Itoa(limit))
 	}
 	return all[Delivery](ctx, c, deliveriesPath, q)
+}
+
+// Redeliver sends a delivery again, whatever became of it.
+func (c *Client) Redeliver(ctx context.Context, id string) (d Delivery, err error) {
+	err = c.do(ctx, http.MethodPost, deliveriesPath+"/"+url.PathEscape(id)+"/redeliver", nil, nil, &d)
+	return d, err
 }
 
 // Containers lists the containers whose logs are kept.

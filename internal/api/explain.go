@@ -116,10 +116,13 @@ func distance(a, b string) int {
 	return row[len(b)]
 }
 
-// fieldProblem is the refusal of a rule's field, or nil.
+// fieldProblem is the refusal of a field, or nil if err is another error.
 func fieldProblem(err error) error {
 	var fe *rule.FieldError
 	if errors.As(err, &fe) {
+		if fe.Field == "rules" || fe.Field == "triggers" { // too many of them: no field is wrong
+			return huma.Error409Conflict(fe.Field + ": " + fe.Reason)
+		}
 		return invalid(fe.Field, fe.Reason)
 	}
 	return nil

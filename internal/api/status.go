@@ -5,6 +5,8 @@ import (
 	"net/http"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"logscan/internal/store"
 )
 
 const (
@@ -15,6 +17,7 @@ const (
 
 func (s *server) status(api huma.API) {
 	huma.Register(api, operation(http.MethodGet, deliveriesPath, "list-deliveries", "List deliveries, the newest first", 200, 422), s.listDeliveries)
+	huma.Register(api, operation(http.MethodPost, deliveriesPath+"/{id}/redeliver", "redeliver", "Send a delivery again, under its old id", 200, 404), s.redeliver)
 	huma.Register(api, operation(http.MethodGet, containersPath, "list-containers", "List containers whose logs are kept", 200), s.listContainers)
 	huma.Register(api, operation(http.MethodGet, statsPath, "get-stats", "Show counters", 200), s.getStats)
 	huma.Register(api, operation(http.MethodGet, healthPath, "get-health", "Show whether logscan answers", 200), s.getHealth)
@@ -32,12 +35,26 @@ func (s *server) listDeliveries(ctx context.Context, in *deliveriesInput) (*outp
 	}
 	out := &output[List[Delivery]]{Body: List[Delivery]{Items: make([]Delivery, len(deliveries))}}
 	for i, d := range deliveries {
-		out.Body.Items[i] = Delivery{
-			ID: d.ID, EventID: d.EventID, TriggerID: d.TriggerID, State: d.State, Attempts: d.Attempts,
-			NextAt: d.NextAt.UTC(), LastStatus: d.LastStatus, LastError: d.LastError, CreatedAt: d.CreatedAt.UTC(),
-		}
+		out.Body.Items[i] = deliveryOut(d)
 	}
 	return out, nil
+}
+
+func deliveryOut(d store.Delivery) Delivery {
+	return Delivery{
+		ID: d.ID, EventID: d.EventID, TriggerID: d.TriggerID, State: d.State, Attempts: d.Attempts,
+		NextAt: d.NextAt.UTC(), LastStatus: d.LastStatus, LastError: d.LastError, CreatedAt: d.CreatedAt.UTC(),
+	}
+}
+
+func (s *server) redeliver(ctx context.Context, in *struct {
+	ID string `path:"id" maxLength:"64"`
+}) (*output[Delivery], error) {
+	d, err := s.Store.Redeliver(ctx, in.ID)
+	if err != nil {
+		return nil, s.fail(err, "delivery")
+	}
+	return &output[Delivery]{Body: deliveryOut(d)}, nil
 }
 
 func (s *server) listContainers(context.Context, *struct{}) (*output[List[Container]], error) {
@@ -58,6 +75,10 @@ func (s *server) getStats(ctx context.Context, _ *struct{}) (*output[Stats], err
 	if err != nil {
 		return nil, s.fail(err, "rule")
 	}
+	counts, err := s.Store.DeliveryCounts(ctx)
+	if err != nil {
+		return nil, s.fail(err, "delivery")
+	}
 	st := Stats{Version: s.Version, Started: s.started.UTC()}
 	in := s.Ingest.Stats()
 	st.Ingest = IngestStats{Attachments: in.Attachments, Bytes: in.Bytes, Retries: in.Failures}
@@ -71,6 +92,7 @@ func (s *server) getStats(ctx context.Context, _ *struct{}) (*output[Stats], err
 	for _, n := range s.Scanner.Lag() {
 		st.Scan.Lag += n
 	}
+	st.Deliveries = DeliveryStats{Pending: counts[store.Pending], Delivered: counts[store.Delivered], Dead: counts[store.Dead]}
 	return &output[Stats]{Body: st}, nil
 }
 

@@ -4,6 +4,9 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
+
+	"logscan/internal/store"
 )
 
 func TestTriggers(t *testing.T) {
@@ -122,5 +125,56 @@ func TestSecretsStayIn(t *testing.T) {
 	}
 	if s := b.log.String(); strings.Contains(s, secret) || strings.Contains(s, "hunter2") {
 		t.Errorf("the log holds the secret: %s", s)
+	}
+}
+
+func TestDeliveries(t *testing.T) {
+	b := newBench(t)
+	ctx := t.Context()
+	tr := must[Trigger](t)(b.CreateTrigger(ctx, TriggerCreate{Name: "ops", ActionURL: "https://h/"}))
+	_, err := b.store.Commit(ctx, store.Batch{Events: []store.Event{hit(1, "warn", "r"), hit(2, "warn", "r")}}, func(store.Event) []int64 { return []int64{tr.ID} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := must[[]Delivery](t)(b.Deliveries(ctx, "", 0))
+	if len(list) != 2 || list[0].EventID != 2 || list[0].TriggerID != tr.ID || list[0].State != store.Pending {
+		t.Fatalf("%+v", list)
+	}
+	d, err := b.store.Delivery(ctx, list[1].ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.State, d.LastStatus, d.LastError, d.NextAt = store.Dead, 404, "the receiver answered 404", time.Time{}
+	if err := b.store.RecordAttempt(ctx, d); err != nil {
+		t.Fatal(err)
+	}
+	dead := must[[]Delivery](t)(b.Deliveries(ctx, store.Dead, 10))
+	if len(dead) != 1 || dead[0].ID != d.ID || dead[0].LastStatus != 404 || dead[0].Attempts != 1 || !dead[0].NextAt.IsZero() {
+		t.Errorf("%+v", dead)
+	}
+	if st := must[Stats](t)(b.Stats(ctx)); st.Deliveries != (DeliveryStats{Pending: 1, Dead: 1}) {
+		t.Errorf("%+v", st.Deliveries)
+	}
+	again := must[Delivery](t)(b.Redeliver(ctx, d.ID))
+	if again.ID != d.ID || again.State != store.Pending || again.Attempts != 0 {
+		t.Errorf("%+v", again)
+	}
+	_, err = b.Redeliver(ctx, "msg_nosuch/../x")
+	wantProblem(t, err, 404, "no such delivery")
+}
+
+// What only the store can see, a rule that overrides wrongly, comes out as any
+// other refusal.
+func TestOverrideRefused(t *testing.T) {
+	b := newBench(t)
+	_, err := b.CreateRule(t.Context(), RuleCreate{Name: "r", Pattern: "x", RuleFields: RuleFields{WorkloadID: Set("w"), OverridesID: Set[int64](99)}})
+	wantProblem(t, err, 422, "overrides_id", "99")
+	global := must[Rule](t)(b.CreateRule(t.Context(), RuleCreate{Name: "r", Pattern: "x"}))
+	must[Rule](t)(b.CreateRule(t.Context(), RuleCreate{Name: "r", Pattern: "y", RuleFields: RuleFields{WorkloadID: Set("w"), OverridesID: Set(global.ID)}}))
+	if err := b.DeleteRule(t.Context(), global.ID); err != nil {
+		t.Fatal(err)
+	}
+	if l := must[[]Rule](t)(b.Rules(t.Context())); len(l) != 0 {
+		t.Errorf("the override is left: %+v", l)
 	}
 }

@@ -171,6 +171,15 @@ type Stats struct {
 	Ingest  IngestStats  `json:"ingest"`
 	Journal JournalStats `json:"journal"`
 	Scan    ScanStats    `json:"scan"`
+
+	Deliveries DeliveryStats `json:"deliveries"`
+}
+
+// DeliveryStats are how many deliveries there are now, by state.
+type DeliveryStats struct {
+	Pending   int64 `json:"pending"`
+	Delivered int64 `json:"delivered"`
+	Dead      int64 `json:"dead"`
 }
 
 // IngestStats are about the way from containers to their logs.
