@@ -1,0 +1,48 @@
+// Package trigger selects the triggers that an event concerns and delivers what
+// the store's outbox holds to their URLs.
+//
+// What it promises:
+//   - Every delivery in the outbox is sent until the receiver has it (2xx) or
+//     it is given up as dead: at once for a 4xx answer but 408 and 429, and
+//     otherwise after a day. A dead one is kept, reported by an event, and can
+//     be redelivered. It is sent at least once: a kill between the answer and
+//     its record sends it again, under the same id.
+//   - A trigger's deliveries go out one after the other in the order of their
+//     events. Only where one keeps failing while a later one gets through is it
+//     overtaken, and retried by itself.
+//   - A slow or dead receiver delays its own trigger only.
+//   - Nothing here can write an event of source logscan. The event about a
+//     trigger's dead deliveries never goes to that trigger, and if it can't be
+//     delivered elsewhere, no event says so: reports don't breed reports.
+//   - Loopback, link-local (cloud metadata too), unspecified, multicast and
+//     reserved addresses are refused when a trigger is saved (CheckTarget) and
+//     for each address dialled, whatever its name resolved to by then. Private
+//     networks are allowed. Redirects aren't followed, proxies aren't used.
+//   - Secrets, URLs and answers' bodies are in no log, error or event.
+//
+// # What a receiver gets
+//
+// A POST with Content-Type application/json, and the headers of Standard
+// Webhooks (https://www.standardwebhooks.com): webhook-id, the same in every
+// attempt and in a redelivery; webhook-timestamp, of the attempt; and, where
+// the trigger has a secret, webhook-signature. A secret of the form
+// whsec_<base64> stands for the bytes it encodes, any other text for itself.
+//
+//	{
+//	  "type": "logscan.hit",                 // or logscan.system
+//	  "timestamp": "2026-01-02T15:04:05Z",   // of the event
+//	  "test": true,                          // only in a test
+//	  "data": {
+//	    "id": 42,
+//	    "source": "logscan",                 // or system
+//	    "severity": "error",                 // info, warn, error
+//	    "message": "Out of memory",
+//	    "metadata": {"rule_name": "oom", "container_name": "web", …},
+//	    "created_at": "2026-01-02T15:04:05Z"
+//	  }
+//	}
+//
+// The body is the same in every attempt. Any 2xx answer within 10 seconds means
+// that the receiver has it. Otherwise the next attempt comes after 1 s, 2 s,
+// 4 s … 5 min, less some jitter, or after what Retry-After says.
+package trigger
