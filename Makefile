@@ -1,0 +1,79 @@
+# make help says what there is.
+
+BUILD   ?= build
+NAME    ?= logscan
+CLI_DIR ?= /usr/local/lib/docker/cli-plugins
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GOARCH  ?= $(shell go env GOARCH)
+
+# The C compiler is for SQLite; Debian has one for each architecture.
+HOSTARCH := $(shell go env GOHOSTARCH)
+GNU_amd64 := x86_64-linux-gnu
+GNU_arm64 := aarch64-linux-gnu
+CROSS     := $(if $(filter-out $(HOSTARCH),$(GOARCH)),$(GNU_$(GOARCH)))
+export CC := $(if $(CROSS),$(CROSS)-gcc,$(or $(filter-out cc default,$(CC)),gcc))
+
+export CGO_ENABLED := 1
+export GOARCH
+# Programs that `make deps` unpacks rather than installs.
+export PATH := $(PATH):$(abspath $(BUILD))/tools/usr/bin
+
+TAGS    := netgo,osusergo,timetzdata,sqlite_omit_load_extension
+LDFLAGS := -s -w -linkmode external -extldflags -static -X main.version=$(VERSION)
+
+.PHONY: help build plugin arm64 install uninstall push check test demo deps deps-build clean
+
+help: ## say what there is
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
+
+build: deps-build ## the static binary: $(BUILD)/logscan, plugin and command line in one
+	go build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BUILD)/logscan ./plugin
+
+plugin: build ## the plugin directory: $(BUILD)/plugin, as `docker plugin create` takes it
+	rm -rf $(BUILD)/plugin
+	mkdir -p $(BUILD)/plugin
+	cp -R rootfs $(BUILD)/plugin/rootfs
+	install -m 0644 config.json $(BUILD)/plugin/config.json
+	install -m 0755 $(BUILD)/logscan $(BUILD)/plugin/rootfs/logscan
+	install -D -m 0644 /etc/ssl/certs/ca-certificates.crt $(BUILD)/plugin/rootfs/etc/ssl/certs/ca-certificates.crt
+	install -d -m 1777 $(BUILD)/plugin/rootfs/tmp
+
+arm64: ## the plugin directory for arm64: $(BUILD)/arm64/plugin
+	$(MAKE) plugin GOARCH=arm64 BUILD=$(BUILD)/arm64
+
+install: ## put the plugin into this machine's Engine, or upgrade it there; and `docker logscan`
+	scripts/install.sh check
+	$(MAKE) plugin
+	BUILD=$(BUILD) NAME=$(NAME) CLI_DIR=$(CLI_DIR) scripts/install.sh install
+
+uninstall: ## take plugin, logs, rules and events away
+	NAME=$(NAME) CLI_DIR=$(CLI_DIR) scripts/install.sh uninstall
+
+push: ## push the plugin to a registry: make push PLUGIN=registry/name:tag [GOARCH=arm64]
+	@test -n "$(PLUGIN)" || { echo 'say where: make push PLUGIN=registry/name:tag'; exit 2; }
+	scripts/install.sh check
+	$(MAKE) plugin
+	docker plugin create $(PLUGIN) $(BUILD)/plugin
+	docker plugin push $(PLUGIN); status=$$?; docker plugin rm $(PLUGIN); exit $$status
+
+check: deps-build ## gofmt and go vet
+	@bad=$$(gofmt -l $$(git ls-files '*.go')); test -z "$$bad" || { echo "gofmt: $$bad"; exit 1; }
+	go vet ./...
+
+# The packages run two at a time: many tests wait for an Engine.
+test: deps check plugin ## everything, race detector on, with private Engines
+	LOGSCAN_PLUGIN_DIR=$(abspath $(BUILD)/plugin) go test -race -timeout 14m ./...
+
+demo: deps plugin ## see it work, on a private Engine, in about a minute
+	go build -o $(BUILD)/withengine ./internal/enginetest/withengine
+	go build -o $(BUILD)/receiver ./internal/enginetest/receiver
+	BUILD=$(abspath $(BUILD)) $(BUILD)/withengine -image box scripts/demo.sh
+
+deps-build: # what a build needs
+	@BUILD=$(BUILD) scripts/deps.sh build $(CROSS)
+
+deps: ## install what building and testing need and this machine lacks (Debian)
+	@BUILD=$(BUILD) scripts/deps.sh build test $(CROSS)
+
+clean: ## remove build output
+	rm -rf $(BUILD)

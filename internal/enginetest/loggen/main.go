@@ -1,0 +1,147 @@
+// Loggen writes known lines, inside a container, as fast as it is told to.
+//
+//	loggen -n 1000000 -len 120            numbered lines on stdout
+//	loggen -n 0 -duty 50ms -idle 50ms     bursts, until SIGTERM
+//	loggen -play DIR                      the files NAME.out and NAME.err, in order
+//
+// A numbered line is ten digits, a blank, and filling up to -len; every -mark'th
+// has MARK after the number. On SIGTERM the current line is finished and a last
+// one says "end" and how many there were, so that a reader knows what to expect.
+package main
+
+import (
+	"bufio"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+const filling = `level=info msg="request handled" path=/api/v1/items/42 status=200 dur=12ms user=alice region=eu-west-1 trace=4bf92f3577b34da6a3ce929d0e0e4736 `
+
+var (
+	n      = flag.Int("n", 1000, "lines; 0 = until SIGTERM")
+	length = flag.Int("len", 100, "bytes a line, its newline not counted")
+	mark   = flag.Int("mark", 0, "put MARK into every so many'th line; 0 = none")
+	errs   = flag.Int("stderr", 0, "write every so many'th line to stderr; 0 = none")
+	buffer = flag.Int("buf", 64<<10, "bytes a write; 0 = a write for each line")
+	rate   = flag.Float64("rate", 0, "lines a second; 0 = as fast as they go")
+	duty   = flag.Duration("duty", 0, "write this long, then idle; 0 = always")
+	idle   = flag.Duration("idle", 0, "pause between duties")
+	hold   = flag.Duration("hold", 0, "wait this long, or for SIGTERM, before the end")
+	play   = flag.String("play", "", "write the files of this directory instead")
+)
+
+func main() {
+	flag.Parse()
+	var stop atomic.Bool
+	term := make(chan os.Signal, 1)
+	held := make(chan struct{})
+	signal.Notify(term, syscall.SIGTERM)
+	go func() {
+		<-term
+		stop.Store(true)
+		close(held)
+	}()
+
+	var err error
+	if *play != "" {
+		err = playFiles(*play)
+	} else {
+		err = number(&stop)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "loggen:", err)
+		os.Exit(1)
+	}
+	if *hold > 0 {
+		select {
+		case <-held:
+		case <-time.After(*hold):
+		}
+	}
+}
+
+// playFiles writes each file to the stream that its name ends with.
+func playFiles(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return err
+		}
+		out := os.Stdout
+		if strings.HasSuffix(e.Name(), ".err") {
+			out = os.Stderr
+		}
+		if _, err := out.Write(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func number(stop *atomic.Bool) error {
+	stdout := bufio.NewWriterSize(os.Stdout, max(*buffer, 16))
+	stderr := bufio.NewWriterSize(os.Stderr, max(*buffer, 16))
+	flush := func() error {
+		if err := stdout.Flush(); err != nil {
+			return err
+		}
+		return stderr.Flush()
+	}
+	start, dutyEnd := time.Now(), time.Now().Add(*duty)
+	i := 0
+	for ; (*n == 0 || i < *n) && !stop.Load(); i++ {
+		out := stdout
+		if *errs > 0 && i%*errs == *errs-1 {
+			out = stderr
+		}
+		out.WriteString(numbered(i, *length, *mark > 0 && i%*mark == 0))
+		if err := out.WriteByte('\n'); err != nil {
+			return err
+		}
+		if *buffer == 0 || *rate > 0 {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		if *rate > 0 {
+			due := start.Add(time.Duration(float64(i+1) / *rate * 1e9))
+			if d := time.Until(due); d > time.Millisecond {
+				time.Sleep(d)
+			}
+		}
+		if *duty > 0 && i%64 == 0 && time.Now().After(dutyEnd) {
+			if err := flush(); err != nil {
+				return err
+			}
+			time.Sleep(*idle)
+			dutyEnd = time.Now().Add(*duty)
+		}
+	}
+	if *n == 0 {
+		fmt.Fprintf(stdout, "end %d\n", i)
+	}
+	return flush()
+}
+
+// numbered is line i, without its newline.
+func numbered(i, length int, marked bool) string {
+	s := fmt.Sprintf("%010d ", i)
+	if marked {
+		s += "MARK "
+	}
+	for len(s) < length {
+		s += filling[:min(len(filling), length-len(s))]
+	}
+	return s
+}

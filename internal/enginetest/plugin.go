@@ -1,0 +1,238 @@
+package enginetest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"logscan/internal/enginetest/private"
+)
+
+const (
+	// Plugin is the name that the plugin is installed under.
+	Plugin = "logscan"
+	// PluginDirEnv names a plugin directory that is already built.
+	PluginDirEnv = "LOGSCAN_PLUGIN_DIR"
+
+	pluginSockets = "/run/docker/plugins"
+	// The Engine does not start a plugin again that ended sooner than this
+	// after its start.
+	restartable = 700 * time.Millisecond
+	respawnTime = 30 * time.Second
+)
+
+// BuildPlugin returns a plugin directory (config.json and rootfs), made by
+// `make plugin` once in a process, or the one that LOGSCAN_PLUGIN_DIR names.
+func BuildPlugin(t testing.TB) string {
+	t.Helper()
+	dir, err := builtPlugin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+var builtPlugin = sync.OnceValues(func() (string, error) {
+	if dir := os.Getenv(PluginDirEnv); dir != "" {
+		return filepath.Abs(dir)
+	}
+	base, err := buildDir()
+	if err != nil {
+		return "", err
+	}
+	root, err := moduleRoot()
+	if err != nil {
+		return "", err
+	}
+	cmd := exec.Command("make", "-s", "-C", root, "plugin", "BUILD="+base)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("make plugin: %w: %s", err, out)
+	}
+	return filepath.Join(base, "plugin"), nil
+})
+
+func moduleRoot() (string, error) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
+	if err != nil {
+		return "", fmt.Errorf("finding the module: %w", err)
+	}
+	return strings.TrimSpace(string(out)), nil
+}
+
+// VariantPlugin returns a copy of a plugin directory that is another version to
+// the Engine: its description differs.
+func VariantPlugin(t testing.TB, dir, description string) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "plugin")
+	if b, err := exec.Command("cp", "-a", dir, out).CombinedOutput(); err != nil {
+		t.Fatalf("copying the plugin: %v: %s", err, b)
+	}
+	file := filepath.Join(out, "config.json")
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config map[string]any
+	if err := json.Unmarshal(b, &config); err != nil {
+		t.Fatal(err)
+	}
+	config["description"] = description
+	if b, err = json.Marshal(config); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// InstallPlugin builds the plugin, creates it with the given settings
+// (NAME=value) and enables it.
+func (e *Engine) InstallPlugin(settings ...string) {
+	e.t.Helper()
+	e.CreatePlugin(BuildPlugin(e.t), settings...)
+	e.EnablePlugin()
+}
+
+// CreatePlugin creates the plugin from a plugin directory, disabled.
+func (e *Engine) CreatePlugin(dir string, settings ...string) {
+	e.t.Helper()
+	e.Docker("plugin", "create", Plugin, dir)
+	if len(settings) > 0 {
+		e.Docker(append([]string{"plugin", "set", Plugin}, settings...)...)
+	}
+}
+
+// EnablePlugin enables the plugin, without the timeout that would cut follows.
+func (e *Engine) EnablePlugin() {
+	e.t.Helper()
+	e.Docker("plugin", "enable", "--timeout", "0", Plugin)
+}
+
+// DisablePlugin disables the plugin also while containers use it.
+func (e *Engine) DisablePlugin() {
+	e.t.Helper()
+	e.Docker("plugin", "disable", "-f", Plugin)
+}
+
+// UpgradePlugin upgrades the disabled plugin to another one in a registry.
+func (e *Engine) UpgradePlugin(remote string) {
+	e.t.Helper()
+	e.Docker("plugin", "upgrade", "--grant-all-permissions", "--skip-remote-check", Plugin, remote)
+}
+
+// PushPlugin pushes a plugin directory to a registry under a name.
+func (e *Engine) PushPlugin(dir, remote string) {
+	e.t.Helper()
+	e.Docker("plugin", "create", remote, dir)
+	e.Docker("plugin", "push", remote)
+	e.Docker("plugin", "rm", remote)
+}
+
+// PluginID returns the plugin's id.
+func (e *Engine) PluginID() string {
+	e.t.Helper()
+	return e.Docker("plugin", "inspect", "-f", "{{.Id}}", Plugin)
+}
+
+// PluginPID returns the process id of the running plugin, 0 if none runs.
+func (e *Engine) PluginPID() int {
+	e.t.Helper()
+	return e.pluginPID(e.PluginID())
+}
+
+// pluginPID finds the plugin as the child of its shim, which is among the
+// descendants of this Engine's keeper.
+func (e *Engine) pluginPID(id string) int {
+	for _, pid := range private.Descendants(e.KeeperPID()) {
+		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+		if !strings.Contains(string(args), "\x00-namespace\x00plugins.moby\x00-id\x00"+id+"\x00") {
+			continue
+		}
+		for _, child := range private.Descendants(pid) {
+			exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", child))
+			if err == nil && filepath.Base(exe) == "logscan" { // not runc on its way there
+				return child
+			}
+		}
+	}
+	return 0
+}
+
+// KillPlugin kills the plugin with SIGKILL and waits until a new process
+// answers in its place.
+func (e *Engine) KillPlugin() {
+	e.t.Helper()
+	id := e.PluginID()
+	pid := e.pluginPID(id)
+	if pid == 0 {
+		e.t.Fatal("the plugin is not running")
+	}
+	if age := processAge(pid); age < restartable {
+		time.Sleep(restartable - age)
+	}
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		e.t.Fatal(err)
+	}
+	e.Eventually(respawnTime, "a new plugin process answering", func() bool {
+		again := e.pluginPID(id)
+		return again != 0 && again != pid && answers(filepath.Join(pluginSockets, id, "logscan.sock"))
+	})
+}
+
+func answers(socket string) bool {
+	c, err := net.Dial("unix", socket)
+	if err == nil {
+		c.Close()
+	}
+	return err == nil
+}
+
+// processAge returns how long ago a process started, to a hundredth of a
+// second; a process that has gone is old.
+func processAge(pid int) time.Duration {
+	const tick = time.Second / 100 // USER_HZ
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return time.Hour
+	}
+	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+1:]))
+	if len(fields) < 20 {
+		return time.Hour
+	}
+	start, err := strconv.ParseInt(fields[19], 10, 64) // since boot
+	if err != nil {
+		return time.Hour
+	}
+	uptime, err := os.ReadFile("/proc/uptime")
+	if err != nil {
+		return time.Hour
+	}
+	var up float64
+	if _, err := fmt.Sscan(string(uptime), &up); err != nil {
+		return time.Hour
+	}
+	return time.Duration(up*float64(time.Second)) - time.Duration(start)*tick
+}
+
+// PluginData returns the host path of the plugin's propagated mount: the FIFOs
+// and, in .logscan, everything that the plugin keeps.
+func (e *Engine) PluginData() string {
+	e.t.Helper()
+	return filepath.Join(e.Dir, "data/plugins", e.PluginID(), "propagated-mount")
+}
+
+// ControlSocket returns the host path of the plugin's control socket.
+func (e *Engine) ControlSocket() string {
+	e.t.Helper()
+	return filepath.Join(pluginSockets, e.PluginID(), "logscan-api.sock")
+}

@@ -1,0 +1,125 @@
+#!/usr/bin/env bash
+# Puts the plugin in $BUILD/plugin into the Engine that `docker` speaks to.
+#
+#   install.sh check       is there an Engine, and may we?
+#   install.sh install     create and enable it, or upgrade the one that is there
+#   install.sh uninstall   remove it, its logs, rules and events
+#
+# An upgrade keeps the plugin's identity, settings and data. The Engine takes
+# upgrades from registries only, so one runs on loopback for as long as it takes.
+# Containers go on writing meanwhile: their lines wait in their pipes.
+set -euo pipefail
+
+NAME=${NAME:-logscan}
+BUILD=${BUILD:-build}
+CLI_DIR=${CLI_DIR:-/usr/local/lib/docker/cli-plugins}
+
+fail() {
+	printf '%s\n' "$@" >&2
+	exit 1
+}
+
+check() {
+	[ "$(id -u)" = 0 ] || fail "run this as root"
+	command -v docker >/dev/null || fail \
+		"there is no Docker here. On Debian: apt-get install docker.io" \
+		"(or see https://docs.docker.com/engine/install/). To see logscan work without one: make demo"
+	local why
+	why=$(docker version --format '{{.Server.Version}}' 2>&1 >/dev/null) || fail \
+		"no Docker Engine answers: $why" \
+		"On Debian: apt-get install docker.io, then systemctl start docker." \
+		"To see logscan work without one: make demo"
+}
+
+installed() { docker plugin inspect "$NAME" >/dev/null 2>&1; }
+
+enable() {
+	# Without --timeout 0, the Engine would cut `docker logs -f` after 30 seconds.
+	docker plugin enable --timeout 0 "$NAME" >/dev/null
+}
+
+upgrade() {
+	command -v docker-registry >/dev/null || BUILD=$BUILD "$(dirname "$0")/deps.sh" test
+	PATH=$PATH:$PWD/$BUILD/tools/usr/bin
+	work=$(mktemp -d)
+	registry=
+	trap 'if [ -n "$registry" ]; then kill "$registry" 2>/dev/null || true; fi; rm -rf "$work"' EXIT
+	local port try
+	for try in 1 2 3 4 5; do
+		port=$((20000 + RANDOM % 20000))
+		printf 'version: 0.1\nlog: {level: error}\nstorage: {filesystem: {rootdirectory: %s}}\nhttp: {addr: "127.0.0.1:%d"}\n' \
+			"$work/data" "$port" >"$work/config.yml"
+		docker-registry serve "$work/config.yml" >"$work/log" 2>&1 &
+		registry=$!
+		for _ in $(seq 100); do
+			kill -0 "$registry" 2>/dev/null || break
+			if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then break 2; fi
+			sleep 0.05
+		done
+		kill "$registry" 2>/dev/null || true
+		registry=
+	done
+	[ -n "$registry" ] || fail "the registry for the upgrade does not start: $(tail -1 "$work/log")"
+
+	local remote=127.0.0.1:$port/logscan:upgrade
+	docker plugin create "$remote" "$BUILD/plugin" >/dev/null
+	docker plugin push "$remote" >/dev/null || { docker plugin rm "$remote" >/dev/null; fail "the upgrade could not be prepared"; }
+	docker plugin rm "$remote" >/dev/null
+
+	# From here until enable, containers' lines wait in their pipes.
+	if [ "$(docker plugin inspect -f '{{.Enabled}}' "$NAME")" = true ]; then
+		docker plugin disable -f "$NAME" >/dev/null
+	fi
+	local status=0
+	docker plugin upgrade --grant-all-permissions --skip-remote-check "$NAME" "$remote" >/dev/null || status=$?
+	enable
+	[ $status = 0 ] || fail "the upgrade failed; the version that was installed runs on"
+}
+
+install_plugin() {
+	check
+	if installed; then
+		echo "Upgrading plugin $NAME …"
+		upgrade
+		echo "Upgraded: logs, rules, events and settings are kept; containers went on writing."
+	else
+		docker plugin create "$NAME" "$BUILD/plugin" >/dev/null
+		enable
+		echo "Installed and enabled plugin $NAME."
+	fi
+	install -D -m 0755 "$BUILD/logscan" "$CLI_DIR/docker-logscan"
+	echo "Try: docker run --rm --log-driver $NAME … ; docker logscan --help"
+}
+
+users() { # running containers that log through the plugin
+	local ids
+	ids=$(docker ps -q)
+	[ -z "$ids" ] || docker inspect -f '{{.Name}} {{.HostConfig.LogConfig.Type}}' $ids |
+		while read -r name driver; do
+			[ "${driver%:latest}" != "$NAME" ] || echo "${name#/}"
+		done
+}
+
+uninstall() {
+	check
+	if installed; then
+		local running
+		running=$(users | paste -sd' ' -)
+		[ -z "$running" ] || fail \
+			"these containers log through $NAME and would block: $running" \
+			"Stop them first."
+		docker plugin disable -f "$NAME" >/dev/null 2>&1 || true
+		docker plugin rm -f "$NAME" >/dev/null
+		echo "Removed plugin $NAME with its logs, rules and events."
+	else
+		echo "Plugin $NAME is not installed."
+	fi
+	rm -f "$CLI_DIR/docker-logscan"
+}
+
+case ${1-} in
+check) check ;;
+install) install_plugin ;;
+uninstall) uninstall ;;
+*) fail "usage: install.sh check|install|uninstall" ;;
+esac
