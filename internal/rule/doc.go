@@ -1,0 +1,30 @@
+// Package rule decides which log lines matter: it knows what a rule is, which
+// rules are in effect for a workload, and which of their matches become hits.
+//
+// # Effective rules
+//
+// Rules without a workload are global. A workload's effective rules are the
+// globals that it doesn't override, its enabled overrides and its own enabled
+// rules. A disabled override removes the global rule there. An override that
+// can't be compiled leaves the workload without either of the two: what it was
+// made to replace doesn't come back.
+//
+// # What becomes a hit
+//
+// A match is a hit unless the rule's cooldown in this container runs or the
+// container's token bucket is empty. Matches that are held back are counted,
+// and the rule's next hit says how many they were and since when.
+//
+// # What it promises
+//
+//   - Eval is a pure function of (set, state, line): the same lines give the
+//     same hits, whenever and however often they are evaluated. There is no
+//     clock but the lines' own times, no goroutine and no I/O.
+//   - Lines' times may step back or be absurd. A cooldown never lasts longer
+//     than twice its length because of that, nor an empty bucket longer than
+//     twice the time it takes to fill.
+//   - A Snapshot and its Sets never change; they may be used concurrently. A
+//     State belongs to one container and one goroutine at a time.
+//   - Whatever is read from outside is bounded: patterns by length and compiled
+//     size, a hit's texts by length and number, an encoded State by its count.
+package rule
