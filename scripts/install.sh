@@ -61,8 +61,12 @@ upgrade() {
 	done
 	[ -n "$registry" ] || fail "the registry for the upgrade does not start: $(tail -1 "$work/log")"
 
+	# The Engine refuses to create a plugin from a layer that it has already, so
+	# that the same build again needs a difference.
+	cp -R "$BUILD/plugin" "$work/plugin"
+	date +%s.%N >"$work/plugin/rootfs/etc/upgraded"
 	local remote=127.0.0.1:$port/logscan:upgrade
-	docker plugin create "$remote" "$BUILD/plugin" >/dev/null
+	docker plugin create "$remote" "$work/plugin" >/dev/null
 	docker plugin push "$remote" >/dev/null || { docker plugin rm "$remote" >/dev/null; fail "the upgrade could not be prepared"; }
 	docker plugin rm "$remote" >/dev/null
 

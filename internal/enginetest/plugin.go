@@ -69,7 +69,8 @@ func moduleRoot() (string, error) {
 }
 
 // VariantPlugin returns a copy of a plugin directory that is another version to
-// the Engine: its description differs.
+// the Engine: its description differs, and so does its layer, since the Engine
+// refuses to create a plugin from a layer that it has already.
 func VariantPlugin(t testing.TB, dir, description string) string {
 	t.Helper()
 	out := filepath.Join(t.TempDir(), "plugin")
@@ -90,6 +91,9 @@ func VariantPlugin(t testing.TB, dir, description string) string {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(file, b, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(out, "rootfs/etc/variant"), []byte(description+"\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return out

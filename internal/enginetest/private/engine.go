@@ -239,10 +239,15 @@ func (e *Engine) Log() []byte {
 	return b
 }
 
-// LogTail returns the last lines of dockerd's log.
+// LogTail returns the last lines of dockerd's log, but for its gRPC library's.
 func (e *Engine) LogTail(n int) string {
-	lines := strings.Split(strings.TrimRight(string(e.Log()), "\n"), "\n")
-	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+	var lines []string
+	for line := range strings.Lines(string(e.Log())) {
+		if !strings.Contains(line, " module=grpc") {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines[max(0, len(lines)-n):], "")
 }
 
 func (e *Engine) program(name string) string {
