@@ -20,9 +20,9 @@
 //   - Eval is a pure function of (set, state, line): the same lines give the
 //     same hits, whenever and however often they are evaluated. There is no
 //     clock but the lines' own times, no goroutine and no I/O.
-//   - Lines' times may step back or be absurd. A cooldown never lasts longer
-//     than twice its length because of that, nor an empty bucket longer than
-//     twice the time it takes to fill.
+//   - Lines' times may step back or be absurd. A step back lengthens a cooldown
+//     by less than twice its length, and the wait for a token by less than the
+//     time in which the bucket fills, however far it goes.
 //   - A Snapshot and its Sets never change; they may be used concurrently. A
 //     State belongs to one container and one goroutine at a time.
 //   - Whatever is read from outside is bounded: patterns by length and compiled

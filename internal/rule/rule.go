@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 	"unicode"
@@ -140,35 +141,29 @@ func explain(pattern string, err error) error {
 // doesn't tell.
 func position(pattern string, e *syntax.Error) (int, bool) {
 	switch e.Code {
-	case syntax.ErrMissingParen, syntax.ErrTrailingBackslash, syntax.ErrMissingBracket:
-		if e.Expr != pattern && strings.HasSuffix(pattern, e.Expr) {
-			return len(pattern) - len(e.Expr), true // an open bracket or a lone backslash
-		}
-		if e.Code == syntax.ErrMissingBracket {
-			return 0, true
-		}
-		return len(pattern), true // where the parenthesis is missing
+	case syntax.ErrMissingParen:
+		return len(pattern), true
+	case syntax.ErrTrailingBackslash:
+		return len(pattern) - 1, true
+	case syntax.ErrMissingBracket:
+		return len(pattern) - len(e.Expr), true // Expr is all from the open bracket
 	case syntax.ErrLarge, syntax.ErrNestingDepth, syntax.ErrInternalError:
 		return 0, false // the whole is wrong
 	}
-	// The same text may stand earlier as something harmless: it is the place
-	// behind which the pattern can end and is wrong in the same way.
+	// The shortest beginning of the pattern that is wrong in the same way ends
+	// right behind the place: the parser goes from left to right.
+	wrong := func(n int) bool {
+		_, err := syntax.Parse(pattern[:n], syntax.Perl)
+		cut, ok := err.(*syntax.Error)
+		return ok && cut.Code == e.Code && (cut.Expr == e.Expr || e.Code == syntax.ErrUnexpectedParen)
+	}
 	text := e.Expr
 	if e.Code == syntax.ErrUnexpectedParen {
-		text = ")"
+		text = ")" // Expr is the whole
 	}
-	if text == "" {
+	n := 1 + sort.Search(len(pattern), func(i int) bool { return wrong(i + 1) })
+	if n > len(pattern) || !strings.HasSuffix(pattern[:n], text) {
 		return 0, false
 	}
-	for i := 0; ; i++ {
-		n := strings.Index(pattern[i:], text)
-		if n < 0 {
-			return 0, false
-		}
-		i += n
-		_, err := syntax.Parse(pattern[:i+len(text)], syntax.Perl)
-		if cut, ok := err.(*syntax.Error); ok && cut.Code == e.Code && (cut.Expr == e.Expr || e.Code == syntax.ErrUnexpectedParen) {
-			return i, true
-		}
-	}
+	return n - len(text), true
 }

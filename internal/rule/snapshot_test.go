@@ -1,0 +1,96 @@
+package rule
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+func TestEffectiveRules(t *testing.T) {
+	r := func(id int64, workload string, overrides int64, enabled bool) Rule {
+		return Rule{ID: id, Name: fmt.Sprint("rule ", id), Pattern: "x", Severity: "warn", Streams: "all",
+			Enabled: enabled, WorkloadID: workload, OverridesID: overrides}
+	}
+	rules := []Rule{
+		r(1, "", 0, true),
+		r(2, "", 0, true),
+		r(3, "", 0, false),
+		r(4, "shop/web", 1, true),  // override
+		r(5, "shop/db", 1, false),  // disabled override
+		r(6, "shop/db", 0, true),   // addition
+		r(7, "shop/db", 0, false),  // disabled addition
+		r(8, "shop/db", 3, true),   // override of a disabled global
+		r(9, "cache", 2, true),     // broken override, see below
+		r(10, "mq", 4, true),       // override of an override
+		r(11, "mq", 6, true),       // override of a workload's own rule
+		r(12, "mq", 99, true),      // override of a missing rule
+		r(13, "", 1, true),         // override without a workload
+		r(14, "mq", 99, false),     // disabled: not worth a report
+		r(15, "", 0, true),         // broken
+		r(16, "shop/web", 0, true), // addition
+		r(17, "mq", 17, true),      // override of itself
+	}
+	rules[8].Pattern, rules[14].Pattern = "(", "x{2000}"
+	slices.Reverse(rules) // any order will do
+	s, bad := Compile(rules)
+	for workload, want := range map[string][]int64{
+		"":         {1, 2},
+		"other":    {1, 2},
+		"shop/web": {2, 4, 16},
+		"shop/db":  {2, 6, 8},
+		"cache":    {1},
+		"mq":       {1, 2},
+	} {
+		if got := ids(s.For(workload)); !slices.Equal(got, want) {
+			t.Errorf("%q: rules %v, want %v", workload, got, want)
+		}
+		if s.For(workload) != s.For(workload) {
+			t.Errorf("%q: another set when asked again", workload)
+		}
+	}
+	var got []int64
+	for _, b := range bad {
+		got = append(got, b.RuleID)
+		if b.Reason == "" || !strings.Contains(b.Error(), b.Name) {
+			t.Errorf("%+v", b)
+		}
+	}
+	if want := []int64{9, 10, 11, 12, 13, 15, 17}; !slices.Equal(got, want) {
+		t.Errorf("reported %v, want %v", got, want)
+	}
+}
+
+// The caller's rules may change afterwards; the snapshot doesn't.
+func TestSnapshotIsACopy(t *testing.T) {
+	rules := []Rule{valid()}
+	s, _ := Compile(rules)
+	rules[0].Severity = "error"
+	if got := s.For("").Rules()[0].Severity; got != "warn" {
+		t.Error(got)
+	}
+}
+
+func TestForConcurrently(t *testing.T) {
+	var rules []Rule
+	for i := range 50 {
+		r := valid()
+		r.ID = int64(i + 1)
+		if i > 10 {
+			r.WorkloadID = fmt.Sprint("w", i%5)
+		}
+		rules = append(rules, r)
+	}
+	s, _ := Compile(rules)
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			var st State
+			for i := range 200 {
+				s.For(fmt.Sprint("w", (i+g)%7)).Eval(&st, Line{Stream: "stdout", TimeNano: int64(i), Text: []byte("xyz")}, nil)
+			}
+		})
+	}
+	wg.Wait()
+}
