@@ -127,6 +127,10 @@ func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
 	return s, bad
 }
 
+// Known reports whether a rule with this id was among the snapshot's, enabled
+// or not.
+func (s *Snapshot) Known(id int64) bool { return s.known[id] }
+
 func (s *Snapshot) overlay(workload string) *overlay {
 	o := s.own[workload]
 	if o == nil {

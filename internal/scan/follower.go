@@ -1,0 +1,320 @@
+package scan
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"logscan/internal/entry"
+	"logscan/internal/journal"
+	"logscan/internal/rule"
+	"logscan/internal/store"
+)
+
+const (
+	// A turn ends early after this long or with this many events, so that
+	// other containers get theirs.
+	turnTime   = 20 * time.Millisecond
+	turnEvents = 512
+	// lingerFor is how long a journal stays open behind its last line.
+	lingerFor = 2 * time.Second
+	// bigBlock is the size from which a block's buffer isn't kept when there
+	// is nothing more to read.
+	bigBlock = 32 << 10
+)
+
+// follower scans one container's journal.
+type follower struct {
+	id     string
+	state  atomic.Int32 // who has it; see queue.go
+	off    atomic.Bool  // not to be scanned
+	attend atomic.Bool  // wants a turn at the next tick
+	done   atomic.Int64 // next, for Lag
+	hold   atomic.Int64 // where a restart would begin to read, as committed
+	flight atomic.Int32 // submitted and not yet committed
+
+	// The rest belongs to the worker that has it.
+	loaded   bool
+	trouble  bool // logged
+	next     int64
+	lines    *assembler
+	rules    rule.State
+	j        *journal.Journal
+	r        *journal.Reader
+	meta     journal.Container
+	ends     uint64 // of j's attachments, seen
+	held     int64  // what j was told to hold
+	snapshot *rule.Snapshot
+	set      *rule.Set
+	owed     bool // something has changed since it was last submitted
+	sent     time.Time
+	read     time.Time // when there last was something
+	big      bool      // the last block was
+
+	hits     []rule.Hit // scratch
+	events   []store.Event
+	count    int64 // lines
+	overflow int64
+}
+
+// outcome of a turn.
+type outcome int
+
+const (
+	caughtUp outcome = iota
+	more
+	gone // there is no such container any more
+)
+
+func (s *Scanner) newFollower(id string) *follower {
+	f := &follower{id: id}
+	f.reset(s)
+	return f
+}
+
+// reset makes f what it is before its cursor is loaded.
+func (f *follower) reset(s *Scanner) {
+	f.loaded, f.next, f.rules, f.owed = false, 0, rule.State{}, false
+	f.lines = newAssembler(s.cfg.MaxLine, f.line)
+	f.done.Store(0)
+	f.hold.Store(0)
+}
+
+// line evaluates one line.
+func (f *follower) line(source string, l entry.Line) {
+	f.count++
+	if l.Truncated {
+		f.overflow++
+	}
+	f.hits = f.set.Eval(&f.rules, rule.Line{Stream: source, TimeNano: l.TimeNano, Text: l.Text}, f.hits[:0])
+	for i := range f.hits {
+		f.events = append(f.events, event(&f.hits[i], &f.meta))
+	}
+}
+
+// turn scans one block of f's journal.
+func (s *Scanner) turn(f *follower) outcome {
+	if s.snapshot.Load() == nil {
+		return caughtUp // SetSnapshot calls again
+	}
+	if err := s.open(f); err != nil {
+		return s.refuse(f, err)
+	}
+	f.trouble = false
+	if f.off.Load() {
+		return caughtUp
+	}
+	f.meta = f.j.Container()
+	f.lines.now = time.Now()
+	st := f.j.State() // before the block: what ended has been written
+	from := f.r.Offset()
+	block, off, err := f.r.Next()
+	// After the block: what was written behind SetSnapshot's return is
+	// evaluated with what it set.
+	if snapshot := s.snapshot.Load(); f.snapshot != snapshot || f.set == nil {
+		f.snapshot, f.set = snapshot, snapshot.For(f.meta.Workload)
+	}
+	if len(block) > 0 {
+		if off > from && off > f.next {
+			// Retention was faster: unfinished lines have lost their rest.
+			s.counters.skipped.Add(off - f.next)
+			f.lines.flushBefore(off)
+			f.next = off
+		}
+		s.block(f, st, block, off)
+		f.read, f.big, f.owed = f.lines.now, len(block) >= bigBlock, true
+	} else if err != io.EOF {
+		return s.refuse(f, err)
+	}
+	if st.Ends > f.ends && f.r.Offset() >= st.LastEnd {
+		f.ends = st.Ends
+		f.owed = f.lines.flushBefore(st.LastEnd) || f.owed
+	}
+	if len(block) == 0 && f.lines.pending() {
+		f.owed = f.lines.flushIdle(s.cfg.FlushAfter) || f.owed
+	}
+	return s.endTurn(f)
+}
+
+// block evaluates the frames of a block at offset off.
+func (s *Scanner) block(f *follower, st journal.State, block []byte, off int64) {
+	var e entry.Entry
+	for n := 1; len(block) > 0; n++ {
+		frame, rest, err := entry.Next(block)
+		if err != nil {
+			s.counters.malformed.Add(1) // the reader gives whole frames
+			f.next = max(f.next, off+int64(len(block)))
+			return
+		}
+		switch err := entry.Decode(frame[entry.HeaderLen:], &e); {
+		case err != nil && off >= f.next:
+			s.counters.malformed.Add(1)
+		case err != nil:
+		case off < f.next:
+			f.lines.replay(off, &e)
+		default:
+			if st.Ends > f.ends && off >= st.LastEnd {
+				f.ends = st.Ends
+				f.lines.flushBefore(st.LastEnd)
+			}
+			f.lines.add(off, &e)
+		}
+		off += int64(len(frame))
+		f.next = max(f.next, off)
+		block = rest
+		if len(block) > 0 && (len(f.events) >= turnEvents || s.stopping.Load() || n%64 == 0 && time.Since(f.lines.now) > turnTime) {
+			f.r.SetOffset(off)
+			return
+		}
+	}
+}
+
+// endTurn hands on what the turn gave, and says what comes next.
+func (s *Scanner) endTurn(f *follower) outcome {
+	s.counters.lines.Add(f.count)
+	s.counters.overflow.Add(f.overflow)
+	s.count(f.rules.TakeCounts())
+	f.count, f.overflow = 0, 0
+	f.done.Store(f.next)
+	if f.owed && (len(f.events) > 0 || f.lines.now.Sub(f.sent) >= cursorEvery) {
+		events := f.events
+		f.events = nil
+		s.submit(f, events)
+	}
+	if h := f.hold.Load(); h != f.held {
+		f.j.SetHold(h)
+		f.held = h
+	}
+	if _, end := f.j.Bounds(); f.r.Offset() < end {
+		return more
+	}
+	if f.big {
+		f.big = false
+		f.r.Close() // with its buffer
+		f.r = f.j.NewReader(f.next)
+	}
+	if !f.owed && !f.lines.pending() && f.hold.Load() == f.next && f.held == f.next && f.lines.now.Sub(f.read) >= lingerFor {
+		s.closeJournal(f)
+	}
+	f.attend.Store(f.j != nil)
+	return caughtUp
+}
+
+// submit hands events and the cursor behind them to the committer.
+func (s *Scanner) submit(f *follower, events []store.Event) {
+	p := f.lines.position(f.next)
+	state, _ := f.rules.MarshalBinary() // never fails
+	f.owed, f.sent = false, f.lines.now
+	f.flight.Add(1)
+	s.commits.add(progress{
+		f: f, n: 1, hold: p.start(),
+		cursor: store.Cursor{ContainerID: f.id, Position: p.encode(), State: state},
+	}, events)
+}
+
+// open opens f's journal at its cursor.
+func (s *Scanner) open(f *follower) error {
+	if f.j != nil {
+		return nil
+	}
+	j, err := s.cfg.Journals.Acquire(f.id)
+	if err != nil {
+		return err
+	}
+	if !j.Container().Scan {
+		j.Release()
+		f.off.Store(true)
+		f.attend.Store(false)
+		return nil
+	}
+	start := f.next
+	if !f.loaded {
+		if start, err = s.load(f, j); err != nil {
+			j.Release()
+			return err
+		}
+	}
+	f.j, f.r, f.ends, f.held = j, j.NewReader(start), 0, -1
+	return nil
+}
+
+// load reads f's cursor, and returns where reading has to begin.
+func (s *Scanner) load(f *follower, j *journal.Journal) (start int64, err error) {
+	c, ok, err := s.cfg.Store.Cursor(context.Background(), f.id)
+	if err != nil {
+		return 0, err
+	}
+	var p position
+	if ok {
+		if p, err = decodePosition(c.Position); err != nil {
+			s.log.Error("cursor not readable; scanning from the beginning", "container", f.id, "err", err)
+		} else if err := f.rules.UnmarshalBinary(c.State); err != nil {
+			s.log.Error("engine state not readable; cooldowns begin anew", "container", f.id, "err", err)
+		}
+	}
+	if _, end := j.Bounds(); p.Next > end {
+		// The database survived a power cut that the log's end did not.
+		s.log.Warn("log ends before its cursor; going on at its end", "container", f.id, "cursor", p.Next, "end", end)
+		p = position{Next: end}
+	}
+	f.lines.restore(p)
+	f.next, f.loaded = p.Next, true
+	f.done.Store(p.Next)
+	f.hold.Store(p.start())
+	return p.start(), nil
+}
+
+func (s *Scanner) closeJournal(f *follower) {
+	if f.j != nil {
+		f.r.Close()
+		f.j.Release()
+		f.j, f.r = nil, nil
+	}
+}
+
+// refuse deals with a journal or cursor that can't be opened: later, or never.
+func (s *Scanner) refuse(f *follower, err error) outcome {
+	f.attend.Store(true)
+	if !errors.Is(err, journal.ErrNotFound) {
+		if !f.trouble {
+			s.log.Error("scanning waits", "container", f.id, "err", err)
+		}
+		f.trouble = true
+		return caughtUp
+	}
+	if f.flight.Load() > 0 {
+		return caughtUp // its commit would bring the cursor back
+	}
+	if err := s.cfg.Store.DeleteCursor(context.Background(), f.id); err != nil {
+		s.log.Warn("cursor of a removed container", "container", f.id, "err", err)
+		return caughtUp
+	}
+	f.reset(s)
+	return gone
+}
+
+// event is what a hit becomes.
+func event(h *rule.Hit, c *journal.Container) store.Event {
+	m := map[string]any{
+		"workload_id":    c.Workload,
+		"container_id":   c.ID,
+		"container_name": c.Name,
+		"image":          c.Image,
+		"rule_id":        h.Rule.ID,
+		"rule_name":      h.Rule.Name,
+		"stream":         h.Stream,
+		"line_time":      timestamp(h.TimeNano),
+	}
+	if len(h.Captures) > 0 {
+		m["captures"] = h.Captures
+	}
+	if h.Suppressed > 0 {
+		m["suppressed"] = h.Suppressed
+		m["suppressed_since"] = timestamp(h.SuppressedSince)
+	}
+	return store.Event{Source: store.SourceLogscan, Severity: h.Rule.Severity, Message: h.Text, Metadata: m}
+}
+
+func timestamp(nano int64) string { return time.Unix(0, nano).UTC().Format(time.RFC3339Nano) }

@@ -1,0 +1,94 @@
+package scan
+
+import "sync"
+
+// queue is the containers that have something to scan, in the order of their
+// turns. Each is in it once at most: see follower.state.
+type queue struct {
+	mu     sync.Mutex // guards the rest, for moments
+	some   sync.Cond
+	items  []*follower
+	closed bool
+}
+
+func (q *queue) push(f *follower) {
+	q.mu.Lock()
+	q.items = append(q.items, f)
+	q.mu.Unlock()
+	q.some.Signal()
+}
+
+// pop waits for the next one; false once the queue is closed.
+func (q *queue) pop() (*follower, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.items) == 0 && !q.closed {
+		q.some.Wait()
+	}
+	if q.closed {
+		return nil, false
+	}
+	f := q.items[0]
+	q.items[0] = nil
+	q.items = q.items[1:]
+	return f, true
+}
+
+func (q *queue) close() {
+	q.mu.Lock()
+	q.closed = true
+	q.mu.Unlock()
+	q.some.Broadcast()
+}
+
+// States of a follower.
+const (
+	idle    = iota
+	queued  // in the queue
+	running // a worker has it
+	again   // a worker has it, and there is more since
+	dead    // removed; its container's next follower is another one
+)
+
+// notify puts f into the queue if it isn't there. It is false if f is dead.
+func (s *Scanner) notify(f *follower) bool {
+	for {
+		switch st := f.state.Load(); st {
+		case idle:
+			if f.state.CompareAndSwap(idle, queued) {
+				s.queue.push(f)
+				return true
+			}
+		case running:
+			if f.state.CompareAndSwap(running, again) {
+				return true
+			}
+		default:
+			return st != dead
+		}
+	}
+}
+
+// work takes turns until the queue is closed.
+func (s *Scanner) work() {
+	for {
+		f, ok := s.queue.pop()
+		if !ok {
+			return
+		}
+		f.state.Store(running)
+		switch s.turn(f) {
+		case caughtUp:
+			if f.state.CompareAndSwap(running, idle) {
+				continue
+			}
+		case gone:
+			if f.state.CompareAndSwap(running, dead) {
+				s.followers.CompareAndDelete(f.id, f)
+				continue
+			}
+		}
+		f.state.Store(queued)
+		s.queue.push(f)
+	}
+}
