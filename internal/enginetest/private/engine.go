@@ -239,11 +239,12 @@ func (e *Engine) Log() []byte {
 	return b
 }
 
-// LogTail returns the last lines of dockerd's log, but for its gRPC library's.
+// LogTail returns the last lines of dockerd's log, but for those that it writes
+// about its library and each container.
 func (e *Engine) LogTail(n int) string {
 	var lines []string
 	for line := range strings.Lines(string(e.Log())) {
-		if !strings.Contains(line, " module=grpc") {
+		if !strings.Contains(line, " module=grpc") && !strings.Contains(line, `msg="ignoring event"`) {
 			lines = append(lines, line)
 		}
 	}
