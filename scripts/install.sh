@@ -40,7 +40,7 @@ enable() {
 
 upgrade() {
 	command -v docker-registry >/dev/null || BUILD=$BUILD "$(dirname "$0")/deps.sh" test
-	PATH=$PATH:$PWD/$BUILD/tools/usr/bin
+	PATH=$PATH:$(realpath -m "$BUILD")/tools/usr/bin
 	work=$(mktemp -d)
 	registry=
 	trap 'if [ -n "$registry" ]; then kill "$registry" 2>/dev/null || true; fi; rm -rf "$work"' EXIT

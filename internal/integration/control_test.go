@@ -1,0 +1,65 @@
+package integration
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"logscan/internal/api"
+	"logscan/internal/enginetest"
+)
+
+// control returns a client of the plugin's control socket, once it answers.
+func control(t testing.TB, e *enginetest.Engine) *api.Client {
+	t.Helper()
+	c := api.Dial(e.ControlSocket())
+	t.Cleanup(c.Close)
+	e.Eventually(30*time.Second, "the control socket answering", func() bool {
+		_, err := c.Health(context.Background())
+		return err == nil
+	})
+	return c
+}
+
+// addRule makes a rule without a cooldown: every line that matches is a hit.
+func addRule(t testing.TB, c *api.Client, name, pattern string) {
+	t.Helper()
+	_, err := c.CreateRule(context.Background(), api.RuleCreate{
+		Name: name, Pattern: pattern,
+		RuleFields: api.RuleFields{CooldownSeconds: api.Set[int64](0)},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// hits returns every event of a rule, oldest first.
+func hits(t testing.TB, c *api.Client, rule string) []api.Event {
+	t.Helper()
+	var all []api.Event
+	q := api.EventQuery{Rule: rule, Limit: 1000}
+	for {
+		page, err := c.Events(context.Background(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(slices.Clone(page.Items), all...)
+		if !page.More || len(page.Items) == 0 {
+			return all
+		}
+		q.Before = page.Items[0].ID
+	}
+}
+
+// caughtUp waits until every line has been seen by the rules.
+func caughtUp(t testing.TB, e *enginetest.Engine, c *api.Client) {
+	t.Helper()
+	e.Eventually(2*time.Minute, "the scanner having seen every line", func() bool {
+		st, err := c.Stats(context.Background())
+		return err == nil && st.Scan.Lag == 0
+	})
+}
+
+// unbounded are settings under which each matching line is a hit of its own.
+var unbounded = []string{"LOGSCAN_BUCKET_REFILL=0"}
