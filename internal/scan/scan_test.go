@@ -218,7 +218,7 @@ func TestUnreadableCursors(t *testing.T) {
 // over restarts of the scanner in the middle of them.
 func TestPartialsOverBlocksAndRestarts(t *testing.T) {
 	g := newRig(t)
-	rules := compile(t, rule.Rule{Pattern: `^(\d+) .* (end\d+)$`})
+	rules := compile(t, rule.Rule{Pattern: `end(\d+)$`}) // quick on long lines
 	w := g.container(0)
 	defer w.end()
 	rng := rand.New(rand.NewPCG(3, 4))
@@ -257,10 +257,9 @@ func TestPartialsOverBlocksAndRestarts(t *testing.T) {
 	}
 	seen := map[string]bool{}
 	for _, e := range g.wait(lines) {
-		c := e.Metadata["captures"].(map[string]any)
-		number := c["$1"].(string)
-		if c["$2"] != "end"+number {
-			t.Errorf("line %s ends with %s", number, c["$2"])
+		number, _, _ := strings.Cut(e.Message, " ")
+		if end := e.Metadata["captures"].(map[string]any)["$1"]; end != number {
+			t.Errorf("line %s ends with end%s", number, end)
 		}
 		if seen[number] {
 			t.Errorf("line %s twice", number)
@@ -466,7 +465,7 @@ func TestFairness(t *testing.T) {
 	filler := entry.Append(nil, &entry.Entry{Source: "stdout", TimeNano: 1e18, Line: bytes.Repeat([]byte("x"), 200)})
 	marker := entry.Append(nil, &entry.Entry{Source: "stdout", TimeNano: 1e18, Line: []byte("loud")})
 	block := append(bytes.Repeat(filler, 1<<20/len(filler)), marker...)
-	const blocks = 48 // of 1 MiB
+	const blocks = 32 // of 1 MiB
 	for range blocks {
 		loud.raw(block)
 	}
@@ -475,7 +474,7 @@ func TestFairness(t *testing.T) {
 		defer w.end()
 		w.lines("quiet")
 	}
-	g.start(compile(t, rule.Rule{Pattern: "loud|quiet"}))
+	g.start(compile(t, rule.Rule{Pattern: "u"}))
 	loudBefore, quiet := 0, 0
 	for _, e := range g.wait(blocks + 49) {
 		if e.Message == "quiet" {

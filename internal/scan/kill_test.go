@@ -1,0 +1,250 @@
+package scan
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"logscan/internal/entry"
+	"logscan/internal/journal"
+	"logscan/internal/rule"
+	"logscan/internal/store"
+)
+
+// killRules are the child's rules: one that fires for every line, one with a
+// cooldown, one that the token bucket holds back.
+func killRules(t testing.TB, kind string) *rule.Snapshot {
+	if kind == "every line" {
+		return compile(t, rule.Rule{Pattern: `#(\d+)$`})
+	}
+	rules := []rule.Rule{
+		{ID: 1, Name: "cooldown", Pattern: `#\d+$`, Severity: "warn", Streams: "all", Cooldown: 5 * time.Second, Enabled: true},
+		{ID: 2, Name: "stderr", Pattern: `#\d+3$`, Severity: "warn", Streams: "stderr", Cooldown: time.Second, Enabled: true},
+		{ID: 3, Name: "bucket", Pattern: `#\d*7$`, Severity: "warn", Streams: "all", Enabled: true},
+	}
+	s, bad := rule.Compile(rules, rule.WithBucket(rule.Bucket{Burst: 5, Refill: 2 * time.Second}))
+	if len(bad) > 0 {
+		t.Fatal(bad)
+	}
+	return s
+}
+
+// killFrames gives numbered lines of both streams: short ones, and long ones in
+// chunks between which other lines come. The last has no end. now and then the
+// clock steps back.
+func killFrames(lines int) []byte {
+	rng := rand.New(rand.NewPCG(5, 6))
+	var b []byte
+	now := int64(1e18)
+	type open struct {
+		id   string
+		left int
+		n    int
+		nano int64
+	}
+	var streams [2]open
+	put := func(e entry.Entry) { b = entry.Append(b, &e) }
+	for n := 0; n < lines; {
+		i := rng.IntN(2)
+		s := &streams[i]
+		now += rng.Int64N(20e6)
+		if rng.IntN(2000) == 0 {
+			now -= rng.Int64N(60e9)
+		}
+		switch {
+		case s.left > 1:
+			s.left--
+			e := chunk(sources[i], s.id, strings.Repeat("-", 4096), false)
+			e.TimeNano = s.nano
+			put(e)
+		case s.left == 1:
+			s.left = 0
+			e := chunk(sources[i], s.id, fmt.Sprint(" #", s.n), n%7 > 0) // or its end never comes
+			e.TimeNano = s.nano
+			put(e)
+		case rng.IntN(40) == 0:
+			*s = open{fmt.Sprint("id", n), 1 + rng.IntN(12), n, now}
+			n++
+		default:
+			put(entry.Entry{Source: sources[i], TimeNano: now, Line: fmt.Appendf(nil, "%s #%d", strings.Repeat("=", rng.IntN(100)), n)})
+			n++
+		}
+	}
+	for i := range streams {
+		if s := &streams[i]; s.left > 0 {
+			e := chunk(sources[i], s.id, fmt.Sprint(" #", s.n), false)
+			e.TimeNano = s.nano
+			put(e)
+		}
+	}
+	return b
+}
+
+// TestKill has a child ingest from a pipe that the parent fills and scan what
+// comes, and kills it with SIGKILL again and again. Every line is an event
+// once; and with cooldowns and the bucket, the events are those of a child that
+// nobody killed.
+func TestKill(t *testing.T) {
+	if root := os.Getenv("LOGSCAN_TEST_SCAN"); root != "" {
+		scanPipe(t, root, os.Getenv("LOGSCAN_TEST_RULES"))
+		return
+	}
+	const lines = 40_000
+	frames := killFrames(lines)
+	t.Run("every line", func(t *testing.T) {
+		t.Parallel()
+		events := runChildren(t, "every line", frames, 25)
+		seen := make([]int, lines)
+		for _, e := range events {
+			var n int
+			if _, err := fmt.Sscan(e.Metadata["captures"].(map[string]any)["$1"].(string), &n); err != nil {
+				t.Fatal(err)
+			}
+			seen[n]++
+		}
+		for n, times := range seen {
+			if times != 1 {
+				t.Errorf("line %d is %d events", n, times)
+			}
+		}
+	})
+	t.Run("limits", func(t *testing.T) {
+		t.Parallel()
+		want := runChildren(t, "limits", frames, 0)
+		got := runChildren(t, "limits", frames, 25)
+		if len(want) < 50 || len(want) != len(got) {
+			t.Fatalf("%d events, %d without kills", len(got), len(want))
+		}
+		for i := range want {
+			a, b := got[i], want[i]
+			a.CreatedAt, b.CreatedAt = time.Time{}, time.Time{}
+			if !reflect.DeepEqual(a, b) {
+				t.Fatalf("event %d:\n%+v\n%+v without kills", i, a, b)
+			}
+		}
+		t.Log(len(want), "events")
+	})
+}
+
+// runChildren feeds the frames to children of which all but the last are
+// killed, and returns the events.
+func runChildren(t *testing.T, rules string, frames []byte, kills int) []store.Event {
+	root := t.TempDir()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	written := make(chan struct{})
+	// The last part waits until the kills are over, so that they all hit.
+	hold := make(chan struct{})
+	go func() {
+		defer close(written)
+		defer w.Close()
+		part := len(frames)/(kills+1) + 1
+		for i := 0; i < len(frames); i += part {
+			end := min(i+part, len(frames))
+			if end == len(frames) {
+				<-hold
+			}
+			if _, err := w.Write(frames[i:end]); err != nil {
+				t.Error(err)
+				return
+			}
+			if end < len(frames) {
+				time.Sleep(20 * time.Millisecond) // so that it takes about as long as the kills
+			}
+		}
+	}()
+	start := func() *exec.Cmd {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestKill$")
+		cmd.Env = append(os.Environ(), "LOGSCAN_TEST_SCAN="+root, "LOGSCAN_TEST_RULES="+rules)
+		cmd.ExtraFiles = []*os.File{r}
+		cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		return cmd
+	}
+	rng := rand.New(rand.NewPCG(7, uint64(kills)))
+	for range kills {
+		cmd := start()
+		// A random moment of its life is what this is about.
+		time.Sleep(time.Duration(30+rng.IntN(120)) * time.Millisecond)
+		cmd.Process.Kill()
+		cmd.Wait()
+	}
+	close(hold)
+	cmd := start()
+	if err := cmd.Wait(); err != nil {
+		t.Fatal(err)
+	}
+	<-written
+	g := &rig{t: t, root: root}
+	g.openStore()
+	defer g.db.Close()
+	return g.events()
+}
+
+// scanPipe is the child: it goes on where the one before was killed, and ends
+// when the pipe does and everything is committed.
+func scanPipe(t *testing.T, root, rules string) {
+	const pipe = 3
+	if err := unix.SetNonblock(pipe, true); err != nil {
+		t.Fatal(err)
+	}
+	var s *Scanner
+	dir, err := journal.OpenDir(journal.Config{
+		Root: filepath.Join(root, "journal"), HoldMax: 1 << 30,
+		OnAppend: func(id string) { s.Notify(id) }, OnDetach: func(id string) { s.Notify(id) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := store.Open(filepath.Join(root, "test.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = New(Config{Journals: dir, Store: db, CommitEvery: time.Millisecond})
+	s.tick = 10 * time.Millisecond
+	s.SetSnapshot(killRules(t, rules))
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ended := make(chan struct{})
+	go func() { s.Run(ctx); close(ended) }()
+	go dir.Run(ctx)
+
+	o := journal.Options{MaxSize: 256 << 10, MaxFile: 3, Compress: true} // often rotated and trimmed
+	j, err := dir.Create(journal.Container{ID: containerID(0), Name: "c", Workload: "w", Scan: true, Options: o})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := j.Attach(true)
+	for {
+		_, err := a.Ingest(pipe, 1<<20)
+		if err == io.EOF {
+			break
+		}
+		if err == unix.EAGAIN {
+			time.Sleep(time.Millisecond)
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.Detach()
+	for len(s.Lag()) > 0 || s.Stats().Waiting > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	cancel()
+	<-ended
+}
