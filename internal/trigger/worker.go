@@ -131,7 +131,7 @@ func (w *Worker) Test(ctx context.Context, t store.Trigger) (TestResult, error) 
 // running, failing belongs to its goroutine.
 type lane struct {
 	running  bool
-	again    bool // something came while it was running
+	again    bool      // something came while it was running
 	rest     time.Time // nothing to do before this
 	reported time.Time
 	failing  bool // so the log has said

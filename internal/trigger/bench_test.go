@@ -1,0 +1,286 @@
+package trigger
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"logscan/internal/store"
+)
+
+func must[T any](t *testing.T) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// clock is simulated time: it stands still until it is made to jump.
+type clock struct {
+	mu      sync.Mutex
+	now     time.Time
+	waiters map[chan time.Time]time.Time
+	added   chan struct{}
+}
+
+func newClock() *clock {
+	return &clock{now: time.Now(), waiters: map[chan time.Time]time.Time{}, added: make(chan struct{}, 1)}
+}
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) After(d time.Duration) <-chan time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ch := make(chan time.Time, 1)
+	if d <= 0 {
+		ch <- c.now
+		return ch
+	}
+	c.waiters[ch] = c.now.Add(d)
+	select {
+	case c.added <- struct{}{}:
+	default:
+	}
+	return ch
+}
+
+// jump goes to the next time that something waits for.
+func (c *clock) jump() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var next time.Time
+	for _, at := range c.waiters {
+		next = earlier(next, at)
+	}
+	if next.After(c.now) {
+		c.now = next
+	}
+	for ch, at := range c.waiters {
+		if !at.After(c.now) {
+			ch <- c.now
+			delete(c.waiters, ch)
+		}
+	}
+}
+
+// lockedBuffer is a log to look at while it is written.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// bench is a worker over a real store, in simulated time.
+type bench struct {
+	t      *testing.T
+	store  *store.Store
+	router *Router
+	clock  *clock
+	log    lockedBuffer
+	config WorkerConfig
+	worker *Worker
+	stop   func() // waits until the worker has stopped
+}
+
+func newBench(t *testing.T) *bench {
+	t.Helper()
+	b := &bench{t: t, router: NewRouter(), clock: newClock(), stop: func() {}}
+	b.store = must[*store.Store](t)(store.Open(filepath.Join(t.TempDir(), "logscan.db"), nil))
+	b.config = WorkerConfig{
+		Store: b.store, Route: b.router.Match,
+		Logger:       slog.New(slog.NewTextHandler(&b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		AllowTargets: []string{"127.0.0.1"}, Now: b.clock.Now, After: b.clock.After,
+	}
+	t.Cleanup(func() {
+		b.stop()
+		b.store.Close()
+	})
+	return b
+}
+
+// start runs a new worker, as after a restart of the plugin.
+func (b *bench) start() {
+	b.t.Helper()
+	b.stop()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	b.worker = NewWorker(b.config)
+	go func() {
+		defer close(done)
+		b.worker.Run(ctx)
+	}()
+	b.stop = func() {
+		cancel()
+		<-done
+	}
+}
+
+// until lets simulated time pass until cond holds.
+func (b *bench) until(what string, cond func() bool) {
+	b.t.Helper()
+	deadline := time.Now().Add(30 * time.Second)
+	for !cond() {
+		select {
+		case <-b.clock.added:
+			b.clock.jump()
+		case <-time.After(time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			b.t.Fatalf("waited in vain until %s; deliveries %+v; log:\n%s", what, b.deliveries(""), b.log.String())
+		}
+	}
+}
+
+func (b *bench) trigger(name, url string) store.Trigger {
+	b.t.Helper()
+	tr := must[store.Trigger](b.t)(b.store.CreateTrigger(b.t.Context(), store.Trigger{Name: name, Enabled: true, ActionURL: url, ActionSecret: "s3cr3t of " + name}))
+	b.reload()
+	return tr
+}
+
+func (b *bench) reload() {
+	b.t.Helper()
+	b.router.Set(must[[]store.Trigger](b.t)(b.store.Triggers(b.t.Context())))
+}
+
+func (b *bench) update(tr store.Trigger) {
+	b.t.Helper()
+	must[store.Trigger](b.t)(b.store.UpdateTrigger(b.t.Context(), tr))
+	b.reload()
+}
+
+// emit stores hits, each in a commit of its own.
+func (b *bench) emit(messages ...string) {
+	b.t.Helper()
+	for _, m := range messages {
+		e := store.Event{Source: store.SourceLogscan, Severity: "warn", Message: m, Metadata: map[string]any{"rule_name": "r"}}
+		must[[]store.Event](b.t)(b.store.Commit(b.t.Context(), store.Batch{Events: []store.Event{e}}, b.router.Match))
+	}
+}
+
+func (b *bench) deliveries(state string) []store.Delivery {
+	b.t.Helper()
+	return must[[]store.Delivery](b.t)(b.store.Deliveries(b.t.Context(), state, 0))
+}
+
+func (b *bench) count(state string) int { b.t.Helper(); return len(b.deliveries(state)) }
+
+func (b *bench) settled() bool { b.t.Helper(); return b.count(store.Pending) == 0 }
+
+func (b *bench) systemEvents() []store.Event {
+	b.t.Helper()
+	return must[[]store.Event](b.t)(b.store.Events(b.t.Context(), store.EventFilter{Source: store.SourceSystem, Ascending: true}))
+}
+
+// request is one attempt as a receiver saw it.
+type request struct {
+	id, message, body string
+	header            http.Header
+	at                time.Time // simulated
+	answered          bool      // with a 2xx
+}
+
+// receiver is a real HTTP server on loopback.
+type receiver struct {
+	*httptest.Server
+	mu       sync.Mutex
+	requests []request
+}
+
+// receive starts a receiver. answer says what it does with a request; a status
+// of 0 cuts the connection.
+func (b *bench) receive(answer func(http.ResponseWriter, request) int) *receiver {
+	b.t.Helper()
+	r := &receiver{}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body, _ := io.ReadAll(req.Body)
+		_, message, _ := strings.Cut(string(body), `"message":"`)
+		message, _, _ = strings.Cut(message, `"`)
+		q := request{id: req.Header.Get("webhook-id"), message: message, body: string(body), header: req.Header, at: b.clock.Now()}
+		status := answer(w, q)
+		q.answered = status/100 == 2
+		r.mu.Lock()
+		r.requests = append(r.requests, q)
+		r.mu.Unlock()
+		switch status {
+		case 0:
+			panic(http.ErrAbortHandler)
+		case -1: // answered already
+		default:
+			w.WriteHeader(status)
+		}
+	}))
+	b.t.Cleanup(r.Close)
+	return r
+}
+
+func (r *receiver) all() []request {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]request(nil), r.requests...)
+}
+
+// got are the messages that the receiver took, in order.
+func (r *receiver) got() string {
+	var out []string
+	for _, q := range r.all() {
+		if q.answered {
+			out = append(out, q.message)
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+func always(status int) func(http.ResponseWriter, request) int {
+	return func(http.ResponseWriter, request) int { return status }
+}
+
+func numbers(from, to int) (out []string) {
+	for n := from; n <= to; n++ {
+		out = append(out, fmt.Sprint(n))
+	}
+	return out
+}
+
+// stable checks that an id always came with the same body, and each body with
+// one id.
+func stable(t *testing.T, requests []request) {
+	t.Helper()
+	bodies, ids := map[string]string{}, map[string]string{}
+	for _, q := range requests {
+		if old, ok := bodies[q.id]; ok && old != q.body {
+			t.Errorf("%s came with two bodies:\n%s\n%s", q.id, old, q.body)
+		}
+		if old, ok := ids[q.body]; ok && old != q.id {
+			t.Errorf("one body came with two ids: %s and %s", old, q.id)
+		}
+		bodies[q.id], ids[q.body] = q.body, q.id
+	}
+}

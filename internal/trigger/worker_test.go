@@ -1,0 +1,722 @@
+package trigger
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	webhooks "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"logscan/internal/store"
+)
+
+// What arrives is the documented payload, and that project's own library
+// verifies it, whatever the form of the secret.
+func TestPayloadAndSignature(t *testing.T) {
+	const encoded = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	raw := func(secret string) *webhooks.Webhook { w, _ := webhooks.NewWebhookRaw([]byte(secret)); return w }
+	std, err := webhooks.NewWebhook(encoded)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for secret, verify := range map[string]*webhooks.Webhook{
+		encoded:                std,
+		"any text":             raw("any text"),
+		"whsec_no base64 !":    raw("whsec_no base64 !"),
+		"whsec_":               raw("whsec_"),
+		"bXkgc2VjcmV0IGtleQ==": raw("bXkgc2VjcmV0IGtleQ=="),
+		"":                     nil,
+	} {
+		b := newBench(t)
+		r := b.receive(always(204))
+		tr := b.trigger("ops", r.URL+"/hook?x=1")
+		tr.ActionSecret = secret
+		b.update(tr)
+		b.emit("Out of <memory>")
+		b.start()
+		b.until("delivered", b.settled)
+		if n := len(r.all()); n != 1 {
+			t.Fatalf("%d requests", n)
+		}
+		q, d := r.all()[0], b.deliveries(store.Delivered)[0]
+		if q.id != d.ID || !strings.HasPrefix(q.id, "msg_") || q.header.Get("Content-Type") != "application/json" {
+			t.Errorf("header %v, delivery %+v", q.header, d)
+		}
+		if verify == nil {
+			if s, ok := q.header["Webhook-Signature"]; ok {
+				t.Errorf("signed without a secret: %v", s)
+			}
+			if q.header.Get("webhook-timestamp") == "" {
+				t.Error("no timestamp")
+			}
+		} else if err := verify.Verify([]byte(q.body), q.header); err != nil {
+			t.Errorf("secret %q: %v", secret, err)
+		}
+		var got map[string]any
+		if err := json.Unmarshal([]byte(q.body), &got); err != nil {
+			t.Fatal(err)
+		}
+		data, _ := got["data"].(map[string]any)
+		meta, _ := data["metadata"].(map[string]any)
+		if got["type"] != "logscan.hit" || got["timestamp"] != data["created_at"] || got["test"] != nil ||
+			data["id"] != 1.0 || data["source"] != "logscan" || data["severity"] != "warn" || data["message"] != "Out of <memory>" || meta["rule_name"] != "r" {
+			t.Errorf("payload %s", q.body)
+		}
+	}
+}
+
+// Each way in which an attempt can end.
+func TestOutcomes(t *testing.T) {
+	elsewhere := atomic.Int64{}
+	other := func(b *bench) *receiver {
+		return b.receive(func(http.ResponseWriter, request) int { elsewhere.Add(1); return 200 })
+	}
+	hijack := func(answer string) func(http.ResponseWriter, request) int {
+		return func(w http.ResponseWriter, _ request) int {
+			c, _, err := w.(http.Hijacker).Hijack()
+			if err == nil {
+				c.Write([]byte(answer))
+				c.Close()
+			}
+			return -1
+		}
+	}
+	hang := func(w http.ResponseWriter, _ request) int {
+		<-time.After(300 * time.Millisecond) // longer than the attempt
+		return 200
+	}
+	endless := func(status int) func(http.ResponseWriter, request) int {
+		return func(w http.ResponseWriter, _ request) int {
+			w.WriteHeader(status)
+			for range 1000 {
+				if _, err := w.Write(make([]byte, 64<<10)); err != nil {
+					break
+				}
+			}
+			return -1
+		}
+	}
+	status := func(code int) func(*bench) func(http.ResponseWriter, request) int {
+		return func(*bench) func(http.ResponseWriter, request) int { return always(code) }
+	}
+	plain := func(f func(http.ResponseWriter, request) int) func(*bench) func(http.ResponseWriter, request) int {
+		return func(*bench) func(http.ResponseWriter, request) int { return f }
+	}
+	redirect := func(code int) func(*bench) func(http.ResponseWriter, request) int {
+		return func(b *bench) func(http.ResponseWriter, request) int {
+			to := other(b)
+			return func(w http.ResponseWriter, _ request) int { w.Header().Set("Location", to.URL); return code }
+		}
+	}
+	for name, tt := range map[string]struct {
+		answer func(*bench) func(http.ResponseWriter, request) int
+		state  string
+		says   string
+	}{
+		"200":               {status(200), store.Delivered, ""},
+		"202":               {status(202), store.Delivered, ""},
+		"204":               {status(204), store.Delivered, ""},
+		"200 and endless":   {plain(endless(200)), store.Delivered, ""},
+		"301":               {redirect(301), store.Pending, "301, a redirect; they are not followed"},
+		"302":               {redirect(302), store.Pending, "302"},
+		"307":               {redirect(307), store.Pending, "307"},
+		"308":               {redirect(308), store.Pending, "308"},
+		"304":               {status(304), store.Pending, "304"},
+		"400":               {status(400), store.Dead, "answered 400"},
+		"401":               {status(401), store.Dead, "401"},
+		"404":               {status(404), store.Dead, "404"},
+		"410":               {status(410), store.Dead, "410"},
+		"408":               {status(408), store.Pending, "408"},
+		"429":               {status(429), store.Pending, "429"},
+		"500":               {status(500), store.Pending, "500"},
+		"500 and endless":   {plain(endless(500)), store.Pending, "500"},
+		"502":               {status(502), store.Pending, "502"},
+		"503":               {status(503), store.Pending, "503"},
+		"999":               {status(999), store.Pending, "999"},
+		"cut":               {status(0), store.Pending, "closed the connection without an answer"},
+		"too slow":          {plain(hang), store.Pending, "no answer within 100ms"},
+		"not HTTP":          {plain(hijack("SSH-2.0-top-secret-banner\r\n")), store.Pending, "not HTTP"},
+		"half an answer":    {plain(hijack("HTTP/1.1 200")), store.Pending, "closed"},
+		"headers too large": {plain(hijack("HTTP/1.1 200 OK\r\nX: " + strings.Repeat("top-secret", 20000) + "\r\n\r\n")), store.Pending, "too large"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			if name == "too slow" {
+				b.config.Timeout = 100 * time.Millisecond
+			}
+			r := b.receive(tt.answer(b))
+			b.trigger("ops", r.URL)
+			b.emit("one")
+			b.start()
+			b.until("attempted", func() bool { return b.deliveries("")[0].Attempts > 0 })
+			b.stop()
+			d := b.deliveries("")[0]
+			if d.State != tt.state && !(d.State == store.Dead && tt.state == store.Pending) {
+				t.Errorf("%+v", d)
+			}
+			if (tt.says == "") != (d.LastError == "") || !strings.Contains(d.LastError, tt.says) || strings.Contains(d.LastError, "top-secret") || len(d.LastError) > 200 {
+				t.Errorf("last error %q", d.LastError)
+			}
+			if code, err := strconv.Atoi(name); err == nil && d.LastStatus != code {
+				t.Errorf("last status %d", d.LastStatus)
+			}
+			if elsewhere.Load() != 0 {
+				t.Error("a redirect was followed")
+			}
+			if strings.Contains(b.log.String(), "top-secret") {
+				t.Error("the answer is in the log")
+			}
+		})
+	}
+}
+
+// Ten minutes down, in every way there is, with restarts of the plugin: nothing
+// is lost, doubled without need or out of order, and no id changes.
+func TestDownForTenMinutes(t *testing.T) {
+	b := newBench(t)
+	start := b.clock.Now()
+	up := start.Add(10 * time.Minute)
+	n := 0
+	r := b.receive(func(w http.ResponseWriter, q request) int {
+		if !q.at.Before(up) {
+			return 200
+		}
+		switch n++; n % 5 {
+		case 0:
+			return 0
+		case 1:
+			return 500
+		case 2:
+			w.Header().Set("Retry-After", "20")
+			return 429
+		case 3:
+			w.Header().Set("Location", "/elsewhere")
+			return 301
+		}
+		return 503
+	})
+	b.trigger("ops", r.URL)
+	b.start()
+	for i := range 30 {
+		b.emit(strconv.Itoa(i))
+		if i%10 == 5 {
+			at := start.Add(time.Duration(i) * 15 * time.Second)
+			b.until("some time has passed", func() bool { return !b.clock.Now().Before(at) })
+			b.start() // again
+		}
+	}
+	b.until("all is delivered", b.settled)
+	b.emit("after")
+	b.until("all is delivered", b.settled)
+	b.stop()
+	if got, want := r.got(), strings.Join(append(numbers(0, 29), "after"), " "); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	stable(t, r.all())
+	if n := len(r.all()); n > 31+60 {
+		t.Errorf("%d requests", n)
+	}
+	if n := b.count(store.Delivered); n != 31 {
+		t.Errorf("%d delivered", n)
+	}
+	// The log says it when it begins and when it ends, not each time.
+	if n := strings.Count(b.log.String(), "deliveries fail"); n < 1 || n > 4 {
+		t.Errorf("%d times in the log:\n%s", n, b.log.String())
+	}
+}
+
+func TestRetryAfterIsHonoured(t *testing.T) {
+	for name, header := range map[string]func(time.Time) string{
+		"seconds": func(time.Time) string { return "3600" },
+		"date":    func(now time.Time) string { return now.Add(time.Hour + time.Second).UTC().Format(http.TimeFormat) },
+	} {
+		for _, status := range []int{429, 503} {
+			b := newBench(t)
+			first := true // requests come one at a time
+			r := b.receive(func(w http.ResponseWriter, q request) int {
+				if first {
+					first = false
+					w.Header().Set("Retry-After", header(q.at))
+					return status
+				}
+				return 200
+			})
+			b.trigger("ops", r.URL)
+			b.emit("one", "two")
+			b.start()
+			b.until("delivered", b.settled)
+			b.stop()
+			all := r.all()
+			if len(all) != 3 || r.got() != "one two" {
+				t.Fatalf("%s %d: %+v", name, status, all)
+			}
+			if wait := all[1].at.Sub(all[0].at); wait < time.Hour || wait > time.Hour+time.Minute {
+				t.Errorf("%s %d: came again after %v", name, status, wait)
+			}
+		}
+	}
+}
+
+// The waits between attempts grow, with jitter, up to their bound.
+func TestBackoff(t *testing.T) {
+	for n := range 70 {
+		want := longestWait
+		if n < 9 {
+			want = firstWait << max(n-1, 0)
+		}
+		seen := map[time.Duration]bool{}
+		for range 20 {
+			d := backoff(n)
+			if d < want/2 || d > want {
+				t.Errorf("after %d failures %v, want about %v", n, d, want)
+			}
+			seen[d] = true
+		}
+		if len(seen) < 5 {
+			t.Errorf("no jitter after %d failures", n)
+		}
+	}
+}
+
+// After a day it is dead, an event says so to others, and it can be redelivered
+// under the same id.
+func TestGiveUp(t *testing.T) {
+	b := newBench(t)
+	var well atomic.Bool
+	r := b.receive(func(http.ResponseWriter, request) int {
+		if well.Load() {
+			return 200
+		}
+		return 500
+	})
+	watch := b.receive(always(200))
+	bad, ops := b.trigger("bad", r.URL), b.trigger("ops", watch.URL)
+	ops.Sources = "system"
+	b.update(ops)
+	start := b.clock.Now()
+	b.emit("one")
+	b.start()
+	b.until("dead and reported", func() bool { return b.count(store.Dead) == 1 && b.count(store.Delivered) == 1 })
+	dead := b.deliveries(store.Dead)[0]
+	if dead.TriggerID != bad.ID || dead.LastStatus != 500 || dead.LastError != "the receiver answered 500" {
+		t.Errorf("%+v", dead)
+	}
+	all := r.all()
+	if last := all[len(all)-1].at.Sub(start); last < keepTrying || last > keepTrying+time.Minute {
+		t.Errorf("last attempt after %v", last)
+	}
+	if n := len(all); n < keepTryingAttempts || n > 4*keepTryingAttempts {
+		t.Errorf("%d attempts", n)
+	}
+	events := b.systemEvents()
+	if len(events) != 1 || events[0].Metadata["trigger_name"] != "bad" || !strings.Contains(watch.got(), "Trigger bad: 1 delivery was given up") {
+		t.Errorf("events %+v, received %q", events, watch.got())
+	}
+	well.Store(true)
+	must[store.Delivery](t)(b.store.Redeliver(t.Context(), dead.ID))
+	b.until("redelivered", b.settled)
+	b.stop()
+	stable(t, r.all())
+	if r.got() != "one" {
+		t.Errorf("got %q", r.got())
+	}
+	if s := b.worker.Stats(); s.Dead != 1 || s.Delivered != 2 || s.Failed == 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+const keepTryingAttempts = int(keepTrying / longestWait)
+
+// What was overdue when the plugin started is not given up at the first failure.
+func TestOverdueAtStart(t *testing.T) {
+	b := newBench(t)
+	start := b.clock.Now()
+	var well atomic.Bool
+	r := b.receive(func(http.ResponseWriter, request) int {
+		if well.Load() {
+			return 200
+		}
+		return 500
+	})
+	b.trigger("ops", r.URL)
+	b.emit("one")
+	b.clock.now = start.Add(72 * time.Hour)
+	b.start()
+	b.until("half an hour later", func() bool { return b.clock.Now().Sub(start) > 72*time.Hour+30*time.Minute })
+	well.Store(true)
+	b.until("settled", b.settled)
+	if r.got() != "one" {
+		t.Error("given up")
+	}
+}
+
+// One delivery that its receiver can't take holds the others up for a moment
+// only; they keep their order, and it is delivered once it can be.
+func TestOvertaken(t *testing.T) {
+	b := newBench(t)
+	var well atomic.Bool
+	r := b.receive(func(_ http.ResponseWriter, q request) int {
+		if q.message == "poison" && !well.Load() {
+			return 500
+		}
+		return 200
+	})
+	b.trigger("ops", r.URL)
+	b.emit("1", "poison", "2", "3")
+	start := b.clock.Now()
+	b.start()
+	b.until("the others are through", func() bool { return b.count(store.Delivered) == 3 })
+	if took := b.clock.Now().Sub(start); took > time.Minute {
+		t.Errorf("took %v", took)
+	}
+	b.emit("4", "5")
+	b.until("the others are through", func() bool { return b.count(store.Delivered) == 5 })
+	well.Store(true)
+	b.until("all is delivered", b.settled)
+	if got := r.got(); got != "1 2 3 4 5 poison" {
+		t.Errorf("got %s", got)
+	}
+	stable(t, r.all())
+}
+
+// A delivery that keeps failing alone doesn't hold up one that comes much
+// later, by which the receiver proves to be well.
+func TestLateProbe(t *testing.T) {
+	b := newBench(t)
+	r := b.receive(func(_ http.ResponseWriter, q request) int {
+		if q.message == "poison" {
+			return 500
+		}
+		return 200
+	})
+	b.trigger("ops", r.URL)
+	b.emit("poison")
+	b.start()
+	b.until("it waits long", func() bool { return b.deliveries("")[0].Attempts >= patience+3 })
+	at := b.clock.Now()
+	b.emit("2", "3")
+	b.until("both are through", func() bool { return b.count(store.Delivered) == 2 })
+	if took := r.all()[len(r.all())-1].at.Sub(at); took > longestWait || r.got() != "2 3" {
+		t.Errorf("got %q after %v", r.got(), took)
+	}
+}
+
+// A receiver that never answers delays its own deliveries only.
+func TestHangingReceiver(t *testing.T) {
+	b := newBench(t)
+	b.config.Now, b.config.After = nil, nil // real time
+	release := make(chan struct{})
+	arrived := make(chan struct{}, 100)
+	hung := b.receive(func(http.ResponseWriter, request) int {
+		arrived <- struct{}{}
+		<-release
+		return 200
+	})
+	var good []*receiver
+	for range 3 {
+		b.trigger("hung", hung.URL)
+		r := b.receive(always(200))
+		b.trigger("good", r.URL)
+		good = append(good, r)
+	}
+	b.start()
+	for n := range 50 {
+		b.emit(strconv.Itoa(n))
+	}
+	for range 3 {
+		<-arrived
+	}
+	b.until("the good ones have all", func() bool { return b.count(store.Delivered) == 150 })
+	for _, r := range good {
+		if got, want := r.got(), strings.Join(numbers(0, 49), " "); got != want {
+			t.Errorf("got %s", got)
+		}
+	}
+	if n := len(arrived); n != 0 {
+		t.Errorf("%d more requests to the hanging receiver", n)
+	}
+	close(release)
+	b.until("all is delivered", b.settled)
+}
+
+// Triggers that all fail, and are all told about each other's failures: it ends.
+func TestReportsDoNotBreed(t *testing.T) {
+	b := newBench(t)
+	r := b.receive(always(404))
+	for _, name := range []string{"a", "b", "c"} {
+		b.trigger(name, r.URL)
+	}
+	b.start()
+	b.emit("one")
+	b.until("all is dead", func() bool { return b.count(store.Dead) == 3+6 })
+	b.clock.mu.Lock()
+	b.clock.now = b.clock.now.Add(48 * time.Hour)
+	b.clock.mu.Unlock()
+	b.start()
+	b.emit("two")
+	b.until("all is dead", func() bool { return b.count(store.Dead) == 2*(3+6) })
+	b.stop()
+	events := b.systemEvents()
+	if len(events) != 6 {
+		t.Errorf("%d events: %+v", len(events), events)
+	}
+	for _, d := range b.deliveries("") {
+		for _, e := range events {
+			if d.EventID == e.ID && e.Metadata["trigger_id"] == float64(d.TriggerID) {
+				t.Errorf("trigger %d was told about itself", d.TriggerID)
+			}
+		}
+	}
+	// All that delivery ever writes is of source system.
+	if hits := must[[]store.Event](t)(b.store.Events(t.Context(), store.EventFilter{Source: store.SourceLogscan})); len(hits) != 2 {
+		t.Errorf("%d hits", len(hits))
+	}
+}
+
+// Many dead deliveries make few events, which count them all.
+func TestReportsAreSummaries(t *testing.T) {
+	b := newBench(t)
+	r := b.receive(always(404))
+	b.trigger("a", r.URL)
+	b.start()
+	for n := range 200 {
+		b.emit(strconv.Itoa(n))
+	}
+	reported := func() (n float64) {
+		for _, e := range b.systemEvents() {
+			n += e.Metadata["deliveries"].(float64)
+		}
+		return n
+	}
+	b.until("all are reported", func() bool { return reported() == 200 })
+	if n := len(b.systemEvents()); n > 3 {
+		t.Errorf("%d events", n)
+	}
+}
+
+// An edited URL counts at once for what waits; a disabled trigger's deliveries
+// wait, a removed one's go.
+func TestTriggerChanges(t *testing.T) {
+	b := newBench(t)
+	bad, good := b.receive(always(500)), b.receive(always(200))
+	tr := b.trigger("ops", bad.URL)
+	b.start()
+	b.emit("1", "2")
+	b.until("it fails", func() bool { return len(bad.all()) >= 2 })
+	tr.ActionURL, tr.Enabled = good.URL, false
+	b.update(tr)
+	b.emit("not for it")
+	other := b.trigger("other", good.URL+"/other")
+	b.emit("3")
+	b.until("the other has it", func() bool { return b.count(store.Delivered) == 1 })
+	if n := b.count(store.Pending); n != 2 {
+		t.Errorf("%d wait", n)
+	}
+	tr.Enabled = true
+	b.update(tr)
+	b.until("all is delivered", b.settled)
+	if got := good.got(); got != "3 1 2" {
+		t.Errorf("got %q", got)
+	}
+	other.ActionURL = bad.URL
+	b.update(other)
+	tr.Enabled = false
+	b.update(tr)
+	b.emit("4")
+	b.until("it fails", func() bool { return b.deliveries("")[0].Attempts > 0 })
+	if err := b.store.DeleteTrigger(t.Context(), other.ID); err != nil {
+		t.Fatal(err)
+	}
+	b.worker.Wake()
+	b.until("gone", b.settled)
+	b.stop()
+	if strings.Contains(b.log.String(), "level=ERROR") {
+		t.Errorf("log: %s", b.log.String())
+	}
+}
+
+type inner = Outbox // so that the embedded field isn't named like a method
+
+// flaky is a store that can't record for a while.
+type flaky struct {
+	inner
+	left atomic.Int64
+}
+
+func (f *flaky) RecordAttempt(ctx context.Context, d store.Delivery) error {
+	if f.left.Add(-1) >= 0 {
+		return errors.New("disk full")
+	}
+	return f.inner.RecordAttempt(ctx, d)
+}
+
+func (f *flaky) NextDelivery(ctx context.Context, id, seq int64, now time.Time) (store.Delivery, store.Event, bool, error) {
+	if f.left.Add(-1) >= 0 {
+		return store.Delivery{}, store.Event{}, false, errors.New("disk gone")
+	}
+	return f.inner.NextDelivery(ctx, id, seq, now)
+}
+
+// What was delivered isn't sent again while its outcome can't be recorded, and
+// the store's troubles are got over.
+func TestStoreFails(t *testing.T) {
+	b := newBench(t)
+	f := &flaky{inner: b.store}
+	b.config.Store = f
+	r := b.receive(func(http.ResponseWriter, request) int { f.left.Store(20); return 200 })
+	b.trigger("ops", r.URL)
+	f.left.Store(5)
+	b.start()
+	b.emit("1", "2", "3")
+	b.until("all is delivered", b.settled)
+	if got := r.got(); got != "1 2 3" {
+		t.Errorf("got %q", got)
+	}
+	if n := strings.Count(b.log.String(), "not recorded yet"); n != 3 {
+		t.Errorf("%d log lines about it", n)
+	}
+}
+
+// When it is stopped, the worker lets an attempt come to its end if that is
+// near, and otherwise leaves it to the next start.
+func TestStop(t *testing.T) {
+	b := newBench(t)
+	arrived, release := make(chan struct{}), make(chan struct{})
+	r := b.receive(func(http.ResponseWriter, request) int {
+		arrived <- struct{}{}
+		<-release
+		return 200
+	})
+	b.trigger("ops", r.URL)
+	b.emit("1", "2")
+	b.start()
+	<-arrived
+	stopped := make(chan struct{})
+	go func() {
+		b.stop()
+		close(stopped)
+	}()
+	release <- struct{}{}
+	<-stopped
+	if n := b.count(store.Delivered); n != 1 {
+		t.Errorf("%d delivered", n)
+	}
+	b.stop = func() {}
+	b.start()
+	<-arrived
+	began := time.Now()
+	b.stop()
+	if took := time.Since(began); took > stopGrace+5*time.Second {
+		t.Errorf("stopping took %v", took)
+	}
+	if d := b.deliveries(store.Pending); len(d) != 1 || d[0].Attempts != 0 {
+		t.Errorf("%+v", d)
+	}
+	close(release)
+	b.stop = func() {}
+	go func() { <-arrived }()
+	b.start()
+	b.until("all is delivered", b.settled)
+	stable(t, r.all())
+}
+
+// Whatever goes wrong, no log line, event or delivery holds the secret, the
+// URL's password or its token.
+func TestSecretsStayIn(t *testing.T) {
+	b := newBench(t)
+	b.config.Timeout = 100 * time.Millisecond
+	n := 0
+	r := b.receive(func(w http.ResponseWriter, q request) int {
+		if user, pass, ok := (&http.Request{Header: q.header}).BasicAuth(); !ok || user != "bob" || pass != "hunter2" {
+			t.Error("no basic auth")
+		}
+		n++
+		w.Header().Set("Location", "http://127.0.0.1/?token=t0k3n")
+		return []int{500, 301, 429, 0, 404}[n%5]
+	})
+	closed := b.receive(always(200))
+	closed.Close()
+	host := strings.TrimPrefix(r.URL, "http://")
+	for _, url := range []string{
+		"http://bob:hunter2@" + host + "/p4th?token=t0k3n",
+		"https://bob:hunter2@" + host + "/p4th?token=t0k3n",
+		strings.Replace(closed.URL, "//", "//bob:hunter2@", 1) + "/p4th?token=t0k3n",
+		"http://bob:hunter2@no-such-host.invalid/p4th?token=t0k3n",
+		"http://bob:hunter2@127.0.0.2/p4th?token=t0k3n",
+		"http://bob:hunter2@[::1]/p4th?token=t0k3n",
+		"ftp://bob:hunter2@h/p4th?token=t0k3n",
+		"://bob:hunter2@h/p4th?token=t0k3n",
+		"http://bob:hunter2@h:port/p4th?token=t0k3n",
+	} {
+		tr := b.trigger("t", url)
+		res, err := NewWorker(b.config).Test(t.Context(), tr)
+		if err != nil || res.Error == "" {
+			t.Errorf("test of a bad target: %+v, %v", res, err)
+		}
+		b.log.Write([]byte(res.Error))
+		if err := CheckTarget(url, nil); err != nil {
+			b.log.Write([]byte(err.Error()))
+		}
+	}
+	b.start()
+	b.emit("1", "2", "3", "4")
+	b.until("all is given up", b.settled)
+	b.until("all is reported", func() bool { return len(must[[]int64](t)(b.store.Unreported(t.Context()))) == 0 })
+	b.stop()
+	out := b.log.String()
+	for _, d := range b.deliveries("") {
+		out += d.LastError + "\n"
+	}
+	for _, e := range b.systemEvents() {
+		js := must[[]byte](t)(json.Marshal(e))
+		out += string(js)
+	}
+	for _, secret := range []string{"s3cr3t", "hunter2", "t0k3n", "p4th", "Ym9iOmh1bnRlcjI"} {
+		if i := strings.Index(out, secret); i >= 0 {
+			t.Errorf("%s is in: …%s…", secret, out[max(0, i-200):min(len(out), i+100)])
+		}
+	}
+	for _, q := range r.all() {
+		if strings.Contains(q.body, "s3cr3t") {
+			t.Error("the secret is in the payload")
+		}
+	}
+}
+
+func TestTest(t *testing.T) {
+	b := newBench(t)
+	r := b.receive(func(_ http.ResponseWriter, q request) int {
+		if strings.Contains(q.message, "bad") {
+			return 418
+		}
+		return 201
+	})
+	w := NewWorker(b.config)
+	tr := store.Trigger{Name: "ops", ActionURL: r.URL, ActionSecret: "s3cr3t"}
+	res := must[TestResult](t)(w.Test(t.Context(), tr))
+	if res.Status != 201 || res.Error != "" || res.Latency <= 0 {
+		t.Errorf("%+v", res)
+	}
+	q := r.all()[0]
+	wh, _ := webhooks.NewWebhookRaw([]byte("s3cr3t"))
+	if err := wh.Verify([]byte(q.body), q.header); err != nil {
+		t.Error(err)
+	}
+	var p payload
+	if err := json.Unmarshal([]byte(q.body), &p); err != nil || !p.Test || p.Type != "logscan.hit" || p.Data.Source != "logscan" {
+		t.Errorf("%s, %v", q.body, err)
+	}
+	tr.Name = "bad"
+	if res := must[TestResult](t)(w.Test(t.Context(), tr)); res.Status != 418 || res.Error == "" {
+		t.Errorf("%+v", res)
+	}
+	if b.count("") != 0 || len(must[[]store.Event](t)(b.store.Events(t.Context(), store.EventFilter{}))) != 0 {
+		t.Error("a test left traces")
+	}
+}
