@@ -31,6 +31,7 @@ type scanning struct {
 	store   *store.Store
 	router  *trigger.Router
 	worker  *trigger.Worker
+	bucket  rule.Bucket
 	log     *slog.Logger
 }
 
@@ -54,9 +55,12 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	}
 	defer db.Close()
 
-	s := &scanning{store: db, router: trigger.NewRouter(), log: c.log}
+	s := &scanning{
+		store: db, router: trigger.NewRouter(), log: c.log,
+		bucket: rule.Bucket{Burst: c.cfg.BucketBurst, Refill: c.cfg.BucketRefill},
+	}
 	s.scanner = scan.New(scan.Config{Journals: c.journals, Store: db, Route: s.router.Match, Logger: c.log})
-	s.worker = trigger.NewWorker(trigger.WorkerConfig{Store: db, Logger: c.log, AllowTargets: c.cfg.AllowTargets})
+	s.worker = trigger.NewWorker(trigger.WorkerConfig{Store: db, Route: s.router.Match, Logger: c.log, AllowTargets: c.cfg.AllowTargets})
 	if err := s.reload(ctx); err != nil {
 		c.log.Error("rules and triggers", "err", err)
 	}
@@ -106,7 +110,7 @@ func (s *scanning) reload(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read triggers: %w", err)
 	}
-	snapshot, bad := rule.Compile(rules)
+	snapshot, bad := rule.Compile(rules, rule.WithBucket(s.bucket))
 	for _, b := range bad {
 		s.log.Error("rule left out: it does not compile", "rule", b.Name, "reason", b.Reason)
 	}
