@@ -71,6 +71,19 @@ func (c *clock) jump() {
 	if next.After(c.now) {
 		c.now = next
 	}
+	c.fire()
+}
+
+// advance lets a time pass at once.
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+	c.fire()
+}
+
+// fire wakes those whose time has come. c.mu is held.
+func (c *clock) fire() {
 	for ch, at := range c.waiters {
 		if !at.After(c.now) {
 			ch <- c.now
@@ -153,7 +166,10 @@ func (b *bench) until(what string, cond func() bool) {
 		case <-time.After(time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			b.t.Fatalf("waited in vain until %s; deliveries %+v; log:\n%s", what, b.deliveries(""), b.log.String())
+			for _, d := range b.deliveries("") {
+				b.t.Logf("%+v", d)
+			}
+			b.t.Fatalf("waited in vain until %s; log:\n%s", what, b.log.String())
 		}
 	}
 }

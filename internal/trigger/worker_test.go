@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -267,7 +269,7 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 func TestBackoff(t *testing.T) {
 	for n := range 70 {
 		want := longestWait
-		if n < 9 {
+		if n < 10 {
 			want = firstWait << max(n-1, 0)
 		}
 		seen := map[time.Duration]bool{}
@@ -412,7 +414,7 @@ func TestHangingReceiver(t *testing.T) {
 	b := newBench(t)
 	b.config.Now, b.config.After = nil, nil // real time
 	release := make(chan struct{})
-	arrived := make(chan struct{}, 100)
+	arrived := make(chan struct{}, 200) // more than there are deliveries
 	hung := b.receive(func(http.ResponseWriter, request) int {
 		arrived <- struct{}{}
 		<-release
@@ -455,9 +457,7 @@ func TestReportsDoNotBreed(t *testing.T) {
 	b.start()
 	b.emit("one")
 	b.until("all is dead", func() bool { return b.count(store.Dead) == 3+6 })
-	b.clock.mu.Lock()
-	b.clock.now = b.clock.now.Add(48 * time.Hour)
-	b.clock.mu.Unlock()
+	b.clock.advance(48 * time.Hour)
 	b.start()
 	b.emit("two")
 	b.until("all is dead", func() bool { return b.count(store.Dead) == 2*(3+6) })
@@ -593,10 +593,18 @@ func TestStop(t *testing.T) {
 		<-release
 		return 200
 	})
+	come := func() bool {
+		select {
+		case <-arrived:
+			return true
+		default:
+			return false
+		}
+	}
 	b.trigger("ops", r.URL)
 	b.emit("1", "2")
 	b.start()
-	<-arrived
+	b.until("the first has come", come)
 	stopped := make(chan struct{})
 	go func() {
 		b.stop()
@@ -609,7 +617,7 @@ func TestStop(t *testing.T) {
 	}
 	b.stop = func() {}
 	b.start()
-	<-arrived
+	b.until("the second has come", come)
 	began := time.Now()
 	b.stop()
 	if took := time.Since(began); took > stopGrace+5*time.Second {
@@ -666,6 +674,14 @@ func TestSecretsStayIn(t *testing.T) {
 	}
 	b.start()
 	b.emit("1", "2", "3", "4")
+	b.until("all receivers were tried", func() bool {
+		tried := map[int64]bool{}
+		for _, d := range b.deliveries("") {
+			tried[d.TriggerID] = tried[d.TriggerID] || d.Attempts > 0
+		}
+		return len(tried) > 0 && !slices.Contains(slices.Collect(maps.Values(tried)), false)
+	})
+	b.clock.advance(keepTrying + startGrace)
 	b.until("all is given up", b.settled)
 	b.until("all is reported", func() bool { return len(must[[]int64](t)(b.store.Unreported(t.Context()))) == 0 })
 	b.stop()
