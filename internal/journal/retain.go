@@ -2,12 +2,27 @@ package journal
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 )
 
-// retainEvery is how often age and budget are looked at.
-const retainEvery = 30 * time.Second
+// retainEvery is how often age and budget are looked at, and budgetEvery how
+// often the budget alone may be, when journals grow fast.
+const (
+	retainEvery = 30 * time.Second
+	budgetEvery = time.Second
+)
+
+// touch notes that the container is stopped now: its age counts from here, also
+// where it had been silent for long.
+func (j *Journal) touch() {
+	now := time.Now()
+	if err := os.Chtimes(filepath.Join(j.path, metaName), now, now); err != nil {
+		j.log.Warn("time of a container's end not noted", "container", j.id, "err", err)
+	}
+}
 
 // tidy removes what is beyond max-file and compresses what was rotated.
 func (d *Dir) tidy(ctx context.Context) {
