@@ -16,7 +16,7 @@ func TestAStoppedContainersLogsOutliveRestarts(t *testing.T) {
 	e := enginetest.Start(t, enginetest.Options{})
 	e.InstallPlugin()
 	client := engineClient(e)
-	c := e.Run([]string{"--log-driver", enginetest.Plugin, "--log-opt", "max-size=50k", "--log-opt", "max-file=100"}, "loggen", "-n", "2000", "-len", "100", "-stderr", "3")
+	c := e.Run([]string{"--log-driver", enginetest.Plugin, "--log-opt", "max-size=50k", "--log-opt", "max-file=20"}, "loggen", "-n", "2000", "-len", "100", "-stderr", "3")
 	e.Wait(c)
 	want := readLogs(t, client, c, logOptions{timestamps: true})
 	if len(want) != 2000 {
