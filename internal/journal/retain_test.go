@@ -41,8 +41,39 @@ func TestStoppedAge(t *testing.T) {
 		t.Fatal("removed as soon as the container stopped")
 	}
 	g.age()
+	j, err := g.dir.Acquire(testID) // as the scanner does at each start
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.Release()
 	if g.dir.retain(); kept() {
 		t.Error("kept for longer than the age")
+	}
+}
+
+// A stopped container's log that alone is too large loses its oldest lines, not
+// all of them.
+func TestBudgetOfAStoppedContainer(t *testing.T) {
+	g := newRig(t, t.TempDir(), Options{MaxSize: 50_000, MaxFile: 100}, Config{Budget: 200_000})
+	const lines = 4000
+	for i := range lines {
+		g.feed(frame(i, int64(i), 100))
+	}
+	g.a.Detach()
+	g.j.Release()
+	g.dir.retain()
+	j, err := g.dir.Acquire(testID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Release()
+	got := numbers(t, readAll(t, j, 0))
+	wantRun(t, got, got[0], lines)
+	if bytes, _ := usage(j.path); bytes > 200_000 || bytes < 130_000 {
+		t.Errorf("%d bytes are left", bytes)
+	}
+	if first, _ := j.Bounds(); len(g.losses) != 1 || g.losses[0] != (Loss{ContainerID: testID, Reason: "budget", Bytes: first, To: first}) {
+		t.Errorf("reported: %+v", g.losses)
 	}
 }
 
