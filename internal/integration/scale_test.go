@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"logscan/internal/api"
 	"logscan/internal/enginetest"
 )
 
@@ -35,14 +37,16 @@ func TestTwoHundredContainers(t *testing.T) {
 	for i := range ids {
 		ids[i] = create(t, client, logscanContainer(nil, "loggen", "-n", "0", "-rate", "25", "-mark", strconv.Itoa(every)))
 	}
+	started := 0
 	run := func(ids []string) {
 		t.Helper()
+		started += len(ids)
 		together(t, ids, func(id string) error {
 			return engineAPI(client, http.MethodPost, "/containers/"+id+"/start", nil, nil)
 		})
 		e.Eventually(time.Minute, "lines of every container", func() bool {
 			logs, _ := filepath.Glob(filepath.Join(data, "journal/*/*.seg"))
-			return len(logs) >= len(ids)
+			return len(logs) >= started
 		})
 		together(t, ids, func(id string) error {
 			if err := engineAPI(client, http.MethodPost, "/containers/"+id+"/kill?signal=TERM", nil, nil); err != nil {
@@ -66,55 +70,81 @@ func TestTwoHundredContainers(t *testing.T) {
 			}
 			total += lines
 		}
-		caughtUp(t, e, c)
-		events := hits(t, c, "mark")
+		events := allHits(t, e, c, "mark", len(want))
 		for _, ev := range events {
 			captures, _ := ev.Metadata["captures"].(map[string]any)
 			want[fmt.Sprintf("%s %s", ev.Metadata["container_id"], captures["n"])]--
 		}
 		for line, missing := range want {
 			if missing != 0 {
-				t.Fatalf("%d hits of %s too few", missing, line)
+				t.Fatalf("hits of %s: %d too few", line, missing)
 			}
 		}
 		t.Logf("%d containers, %d lines, %d hits", len(ids), total, len(events))
 	}
 
-	// One first: what both sides open once and for all is open then.
-	run(ids[:1])
-	check(ids[:1])
-	before := use{plugin: pluginGoroutines(t, e), dockerd: dockerdGoroutines(t, client)}
-	client.CloseIdleConnections()
-	c.Close()
-	e.Eventually(30*time.Second, "quiet", func() bool { return quiet(t, e.PluginPID()) })
-	before.pluginFiles, before.dockerdFiles = files(t, e.PluginPID()), files(t, e.DockerdPID())
-	started := time.Now()
-	run(ids[1:])
-	t.Logf("started, logged and stopped in %s", time.Since(started))
-	check(ids)
-	t.Logf("checked after %s", time.Since(started))
+	// A few first: what both sides open once and for all is open then.
+	run(ids[:2])
+	check(ids[:2])
+	var before, after held
+	before.plugin = pluginGoroutines(t, e)
+	c = control(t, e) // of the new process
+	run(ids[2:4])
+	check(ids[:4])
+	before.dockerd = dockerdGoroutines(t, client)
+	before.files(t, e, client, c)
 
-	client.CloseIdleConnections()
-	c.Close()
-	t.Logf("before %+v", before)
-	last := use{}
+	start := time.Now()
+	run(ids[4:])
+	t.Logf("started, logged and stopped in %s", time.Since(start))
+	check(ids)
 	e.Eventually(time.Minute, "as many files open as before", func() bool {
-		now := use{pluginFiles: files(t, e.PluginPID()), dockerdFiles: files(t, e.DockerdPID())}
-		if now != last {
-			t.Logf("now %+v", now)
-		}
-		last = now
-		return now.pluginFiles <= before.pluginFiles && now.dockerdFiles <= before.dockerdFiles
+		after.files(t, e, client, c)
+		return after.pluginFiles <= before.pluginFiles && after.dockerdFiles <= before.dockerdFiles
 	})
-	now := use{plugin: pluginGoroutines(t, e), dockerd: dockerdGoroutines(t, client)}
-	t.Logf("now %+v", now)
+	after.dockerd = dockerdGoroutines(t, client)
+	after.plugin = pluginGoroutines(t, e)
+	t.Logf("held before: %+v, after: %+v", before, after)
+	// A few come and go with connections; a leak would be one for each container.
+	if after.plugin > before.plugin+20 || after.dockerd > before.dockerd+20 {
+		t.Errorf("goroutines before: %+v, after: %+v", before, after)
+	}
+	for dir, want := range map[string]int{e.PluginData(): 1, filepath.Join(data, "attachments"): 0, filepath.Join(data, "journal"): containers} {
+		if names, err := os.ReadDir(dir); err != nil || len(names) != want {
+			t.Errorf("%d files instead of %d are in %s (%v): %v", len(names), want, dir, err, names[:min(len(names), 5)])
+		}
+	}
+	inDatabase(t, e, "SELECT count(*) FROM cursors", containers)
+	inDatabase(t, e, "SELECT count(*) FROM event_log WHERE metadata ->> '$.reason' IS NOT NULL", 0)
+
+	// The time of their logs comes.
+	e.DisablePlugin()
+	e.Docker("plugin", "set", enginetest.Plugin, "LOGSCAN_STOPPED_AGE=1ms")
+	e.EnablePlugin()
+	e.Eventually(time.Minute, "no log and no cursor left", func() bool {
+		names, err := os.ReadDir(filepath.Join(data, "journal"))
+		return err == nil && len(names) == 0 && count(t, e, "SELECT count(*) FROM cursors") == 0
+	})
 }
 
-// use is what processes hold.
-type use struct{ plugin, dockerd, pluginFiles, dockerdFiles int }
+// held is what processes hold.
+type held struct{ plugin, dockerd, pluginFiles, dockerdFiles int }
 
-// quiet reports that a plugin has no log open.
-func quiet(t testing.TB, pid int) bool {
+// files counts what is open while nobody asks for anything, but for the
+// database, which has more connections after more work.
+func (h *held) files(t testing.TB, e *enginetest.Engine, client *http.Client, c *api.Client) {
+	t.Helper()
+	client.CloseIdleConnections()
+	c.Close()
+	e.Eventually(30*time.Second, "no log being open", func() bool {
+		return !slices.ContainsFunc(openFiles(t, e.PluginPID()), func(name string) bool { return strings.Contains(name, "/journal/") })
+	})
+	h.pluginFiles = len(slices.DeleteFunc(openFiles(t, e.PluginPID()), func(name string) bool { return strings.Contains(name, "/logscan.db") }))
+	h.dockerdFiles = files(t, e.DockerdPID())
+}
+
+// openFiles returns the names of the files that a process has open.
+func openFiles(t testing.TB, pid int) (open []string) {
 	t.Helper()
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
 	names, err := os.ReadDir(dir)
@@ -122,11 +152,11 @@ func quiet(t testing.TB, pid int) bool {
 		t.Fatal(err)
 	}
 	for _, n := range names {
-		if target, err := os.Readlink(filepath.Join(dir, n.Name())); err == nil && strings.Contains(target, "/journal/") {
-			return false
+		if target, err := os.Readlink(filepath.Join(dir, n.Name())); err == nil {
+			open = append(open, target)
 		}
 	}
-	return true
+	return open
 }
 
 // together does the same with many containers, a few at a time.

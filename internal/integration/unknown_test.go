@@ -27,7 +27,7 @@ func TestAnUnknownFIFOIsDrained(t *testing.T) {
 	t.Parallel()
 	e := enginetest.Start(t, enginetest.Options{})
 	e.InstallPlugin(unbounded...)
-	f := startFlow(t, e, 5*time.Millisecond, 45*time.Millisecond)
+	f := startFlow(t, e, "-duty", "5ms", "-idle", "45ms")
 	data := filepath.Join(e.PluginData(), ".logscan")
 	records := func() []string {
 		names, _ := filepath.Glob(filepath.Join(data, "attachments/*.json"))
@@ -73,8 +73,8 @@ func TestAnUnknownFIFOIsDrained(t *testing.T) {
 		}
 	}
 	f.control = control(t, e)
-	caughtUp(t, e, f.control)
-	if got, want := len(hits(t, f.control, "mark")), (len(lines)-1+markEvery-1)/markEvery; got != want {
+	want := (len(lines) - 1 + markEvery - 1) / markEvery
+	if got := len(allHits(t, e, f.control, "mark", want)); got != want {
 		t.Errorf("%d hits instead of %d", got, want)
 	}
 	e.Eventually(time.Minute, "the FIFO gone", func() bool {
