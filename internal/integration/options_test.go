@@ -79,6 +79,11 @@ func TestRotation(t *testing.T) {
 		id := e.ContainerID(box)
 		var names []string
 		var sizes []int64
+		t.Cleanup(func() {
+			if all, _ := filepath.Glob(filepath.Join(e.PluginData(), ".logscan/journal", id, "*")); t.Failed() {
+				t.Logf("%s: %v", name, all)
+			}
+		})
 		e.Eventually(time.Minute, fmt.Sprintf("%s: %d files", name, c.files), func() bool {
 			names, sizes = nil, nil
 			if all, _ := filepath.Glob(filepath.Join(e.PluginData(), ".logscan/journal", id, "*.seg*")); len(all) != c.files {

@@ -158,17 +158,22 @@ func (d *Dir) acquireLocked(id string) (*Journal, error) {
 	return j, nil
 }
 
-// release closes a journal that nobody uses any more.
+// release closes a journal that nobody uses any more, once it is tidy: what is
+// known of it, such as how far it was scanned, goes with it.
 func (d *Dir) release(j *Journal) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if j.refs--; j.refs > 0 {
 		return
 	}
-	delete(d.open, j.id)
 	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.untidy {
+		d.wakeUp()
+		return
+	}
+	delete(d.open, j.id)
 	j.closeActive()
-	j.mu.Unlock()
 }
 
 // List describes all journals, by container name and id.
@@ -283,8 +288,14 @@ func (d *Dir) Run(ctx context.Context) error {
 func (d *Dir) remove(id string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.open[id] != nil {
-		return false
+	if j := d.open[id]; j != nil {
+		if j.refs > 0 {
+			return false
+		}
+		delete(d.open, id)
+		j.mu.Lock()
+		j.closeActive()
+		j.mu.Unlock()
 	}
 	delete(d.metas, id)
 	if err := os.RemoveAll(filepath.Join(d.cfg.Root, id)); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -55,6 +55,9 @@ func (j *Journal) recover() error {
 	if err := j.reopenActive(); err != nil {
 		return err
 	}
+	if len(j.segments) > max(1, j.meta.Options.MaxFile) || len(j.uncompressedLocked()) > 0 {
+		j.untidyLocked() // a kill came before tidy
+	}
 	if len(j.segments) > 0 {
 		j.state.First, j.state.End = j.segments[0].base, j.segments[len(j.segments)-1].end()
 	}
