@@ -45,7 +45,7 @@ type Info struct {
 	Container
 	State
 	Bytes  int64     // on disk
-	Latest time.Time // when it was last written
+	Latest time.Time // when it was last written, or its last attachment came or went
 }
 
 // validID is what a container's, or an unknown FIFO's, journal may be called:
@@ -158,17 +158,22 @@ func (d *Dir) acquireLocked(id string) (*Journal, error) {
 	return j, nil
 }
 
-// release closes a journal that nobody uses any more.
+// release closes a journal that nobody uses any more, once it is tidy: what is
+// known of it, such as how far it was scanned, goes with it.
 func (d *Dir) release(j *Journal) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if j.refs--; j.refs > 0 {
 		return
 	}
-	delete(d.open, j.id)
 	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.untidy {
+		d.wakeUp()
+		return
+	}
+	delete(d.open, j.id)
 	j.closeActive()
-	j.mu.Unlock()
 }
 
 // List describes all journals, by container name and id.
@@ -255,18 +260,26 @@ func (d *Dir) Close() error {
 	return nil
 }
 
-// Run compresses and removes in the background until ctx ends.
+// Run compresses and removes in the background until ctx ends. Start it when
+// the attachments of running containers are there: the logs of all others count
+// as those of stopped ones.
 func (d *Dir) Run(ctx context.Context) error {
 	tick := time.NewTicker(retainEvery)
 	defer tick.Stop()
 	for {
 		d.tidy(ctx)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-			d.retain()
-		case <-d.wake:
+		d.retain()
+		looked := time.Now()
+		for wait := true; wait; {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-tick.C:
+				wait = false
+			case <-d.wake: // a segment is full
+				d.tidy(ctx)
+				wait = d.cfg.Budget == 0 || time.Since(looked) < budgetEvery
+			}
 		}
 	}
 }
@@ -275,8 +288,14 @@ func (d *Dir) Run(ctx context.Context) error {
 func (d *Dir) remove(id string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.open[id] != nil {
-		return false
+	if j := d.open[id]; j != nil {
+		if j.refs > 0 {
+			return false
+		}
+		delete(d.open, id)
+		j.mu.Lock()
+		j.closeActive()
+		j.mu.Unlock()
 	}
 	delete(d.metas, id)
 	if err := os.RemoveAll(filepath.Join(d.cfg.Root, id)); err != nil && !errors.Is(err, os.ErrNotExist) {

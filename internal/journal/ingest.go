@@ -210,7 +210,7 @@ func discard(fd, max int) (int, error) {
 func (j *Journal) prepareLocked() error {
 	if j.active != nil && j.active.need == 0 && j.meta.Options.MaxSize > 0 && j.active.size >= j.meta.Options.MaxSize {
 		j.closeActive()
-		j.dir.wakeUp()
+		j.untidyLocked()
 	}
 	if j.active != nil {
 		return nil
@@ -356,6 +356,7 @@ func (a *Attachment) Detach() (torn int64) {
 	if j.state.Attached == 0 {
 		j.state.Ends++
 		j.state.LastEnd = j.state.End
+		j.touch()
 	}
 	j.changedLocked()
 	j.mu.Unlock()

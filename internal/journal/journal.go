@@ -84,6 +84,7 @@ type Journal struct {
 	owner    *Attachment // inside a frame; nil at a boundary, or after a restart
 	changed  chan struct{}
 	noSplice bool // the filesystem refuses it
+	untidy   bool // there may be something to remove or to compress: stays open until tidy has looked
 	recovery Recovery
 }
 
@@ -143,11 +144,15 @@ func (j *Journal) changedLocked() {
 func (j *Journal) SetHold(off int64) {
 	j.mu.Lock()
 	j.hold = off
-	over := j.overLocked()
-	j.mu.Unlock()
-	if over {
-		j.dir.wakeUp()
+	if j.overLocked() {
+		j.untidyLocked()
 	}
+	j.mu.Unlock()
+}
+
+func (j *Journal) untidyLocked() {
+	j.untidy = true
+	j.dir.wakeUp()
 }
 
 // overLocked reports whether max-file asks for something to be removed.
@@ -163,7 +168,7 @@ func (j *Journal) trim() {
 	for ; excess > 0; excess-- {
 		s := j.segments[0]
 		if s.end() > j.hold {
-			if j.state.End-j.hold <= j.dir.cfg.HoldMax {
+			if j.segments[excess].base-s.base <= j.dir.cfg.HoldMax {
 				return
 			}
 			from := max(s.base, j.hold)

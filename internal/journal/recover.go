@@ -55,6 +55,9 @@ func (j *Journal) recover() error {
 	if err := j.reopenActive(); err != nil {
 		return err
 	}
+	if len(j.segments) > max(1, j.meta.Options.MaxFile) || len(j.uncompressedLocked()) > 0 {
+		j.untidyLocked() // a kill came before tidy
+	}
 	if len(j.segments) > 0 {
 		j.state.First, j.state.End = j.segments[0].base, j.segments[len(j.segments)-1].end()
 	}
@@ -161,8 +164,12 @@ func (j *Journal) reopenActive() error {
 		return err
 	}
 	act.points = int64(len(rawPoints(onDisk, info.Size())) - 1)
-	if err := index.Truncate(act.points * rawPointLen); err != nil {
-		j.log.Warn("index", "container", j.id, "err", err)
+	// Only where there is something to cut off: opening a log is not to make it
+	// look as if it had just been written.
+	if int64(len(onDisk)) > act.points*rawPointLen {
+		if err := index.Truncate(act.points * rawPointLen); err != nil {
+			j.log.Warn("index", "container", j.id, "err", err)
+		}
 	}
 	if tail := info.Size() - seg.size; tail > 0 {
 		act.size = info.Size()
