@@ -1,9 +1,11 @@
 package integration
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -187,5 +189,50 @@ func TestMakeInstallWithoutAnEngine(t *testing.T) {
 	}
 	if _, err := os.Stat(build); err == nil {
 		t.Error("something was built")
+	}
+}
+
+// TestMakeDemoInterrupted shows that a demo that is broken off leaves nothing
+// behind: no Engine, no receiver.
+func TestMakeDemoInterrupted(t *testing.T) {
+	t.Parallel()
+	cmd := exec.Command("make", "--no-print-directory", "demo")
+	cmd.Dir, cmd.Env = root(t), append(os.Environ(), "MAKEFLAGS=", "MAKELEVEL=", "BUILD="+filepath.Join(t.TempDir(), "build"))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	r, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stderr = cmd.Stdout
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	stuck := time.AfterFunc(5*time.Minute, func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
+	defer stuck.Stop()
+	var all []string
+	var dir, receiver string
+	interrupted := false
+	for out := bufio.NewScanner(r); out.Scan(); {
+		line := out.Text()
+		all = append(all, line)
+		if _, rest, ok := strings.Cut(line, "for this demo alone, in "); ok {
+			dir = strings.TrimSuffix(rest, ".")
+		}
+		if _, rest, ok := strings.Cut(line, "trigger add ops http://"); ok {
+			receiver, _, _ = strings.Cut(rest, "/")
+		}
+		if strings.HasPrefix(line, "  kill 1 of ") {
+			interrupted = syscall.Kill(-cmd.Process.Pid, syscall.SIGINT) == nil
+		}
+	}
+	if err := cmd.Wait(); err == nil || !interrupted || dir == "" || receiver == "" {
+		t.Fatalf("%v, interrupted: %t, Engine in %q, receiver at %q; it said:\n%s", err, interrupted, dir, receiver, strings.Join(all, "\n"))
+	}
+	if _, err := os.Lstat(dir); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the Engine's directory: %v", err)
+	}
+	if c, err := net.Dial("tcp", receiver); err == nil {
+		c.Close()
+		t.Error("the receiver still listens")
 	}
 }

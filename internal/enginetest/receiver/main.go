@@ -66,16 +66,12 @@ func run(ctx context.Context, addr, secretFile string, n int, out io.Writer) err
 		ReadHeaderTimeout: 10 * time.Second,
 	}
 	fmt.Fprintf(out, "Listening on http://%s/\n", l.Addr())
-	go func() {
-		<-ctx.Done()
-		// The last answer is still on its way.
-		srv.Shutdown(context.Background())
-		done()
-	}()
+	answered := make(chan error, 1)
+	context.AfterFunc(ctx, func() { answered <- srv.Shutdown(context.Background()) })
 	if err := srv.Serve(l); err != http.ErrServerClosed {
 		return err
 	}
-	return nil
+	return <-answered // the last answer is still on its way
 }
 
 // newVerifier takes a secret as a trigger does: whsec_ and base64, or any text.
