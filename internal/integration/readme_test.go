@@ -103,9 +103,9 @@ func steps(t testing.TB, blocks []block) (all []step) {
 	return all
 }
 
-// shell is one bash that runs the README's commands one after the other, as a
+// terminal is one bash that runs the README's commands one after the other, as a
 // reader's terminal does.
-type shell struct {
+type terminal struct {
 	in    io.WriteCloser
 	lines chan string
 	file  string
@@ -113,9 +113,9 @@ type shell struct {
 
 const endOfCommand = "-- end of a command of the README:"
 
-func newShell(t testing.TB, env []string) *shell {
+func newTerminal(t testing.TB, env []string) *terminal {
 	t.Helper()
-	s := &shell{lines: make(chan string, 1024), file: filepath.Join(t.TempDir(), "command")}
+	s := &terminal{lines: make(chan string, 1024), file: filepath.Join(t.TempDir(), "command")}
 	cmd := exec.Command("bash", "--norc", "--noprofile")
 	cmd.Dir, cmd.Env = root(t), env
 	r, w, err := os.Pipe()
@@ -152,7 +152,7 @@ func newShell(t testing.TB, env []string) *shell {
 }
 
 // run runs a command and returns its output and whether it succeeded.
-func (s *shell) run(t testing.TB, command string) (output []string, ok bool) {
+func (s *terminal) run(t testing.TB, command string) (output []string, ok bool) {
 	t.Helper()
 	// In a file of its own, it can't swallow what follows it.
 	if err := os.WriteFile(s.file, []byte(command+"\n"), 0o600); err != nil {
@@ -238,7 +238,7 @@ func TestREADME(t *testing.T) {
 		"docker plugin install --alias logscan --grant-all-permissions registry.example.com/logscan:1.0": true,
 	}
 
-	sh := newShell(t, readmeEnv(t, e))
+	sh := newTerminal(t, readmeEnv(t, e))
 	for _, s := range all {
 		at := fmt.Sprintf("README.md:%d: %s", s.line, s.command)
 		command := substitute.Replace(s.command)
@@ -246,7 +246,7 @@ func TestREADME(t *testing.T) {
 			delete(elsewhere, s.command)
 			t.Run("elsewhere", func(t *testing.T) {
 				other := enginetest.Start(t, enginetest.Options{})
-				if out, ok := newShell(t, readmeEnv(t, other)).run(t, command); !ok {
+				if out, ok := newTerminal(t, readmeEnv(t, other)).run(t, command); !ok {
 					t.Errorf("%s: it failed:\n%s", at, strings.Join(out, "\n"))
 				}
 				control(t, other)
