@@ -67,7 +67,7 @@ test: deps check plugin ## everything, race detector on, with private Engines
 demo: deps plugin ## see it work, on a private Engine, in about a minute
 	go build -o $(BUILD)/withengine ./internal/enginetest/withengine
 	go build -o $(BUILD)/receiver ./internal/enginetest/receiver
-	BUILD=$(abspath $(BUILD)) $(BUILD)/withengine -image box scripts/demo.sh
+	BUILD=$(abspath $(BUILD)) $(BUILD)/withengine -image busybox scripts/demo.sh
 
 deps-build: # what a build needs
 	@BUILD=$(BUILD) scripts/deps.sh build $(CROSS)

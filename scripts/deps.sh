@@ -27,6 +27,7 @@ for what in "$@"; do
 		have docker || { apt-cache show docker-cli >/dev/null 2>&1 && packages+=(docker-cli); }
 		need busybox busybox-static
 		need ps procps
+		need curl curl
 		have docker-registry || unpack+=(docker-registry)
 		;;
 	*)
