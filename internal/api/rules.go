@@ -23,6 +23,7 @@ const (
 func (s *server) rules(api huma.API) {
 	huma.Register(api, operation(http.MethodGet, rulesPath, "list-rules", "List rules", 200), s.listRules)
 	huma.Register(api, operation(http.MethodPost, rulesPath, "create-rule", "Add a rule", 201, 409, 413, 422), s.createRule)
+	huma.Register(api, operation(http.MethodGet, rulesPath+"/stats", "get-rule-stats", "Show what became of each rule's matches", 200), s.ruleStats)
 	huma.Register(api, operation(http.MethodGet, rulesPath+"/{id}", "get-rule", "Show a rule", 200, 404), s.getRule)
 	huma.Register(api, operation(http.MethodPatch, rulesPath+"/{id}", "update-rule", "Change a rule", 200, 404, 409, 413, 422), s.updateRule)
 	huma.Register(api, operation(http.MethodDelete, rulesPath+"/{id}", "delete-rule", "Remove a rule, and what overrides it", 204, 404), s.deleteRule)
@@ -99,6 +100,26 @@ func (s *server) deleteRule(ctx context.Context, in *ByID) (*struct{}, error) {
 		return nil, s.fail(err, "rule")
 	}
 	return nil, s.reload(ctx)
+}
+
+func (s *server) ruleStats(ctx context.Context, _ *struct{}) (*output[List[RuleStats]], error) {
+	rules, err := s.Store.Rules(ctx)
+	if err != nil {
+		return nil, s.fail(err, "rule")
+	}
+	counts, why := s.Scanner.RuleStats(), map[int64]string{}
+	for _, e := range s.Rules.LeftOut() {
+		why[e.RuleID] = e.Reason
+	}
+	out := &output[List[RuleStats]]{Body: List[RuleStats]{Items: make([]RuleStats, len(rules))}}
+	for i, r := range rules {
+		c := counts[r.ID]
+		out.Body.Items[i] = RuleStats{
+			RuleID: r.ID, Name: r.Name, WorkloadID: r.WorkloadID, Enabled: r.Enabled,
+			Hits: c.Hits, Cooldown: c.Cooldown, Bucket: c.Bucket, Error: why[r.ID],
+		}
+	}
+	return out, nil
 }
 
 func newRule() rule.Rule {
