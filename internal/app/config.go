@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -58,6 +59,11 @@ func ConfigFromEnv(getenv func(string) string) Config {
 		Listen:       r.address("LOGSCAN_LISTEN"),
 		Token:        r.token("LOGSCAN_TOKEN"),
 		LogLevel:     r.level("LOGSCAN_LOG_LEVEL"),
+	}
+	for _, a := range c.AllowTargets {
+		if _, err := netip.ParsePrefix(a); strings.Contains(a, "/") && err != nil {
+			r.problems = append(r.problems, fmt.Errorf("setting LOGSCAN_ALLOW_TARGETS: %q is neither a host nor a CIDR such as 127.0.0.0/8; leaving it out", a))
+		}
 	}
 	c.Problems = r.problems
 	return c

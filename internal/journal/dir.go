@@ -180,6 +180,14 @@ func (d *Dir) release(j *Journal) {
 	j.mu.Unlock()
 }
 
+// Container returns what is known of a container, and whether its logs are kept.
+func (d *Dir) Container(id string) (Container, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c, ok := d.metas[id]
+	return c, ok
+}
+
 // List describes all journals, by container name and id.
 func (d *Dir) List() []Info {
 	d.mu.Lock()
