@@ -261,7 +261,8 @@ func (c *Client) Workloads(ctx context.Context) ([]Workload, error) {
 
 // EffectiveRules returns the rules that hold for a workload, known or not.
 func (c *Client) EffectiveRules(ctx context.Context, workload string) (e EffectiveRules, err error) {
-	err = c.do(ctx, http.MethodGet, workloadsPath+"/"+url.PathEscape(workload)+"/effective-rules", nil, nil, &e)
+	id := strings.ReplaceAll(url.PathEscape(workload), ".", "%2E") // ".." would lead elsewhere
+	err = c.do(ctx, http.MethodGet, workloadsPath+"/"+id+effectiveRules, nil, nil, &e)
 	return e, err
 }
 

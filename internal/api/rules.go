@@ -53,8 +53,6 @@ func (s *server) getRule(ctx context.Context, in *ByID) (*output[Rule], error) {
 }
 
 func (s *server) createRule(ctx context.Context, in *struct{ Body RuleCreate }) (*created[Rule], error) {
-	s.change.Lock()
-	defer s.change.Unlock()
 	f := in.Body.RuleFields
 	f.Name, f.Pattern = Set(in.Body.Name), Set(in.Body.Pattern)
 	r := newRule()
@@ -75,16 +73,8 @@ func (s *server) updateRule(ctx context.Context, in *struct {
 	ByID
 	Body RuleFields
 }) (*output[Rule], error) {
-	s.change.Lock()
-	defer s.change.Unlock()
-	r, err := s.Store.Rule(ctx, in.ID)
+	r, err := s.changeRule(ctx, in.ID, in.Body)
 	if err != nil {
-		return nil, s.fail(err, "rule")
-	}
-	if err := in.Body.apply(&r); err != nil {
-		return nil, err
-	}
-	if r, err = s.Store.UpdateRule(ctx, r); err != nil {
 		return nil, s.fail(err, "rule")
 	}
 	if err := s.reload(ctx); err != nil {
@@ -93,9 +83,20 @@ func (s *server) updateRule(ctx context.Context, in *struct {
 	return &output[Rule]{Body: ruleOut(r)}, nil
 }
 
-func (s *server) deleteRule(ctx context.Context, in *ByID) (*struct{}, error) {
+func (s *server) changeRule(ctx context.Context, id int64, f RuleFields) (rule.Rule, error) {
 	s.change.Lock()
 	defer s.change.Unlock()
+	r, err := s.Store.Rule(ctx, id)
+	if err != nil {
+		return r, err
+	}
+	if err := f.apply(&r); err != nil {
+		return r, err
+	}
+	return s.Store.UpdateRule(ctx, r)
+}
+
+func (s *server) deleteRule(ctx context.Context, in *ByID) (*struct{}, error) {
 	if err := s.Store.DeleteRule(ctx, in.ID); err != nil {
 		return nil, s.fail(err, "rule")
 	}

@@ -84,7 +84,8 @@ type Config struct {
 type server struct {
 	Config
 	// change is held from reading a rule or trigger until what was made of it
-	// is live, so that two PATCHes don't undo each other.
+	// is stored, so that two PATCHes don't undo each other. Making it live needs
+	// no lock: the last to reload sees all that is stored.
 	change sync.Mutex
 }
 

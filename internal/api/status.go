@@ -103,13 +103,14 @@ func (s *server) getStats(ctx context.Context, _ *struct{}) (*output[Stats], err
 		st.Journal.Containers++
 		st.Journal.Bytes += j.Bytes
 	}
+	lag := s.Scanner.Lag() // before what waits: a line is in the one or the other until its hits are stored
 	sc := s.Scanner.Stats()
 	st.Scan = ScanStats{
 		Rules: len(rules), LeftOut: len(s.Rules.LeftOut()), Lines: sc.Lines, Hits: sc.Hits,
 		Suppressed: sc.Suppressed, Cooldown: sc.Cooldown, Bucket: sc.Bucket,
 		Truncated: sc.Overflow, Malformed: sc.Malformed, Skipped: sc.Skipped, Waiting: sc.Waiting,
 	}
-	for _, n := range s.Scanner.Lag() {
+	for _, n := range lag {
 		st.Scan.Lag += n
 	}
 	out := s.Worker.Stats()

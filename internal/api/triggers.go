@@ -52,8 +52,6 @@ func (s *server) getTrigger(ctx context.Context, in *ByID) (*output[Trigger], er
 }
 
 func (s *server) createTrigger(ctx context.Context, in *struct{ Body TriggerCreate }) (*created[Trigger], error) {
-	s.change.Lock()
-	defer s.change.Unlock()
 	f := in.Body.TriggerFields
 	f.Name, f.ActionURL = Set(in.Body.Name), Set(in.Body.ActionURL)
 	t := store.Trigger{Enabled: true}
@@ -74,16 +72,8 @@ func (s *server) updateTrigger(ctx context.Context, in *struct {
 	ByID
 	Body TriggerFields
 }) (*output[Trigger], error) {
-	s.change.Lock()
-	defer s.change.Unlock()
-	t, err := s.Store.Trigger(ctx, in.ID)
+	t, err := s.changeTrigger(ctx, in.ID, in.Body)
 	if err != nil {
-		return nil, s.fail(err, "trigger")
-	}
-	if err := s.applyTrigger(in.Body, &t); err != nil {
-		return nil, err
-	}
-	if t, err = s.Store.UpdateTrigger(ctx, t); err != nil {
 		return nil, s.fail(err, "trigger")
 	}
 	if err := s.reload(ctx); err != nil {
@@ -92,9 +82,20 @@ func (s *server) updateTrigger(ctx context.Context, in *struct {
 	return &output[Trigger]{Body: triggerOut(t)}, nil
 }
 
-func (s *server) deleteTrigger(ctx context.Context, in *ByID) (*struct{}, error) {
+func (s *server) changeTrigger(ctx context.Context, id int64, f TriggerFields) (store.Trigger, error) {
 	s.change.Lock()
 	defer s.change.Unlock()
+	t, err := s.Store.Trigger(ctx, id)
+	if err != nil {
+		return t, err
+	}
+	if err := s.applyTrigger(f, &t); err != nil {
+		return t, err
+	}
+	return s.Store.UpdateTrigger(ctx, t)
+}
+
+func (s *server) deleteTrigger(ctx context.Context, in *ByID) (*struct{}, error) {
 	if err := s.Store.DeleteTrigger(ctx, in.ID); err != nil {
 		return nil, s.fail(err, "trigger")
 	}

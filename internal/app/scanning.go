@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -92,8 +93,11 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	full.Store, full.Scanner, full.Rules, full.Worker, full.Reload = db, s.scanner, s, s.worker, s.reload
 	full.Degraded = func() []api.Reason { return append(c.control.reasons(), s.reasons()...) }
 	c.control.use(api.New(full))
-	// Requests in flight end with ctx; new ones are told to wait.
-	defer c.control.use(api.New(c.api))
+	c.control.setDatabase(nil)
+	defer func() { // requests in flight end with ctx
+		c.control.setDatabase(errors.New("the plugin is stopping"))
+		c.control.use(api.New(c.api))
+	}()
 	c.current.Store(s)
 	defer c.current.Store(nil)
 
@@ -110,10 +114,10 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 func openStore(ctx context.Context, path string, log *slog.Logger, tell func(error)) (*store.Store, error) {
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
 		db, err := store.Open(path, log)
-		tell(err)
 		if err == nil {
 			return db, nil
 		}
+		tell(err)
 		log.Error("database not open; lines are kept and will be scanned once it is", "err", err)
 		select {
 		case <-ctx.Done():
@@ -170,9 +174,12 @@ func (s *scanning) Effective(workload string) []rule.Rule {
 // LeftOut returns the enabled rules that are not in use.
 func (s *scanning) LeftOut() []rule.CompileError { return *s.leftOut.Load() }
 
-// reasons are what is wrong with rules and triggers.
+// reasons are what is wrong with the open database, rules and triggers.
 func (s *scanning) reasons() []api.Reason {
 	var out []api.Reason
+	if st := s.scanner.Stats(); st.Failing {
+		out = append(out, api.Reason{Reason: "database", Detail: fmt.Sprintf("it refuses %d hits, which wait; the plugin's log says why", st.Waiting)})
+	}
 	if bad := *s.leftOut.Load(); len(bad) > 0 {
 		out = append(out, api.Reason{Reason: "rules", Detail: fmt.Sprintf("%d enabled rules are not in use, the first: %v", len(bad), bad[0])})
 	}
