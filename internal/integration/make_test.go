@@ -82,7 +82,7 @@ func TestMakeInstallUpgradesUnderRunningContainers(t *testing.T) {
 	e.Docker("logscan", "rule", "add", "kept", "never written", "--severity", "info")
 	before, id := e.Docker("logscan", "rule", "ls", "--format", "json"), e.PluginID()
 
-	f := startFlow(t, e, 20*time.Millisecond, 80*time.Millisecond)
+	f := startFlow(t, e, "-duty", "20ms", "-idle", "80ms")
 	for range 2 {
 		pid := e.PluginPID()
 		if out := mustMake(t, env, "install"); !strings.Contains(out, "Upgraded") {
