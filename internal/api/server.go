@@ -16,6 +16,7 @@ import (
 	"logscan/internal/journal"
 	"logscan/internal/scan"
 	"logscan/internal/store"
+	"logscan/internal/supervisor"
 )
 
 // Bounds of what comes in and goes out.
@@ -53,6 +54,7 @@ type Config struct {
 	Journals    Journals
 	Reload      func(context.Context) error // makes the stored rules and triggers live before it returns
 	CheckTarget func(url string) error      // says whether a trigger may send there
+	Worker      supervisor.Status           // what became of the processes before
 	Version     string
 	Logger      *slog.Logger
 }

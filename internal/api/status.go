@@ -80,6 +80,8 @@ func (s *server) getStats(ctx context.Context, _ *struct{}) (*output[Stats], err
 		return nil, s.fail(err, "delivery")
 	}
 	st := Stats{Version: s.Version, Started: s.started.UTC()}
+	last := s.Worker.Last()
+	st.Worker = WorkerStats{Restarts: s.Worker.Restarts, InARow: s.Worker.InARow, LastExit: last.Why, LastAt: last.At.UTC()}
 	in := s.Ingest.Stats()
 	st.Ingest = IngestStats{Attachments: in.Attachments, Bytes: in.Bytes, Retries: in.Failures}
 	st.Journal.Losses = s.Journals.Losses()

@@ -1,9 +1,11 @@
 // Package app wires logscan's parts together and runs them. It is the only
 // place where they meet; the order here is the plugin's start-up and shutdown.
 //
-// Carrying lines comes first and depends on nothing: the Engine's socket
-// listens before anything is recovered, and a database that cannot be opened
-// delays rules and events but never a container.
+// Carrying lines comes first and depends on nothing: the sockets listen before
+// this process exists (package supervisor), and a database that cannot be opened
+// delays rules and events but never a container. Neither does a part that keeps
+// crashing: what isn't needed to carry lines starts the later, the more
+// processes have ended soon after their start.
 package app
 
 import (
@@ -17,10 +19,14 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"logscan/internal/ingest"
 	"logscan/internal/journal"
 	"logscan/internal/logdriver"
+	"logscan/internal/supervisor"
 )
 
 // Names of the sockets in Config.SocketDir. The first is what config.json
@@ -31,12 +37,21 @@ const (
 	ControlSocket = "logscan-api.sock"
 )
 
+// lockRetry is the pause before another try to lock the data directory.
+const lockRetry = 10 * time.Millisecond
+
+// Inherited is what a process gets from its supervisor. Run closes the sockets.
+type Inherited struct {
+	Driver, Control net.Listener
+	Worker          supervisor.Status
+}
+
 // Run carries, scans and serves until ctx ends, then stops cleanly: calls in
 // flight are answered, what was scanned is committed. Attachments stay as they
-// are, for the next start to resume. It returns an error only where it cannot
-// listen at all.
-func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
-	syscall.Umask(0o077) // sockets and files are root's alone from their first instant
+// are, for the next start to resume. It returns an error only where there is no
+// place for logs at all.
+func Run(ctx context.Context, cfg Config, from Inherited, log *slog.Logger) error {
+	syscall.Umask(0o077) // files are root's alone from their first instant
 	for _, err := range cfg.Problems {
 		log.Warn("setting ignored", "err", err)
 	}
@@ -44,15 +59,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		log.Error("data directory", "err", err)
 	}
 
-	driverListener, err := listen(cfg.SocketDir, DriverSocket)
-	if err != nil {
-		return err
-	}
-	controlListener, err := listen(cfg.SocketDir, ControlSocket)
-	if err != nil {
-		driverListener.Close()
-		return err
-	}
+	defer from.Driver.Close()
+	defer from.Control.Close()
+	unlock := lockData(ctx, cfg.DataDir, log)
+	defer unlock()
 
 	var scanning atomic.Pointer[scanning] // nil until the database is open
 	losses := newLossQueue(log)
@@ -100,11 +110,11 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 			}
 		})
 	}
-	run(&serve, ctx, "log driver", func(ctx context.Context) error { return driver.Serve(ctx, driverListener) })
+	run(&serve, ctx, "log driver", func(ctx context.Context) error { return driver.Serve(ctx, from.Driver) })
 	run(&carry, carryCtx, "ingest", in.Run)
 	run(&carry, carryCtx, "journal", journals.Run)
 	run(&serve, ctx, "scan", func(ctx context.Context) error {
-		return runScanning(ctx, scanningConfig{cfg: cfg, log: log, journals: journals, ingest: in, losses: losses, current: &scanning, control: controlListener})
+		return runScanning(ctx, scanningConfig{cfg: cfg, log: log, journals: journals, ingest: in, losses: losses, current: &scanning, from: from})
 	})
 	log.Info("logscan started", "version", cfg.Version, "data", cfg.DataDir)
 
@@ -115,20 +125,32 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	return journals.Close()
 }
 
-// listen makes a unix socket that only root can connect to, replacing one left
-// by a process that was killed.
-func listen(dir, name string) (net.Listener, error) {
-	path := filepath.Join(dir, name)
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("remove stale socket: %w", err)
-	}
-	l, err := net.Listen("unix", path)
+// lockData waits until no other process works in the data directory. The Engine
+// starts no second plugin while the first lives; were that ever to fail, two
+// readers would tear each FIFO's lines apart. Where locks don't work, there is
+// none.
+func lockData(ctx context.Context, dir string, log *slog.Logger) (unlock func()) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, err
+		log.Error("data directory not locked", "err", err)
+		return func() {}
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		l.Close()
-		return nil, err
+	for waited := false; ctx.Err() == nil; waited = true {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			break
+		}
+		if err != unix.EWOULDBLOCK && err != unix.EINTR {
+			log.Error("data directory not locked", "err", err)
+			break
+		}
+		if !waited {
+			log.Error("another process works in the data directory; waiting for its end", "dir", dir)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(lockRetry):
+		}
 	}
-	return l, nil
+	return func() { f.Close() }
 }

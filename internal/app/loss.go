@@ -35,9 +35,15 @@ func (q *lossQueue) add(l journal.Loss) {
 			"frames":       l.Frames,
 		},
 	}
+	q.say(ev)
+}
+
+// say queues an event about ourselves. While the database is away and many
+// wait, what was logged has to do.
+func (q *lossQueue) say(ev store.Event) {
 	select {
 	case q.c <- ev:
-	default: // full: the log line above has to do
+	default:
 	}
 }
 

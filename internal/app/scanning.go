@@ -42,13 +42,20 @@ type scanningConfig struct {
 	ingest   *ingest.Ingest
 	losses   *lossQueue
 	current  *atomic.Pointer[scanning]
-	control  net.Listener
+	from     Inherited
 }
 
 // runScanning opens the database, however long that takes, and scans, delivers
 // and serves the control socket until ctx ends.
 func runScanning(ctx context.Context, c scanningConfig) error {
-	defer c.control.Close()
+	if d := scanDelay(c.from.Worker); d > 0 {
+		c.log.Error("logscan keeps ending soon after its start; lines are carried, and scanned later", "in_a_row", c.from.Worker.InARow, "why", c.from.Worker.Last().Why, "later", d)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(d):
+		}
+	}
 	db, err := openStore(ctx, filepath.Join(c.cfg.DataDir, "logscan.db"), c.log)
 	if err != nil {
 		return err
@@ -68,16 +75,20 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 		Store: db, Scanner: s.scanner, Ingest: c.ingest, Journals: c.journals,
 		Reload:      s.reload,
 		CheckTarget: func(url string) error { return trigger.CheckTarget(url, c.cfg.AllowTargets) },
+		Worker:      c.from.Worker,
 		Version:     c.cfg.Version,
 		Logger:      c.log,
 	})
 	c.current.Store(s)
+	if ev, notable := restartEvent(c.from.Worker); notable {
+		c.losses.say(ev)
+	}
 
 	var wg sync.WaitGroup
 	wg.Go(func() { s.scanner.Run(ctx) })
 	wg.Go(func() { s.worker.Run(ctx) })
 	wg.Go(func() { s.keepHouse(ctx, c.cfg, c.losses) })
-	wg.Go(func() { serveControl(ctx, c.control, handler, c.log) })
+	wg.Go(func() { serveControl(ctx, c.from.Control, handler, c.log) })
 	wg.Wait()
 	c.current.Store(nil)
 	return nil
