@@ -172,11 +172,15 @@ func (e *Engine) SupervisorPID() int {
 func (e *Engine) pluginPIDs(id string) (supervisor, worker int) {
 	if shim := e.shimPID("plugins.moby", id); shim != 0 {
 		if supervisor = logscanBelow(shim); supervisor != 0 {
-			worker = logscanBelow(supervisor)
+			worker = e.WorkerOf(supervisor)
 		}
 	}
 	return supervisor, worker
 }
+
+// WorkerOf returns the process id of the worker that a supervisor has now; 0 if
+// it has none. It may be called beside the Engine's other methods.
+func (e *Engine) WorkerOf(supervisor int) int { return logscanBelow(supervisor) }
 
 // PluginShimPID and ContainerShimPID return the process id of the shim that
 // keeps the plugin, or a container.
