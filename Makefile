@@ -28,7 +28,7 @@ LDFLAGS := -s -w -linkmode external -extldflags -static -X main.version=$(VERSIO
 .PHONY: help build plugin arm64 install uninstall push check test engine29 test-engines demo deps deps-build clean
 
 help: ## say what there is
-	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
 
 build: deps-build ## the static binary: $(BUILD)/logscan, plugin and command line in one
 	go build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BUILD)/logscan ./plugin
