@@ -96,7 +96,7 @@ func Run(ctx context.Context, cfg Config, from Inherited, log *slog.Logger) erro
 	if err != nil {
 		return fmt.Errorf("ingest: %w", err)
 	}
-	driver := logdriver.New(logdriver.Config{Ingest: in, Journals: journals, Logger: log})
+	driver := logdriver.New(logdriver.Config{Ingest: in, Journals: journals, PendingDir: filepath.Join(cfg.DataDir, "unanswered"), Logger: log})
 
 	// Two stages of shutdown: the Engine's side goes first, so that what its
 	// last calls drained is still scanned and committed.
