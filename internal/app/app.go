@@ -63,6 +63,9 @@ func Run(ctx context.Context, cfg Config, from Inherited, log *slog.Logger) erro
 	defer from.Control.Close()
 	unlock := lockData(ctx, cfg.DataDir, log)
 	defer unlock()
+	if ctx.Err() != nil {
+		return nil
+	}
 
 	var scanning atomic.Pointer[scanning] // nil until the database is open
 	losses := newLossQueue(log)
