@@ -17,6 +17,7 @@ import (
 	"logscan/internal/rule"
 	"logscan/internal/scan"
 	"logscan/internal/store"
+	"logscan/internal/supervisor"
 	"logscan/internal/trigger"
 )
 
@@ -75,6 +76,7 @@ type Config struct {
 	CheckTarget func(url string) error      // says whether a trigger may send there
 	Token       func() (Token, bool)        // of the TCP listener; false if there is none
 	Degraded    func() []Reason             // what is wrong; losses are seen here
+	Process     supervisor.Status           // what became of the worker processes before this one
 	Version     string
 	Started     time.Time
 	Logger      *slog.Logger

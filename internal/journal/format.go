@@ -67,7 +67,8 @@ func rawPoints(b []byte, size int64) []point {
 			maxTime: int64(binary.BigEndian.Uint64(b[16:])),
 		}
 		p.pos = p.offset
-		if !follows(ps[len(ps)-1], p) || p.offset > size {
+		// Blocks are never larger than what is unpacked at once.
+		if last := ps[len(ps)-1]; !follows(last, p) || p.offset > size || p.offset-last.offset > maxBlock {
 			break
 		}
 		ps = append(ps, p)

@@ -171,6 +171,16 @@ func (j *Journal) reopenActive() error {
 			j.log.Warn("index", "container", j.id, "err", err)
 		}
 	}
+	// What was written but not indexed when the process ended is indexed now, so
+	// that gaps of several ends don't add up to a block too large to unpack.
+	for _, p := range seg.points[1+act.points:] {
+		var rec [rawPointLen]byte
+		if _, err := index.WriteAt(appendRawPoint(rec[:0], p), act.points*rawPointLen); err != nil {
+			j.log.Warn("index", "container", j.id, "err", err)
+			break
+		}
+		act.points++
+	}
 	if tail := info.Size() - seg.size; tail > 0 {
 		act.size = info.Size()
 		if err := j.hopLocked(); errors.Is(err, entry.ErrFrame) {
