@@ -255,6 +255,9 @@ func TestAMillionLines(t *testing.T) {
 		e.Wait(c)
 		all := readLogs(t, client, c, logOptions{timestamps: true})
 		logs[driver] = all
+		if driver != enginetest.Plugin {
+			continue
+		}
 		mid, late := all[len(all)/2].time, all[len(all)*9/10].time
 		for _, o := range []logOptions{
 			{tail: "1"}, {tail: "100", timestamps: true}, {tail: "100000"}, {since: mid}, {until: mid, noErr: true},
