@@ -21,7 +21,7 @@ import (
 type Config struct {
 	Root       string
 	HoldMax    int64         // bytes kept for the scanner beyond max-file
-	StoppedAge time.Duration // logs of containers that stopped longer ago are removed; 0 = never
+	StoppedAge time.Duration // logs of containers that stopped, or were read, longer ago are removed; 0 = never
 	Budget     int64         // bytes on disk of all journals; 0 = no bound
 	Logger     *slog.Logger
 	OnAppend   func(id string) // a journal has grown
