@@ -264,21 +264,23 @@ func (d *Dir) Close() error {
 // the attachments of running containers are there: the logs of all others count
 // as those of stopped ones.
 func (d *Dir) Run(ctx context.Context) error {
-	tick := time.NewTicker(retainEvery)
-	defer tick.Stop()
 	for {
 		d.tidy(ctx)
 		d.retain()
 		looked := time.Now()
+		next := time.NewTimer(retainEvery)
 		for wait := true; wait; {
 			select {
 			case <-ctx.Done():
+				next.Stop()
 				return ctx.Err()
-			case <-tick.C:
+			case <-next.C:
 				wait = false
 			case <-d.wake: // a segment is full
 				d.tidy(ctx)
-				wait = d.cfg.Budget == 0 || time.Since(looked) < budgetEvery
+				if d.cfg.Budget > 0 {
+					next.Reset(time.Until(looked.Add(budgetEvery)))
+				}
 			}
 		}
 	}
