@@ -21,7 +21,7 @@ import (
 type Config struct {
 	Root       string
 	HoldMax    int64         // bytes kept for the scanner beyond max-file
-	StoppedAge time.Duration // logs of containers that stopped longer ago are removed; 0 = never
+	StoppedAge time.Duration // logs of containers that stopped, or were read, longer ago are removed; 0 = never
 	Budget     int64         // bytes on disk of all journals; 0 = no bound
 	Logger     *slog.Logger
 	OnAppend   func(id string) // a journal has grown
@@ -288,21 +288,23 @@ func (d *Dir) Close() error {
 // the attachments of running containers are there: the logs of all others count
 // as those of stopped ones.
 func (d *Dir) Run(ctx context.Context) error {
-	tick := time.NewTicker(retainEvery)
-	defer tick.Stop()
 	for {
 		d.tidy(ctx)
 		d.retain()
 		looked := time.Now()
+		next := time.NewTimer(retainEvery)
 		for wait := true; wait; {
 			select {
 			case <-ctx.Done():
+				next.Stop()
 				return ctx.Err()
-			case <-tick.C:
+			case <-next.C:
 				wait = false
 			case <-d.wake: // a segment is full
 				d.tidy(ctx)
-				wait = d.cfg.Budget == 0 || time.Since(looked) < budgetEvery
+				if d.cfg.Budget > 0 {
+					next.Reset(time.Until(looked.Add(budgetEvery)))
+				}
 			}
 		}
 	}
