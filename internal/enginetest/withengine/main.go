@@ -30,6 +30,10 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
+	if os.Geteuid() != 0 {
+		fmt.Fprintln(os.Stderr, "withengine: a Docker Engine needs root: run this as root")
+		os.Exit(1)
+	}
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	code, err := run(*image, flag.Args(), signals)
