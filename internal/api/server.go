@@ -106,6 +106,10 @@ func New(cfg Config) http.Handler {
 	mux := http.NewServeMux()
 	hc := huma.DefaultConfig("logscan", cfg.Version)
 	hc.Info.Description = "Rules over container logs, the events they make, and the triggers that send them on."
+	hc.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"token": {Type: "http", Scheme: "bearer", Description: "Over TCP, for all but " + healthPath + ". The unix socket needs none."},
+	}
+	hc.Security = []map[string][]string{{"token": {}}, {}}
 	hc.DocsPath = ""     // its page loads scripts from elsewhere
 	hc.CreateHooks = nil // no $schema members and Link headers
 	hc.NoFormatFallback = false

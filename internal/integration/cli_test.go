@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -100,4 +103,80 @@ func (s *shell) command(t *testing.T, words []string, stdin string) string {
 	}
 	t.Fatalf("unknown command %q", words[0])
 	return ""
+}
+
+// TestCommandLineOverTCP shows the whole way to a plugin from elsewhere: the
+// setting, the token, and what is refused without it. A port that is taken
+// keeps the plugin from nothing else.
+func TestCommandLineOverTCP(t *testing.T) {
+	t.Parallel()
+	e := enginetest.Start(t, enginetest.Options{})
+	installCommand(t, e)
+	held, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	addr := held.Addr().String()
+	e.InstallPlugin("LOGSCAN_LISTEN="+addr, "LOGSCAN_DISK_BUDGET=plenty")
+	c := control(t, e)
+	e.Eventually(time.Minute, "both settings being told", func() bool {
+		h, err := c.Health(t.Context())
+		details := fmt.Sprint(h.Reasons)
+		return err == nil && h.Status == "degraded" && strings.Contains(details, addr) && strings.Contains(details, "LOGSCAN_DISK_BUDGET")
+	})
+	name := e.Run([]string{"--log-driver", enginetest.Plugin}, "echo", "carried all the same")
+	e.Wait(name)
+	if out, _ := e.Logs(name); string(out) != "carried all the same\n" {
+		t.Errorf("docker logs prints %q", out)
+	}
+	held.Close()
+	e.Eventually(time.Minute, "the port being listened at", func() bool {
+		resp, err := http.Get("http://" + addr + "/healthz")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
+
+	token := e.Docker("logscan", "token")
+	remote := func(token string, args ...string) (string, error) {
+		cmd := e.Command(t.Context(), append([]string{"logscan"}, args...)...)
+		cmd.Env = append(cmd.Env, "LOGSCAN_HOST=tcp://"+addr, "LOGSCAN_TOKEN="+token)
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	if out, err := remote(token, "rule", "add", "oom", "Out of memory"); err != nil || out != "1\n" {
+		t.Errorf("%s %v", out, err)
+	}
+	if out, err := remote(token, "container", "ls", "--format", "{{.Name}}"); err != nil || out != name+"\n" {
+		t.Errorf("%s %v", out, err)
+	}
+	if out, err := remote("", "rule", "ls"); err == nil || !strings.Contains(out, "Bearer") || !strings.Contains(out, "docker logscan token") {
+		t.Errorf("without a token: %s %v", out, err)
+	}
+	if out, err := remote("no such token", "rule", "ls"); err == nil || !strings.Contains(out, "the token is wrong") {
+		t.Errorf("with a wrong token: %s %v", out, err)
+	}
+	if out, err := remote(token, "token"); err == nil || strings.Contains(out, token) {
+		t.Errorf("the token over TCP: %s %v", out, err)
+	}
+
+	req, err := http.NewRequest("GET", "http://"+addr+"/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(resp.Body)
+	for _, want := range []string{"logscan_lines_total 1\n", "logscan_containers 1\n", `logscan_degraded{reason="settings"} 1`, "process_open_fds "} {
+		if !strings.Contains(string(body), "\n"+want) {
+			t.Errorf("no %q in %s", want, body)
+		}
+	}
 }
