@@ -87,9 +87,10 @@ func (s *server) getStats(ctx context.Context, _ *struct{}) (*output[Stats], err
 		st.Journal.Containers++
 		st.Journal.Bytes += j.Bytes
 	}
+	lag := s.Scanner.Lag() // before what waits: a line is in the one or the other until its hits are stored
 	sc := s.Scanner.Stats()
-	st.Scan = ScanStats{Rules: len(rules), Lines: sc.Lines, Hits: sc.Hits, Suppressed: sc.Suppressed, Truncated: sc.Overflow}
-	for _, n := range s.Scanner.Lag() {
+	st.Scan = ScanStats{Rules: len(rules), Lines: sc.Lines, Hits: sc.Hits, Suppressed: sc.Suppressed, Truncated: sc.Overflow, Waiting: sc.Waiting}
+	for _, n := range lag {
 		st.Scan.Lag += n
 	}
 	st.Deliveries = DeliveryStats{Pending: counts[store.Pending], Delivered: counts[store.Delivered], Dead: counts[store.Dead]}

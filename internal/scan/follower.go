@@ -177,12 +177,12 @@ func (s *Scanner) endTurn(f *follower) outcome {
 	s.counters.overflow.Add(f.overflow)
 	s.count(f.rules.TakeCounts())
 	f.count, f.overflow = 0, 0
-	f.done.Store(f.next)
 	if f.owed && (len(f.events) > 0 || f.lines.now.Sub(f.sent) >= cursorEvery) {
 		events := f.events
 		f.events = nil
 		s.submit(f, events)
 	}
+	f.done.Store(f.next) // behind submit: what is in no lag is stored, or waits to be
 	if h := f.hold.Load(); h != f.held {
 		f.j.SetHold(h)
 		f.held = h
