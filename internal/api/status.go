@@ -89,7 +89,7 @@ func (s *server) getStats(ctx context.Context, _ *struct{}) (*output[Stats], err
 	}
 	lag := s.Scanner.Lag() // before what waits: a line is in the one or the other until its hits are stored
 	sc := s.Scanner.Stats()
-	st.Scan = ScanStats{Rules: len(rules), Lines: sc.Lines, Hits: sc.Hits, Suppressed: sc.Suppressed, Truncated: sc.Overflow, Waiting: sc.Waiting}
+	st.Scan = ScanStats{Rules: len(rules), Lines: sc.Lines, Hits: sc.Hits, Suppressed: sc.Suppressed, Truncated: sc.Overflow, Echoes: sc.Echoes, Waiting: sc.Waiting}
 	for _, n := range lag {
 		st.Scan.Lag += n
 	}

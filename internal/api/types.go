@@ -204,6 +204,7 @@ type ScanStats struct {
 	Suppressed int64 `json:"suppressed" doc:"Hits that a cooldown or the rate limit held back; the next event of the rule tells how many"`
 	Truncated  int64 `json:"truncated" doc:"Lines too long to be checked beyond their beginning"`
 	Lag        int64 `json:"lag" doc:"Bytes of log that no rule has seen yet"`
+	Echoes     int64 `json:"echoes" doc:"Lines not checked because they repeat what logscan has sent"`
 	Waiting    int   `json:"waiting" doc:"Hits not stored yet"`
 }
 

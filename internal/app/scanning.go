@@ -15,6 +15,7 @@ import (
 	"logscan/internal/api"
 	"logscan/internal/ingest"
 	"logscan/internal/journal"
+	"logscan/internal/mark"
 	"logscan/internal/rule"
 	"logscan/internal/scan"
 	"logscan/internal/store"
@@ -59,8 +60,9 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 		store: db, router: trigger.NewRouter(), log: c.log,
 		bucket: rule.Bucket{Burst: c.cfg.BucketBurst, Refill: c.cfg.BucketRefill},
 	}
-	s.scanner = scan.New(scan.Config{Journals: c.journals, Store: db, Route: s.router.Match, Logger: c.log})
-	s.worker = trigger.NewWorker(trigger.WorkerConfig{Store: db, Route: s.router.Match, Logger: c.log, AllowTargets: c.cfg.AllowTargets})
+	marks := openMarks(filepath.Join(c.cfg.DataDir, "mark.key"), c.log)
+	s.scanner = scan.New(scan.Config{Journals: c.journals, Store: db, Route: s.router.Match, Echo: marks.In, Logger: c.log})
+	s.worker = trigger.NewWorker(trigger.WorkerConfig{Store: db, Route: s.router.Match, Marks: marks, Logger: c.log, AllowTargets: c.cfg.AllowTargets})
 	if err := s.reload(ctx); err != nil {
 		c.log.Error("rules and triggers", "err", err)
 	}
@@ -81,6 +83,17 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	wg.Wait()
 	c.current.Store(nil)
 	return nil
+}
+
+// openMarks falls back on a key that is gone with this process: an old message
+// that is logged after the next start is then a line like any other.
+func openMarks(path string, log *slog.Logger) *mark.Marker {
+	m, err := mark.Open(path)
+	if err != nil {
+		log.Error("marks", "err", err)
+		return mark.New()
+	}
+	return m
 }
 
 // openStore retries until it succeeds: with a full disk, say, lines are carried

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +37,7 @@ type follower struct {
 	flight atomic.Int32 // submitted and not yet committed
 
 	// The rest belongs to the worker that has it.
+	echo     func([]byte, int64) bool
 	loaded   bool
 	trouble  bool // logged
 	next     int64
@@ -53,10 +55,12 @@ type follower struct {
 	read     time.Time // when there last was something
 	big      bool      // the last block was
 
-	hits     []rule.Hit // scratch
+	runs     map[int64]run // by rule
+	hits     []rule.Hit    // scratch
 	events   []store.Event
 	count    int64 // lines
 	overflow int64
+	echoes   int64
 }
 
 // outcome of a turn.
@@ -69,7 +73,7 @@ const (
 )
 
 func (s *Scanner) newFollower(id string) *follower {
-	f := &follower{id: id}
+	f := &follower{id: id, echo: s.cfg.Echo, runs: map[int64]run{}}
 	f.reset(s)
 	return f
 }
@@ -88,10 +92,43 @@ func (f *follower) line(source string, l entry.Line) {
 	if l.Truncated {
 		f.overflow++
 	}
+	if f.echo(l.Text, l.TimeNano) {
+		f.echoes++
+		return
+	}
 	f.hits = f.set.Eval(&f.rules, rule.Line{Stream: source, TimeNano: l.TimeNano, Text: l.Text}, f.hits[:0])
 	for i := range f.hits {
-		f.events = append(f.events, event(&f.hits[i], &f.meta))
+		h := &f.hits[i]
+		e := event(h, &f.meta)
+		if n := f.run(h.Rule.ID, h.TimeNano); n > rowFrom {
+			e.Metadata[store.InARow] = n
+		}
+		f.events = append(f.events, e)
 	}
+}
+
+// A run is a rule's hits in this container, each within rowGap of the one
+// before. Events beyond rowFrom of them say how many there are, and so their
+// messages carry a mark wherever they are sent (package trigger). It is no part
+// of what is evaluated, and begins anew when the plugin does.
+type run struct {
+	n  int64
+	at int64 // the last hit's time
+}
+
+const (
+	rowFrom = 8
+	rowGap  = time.Hour
+)
+
+func (f *follower) run(rule, at int64) int64 {
+	r := f.runs[rule]
+	if r.n > 0 && time.Unix(0, at).Sub(time.Unix(0, r.at)) >= rowGap {
+		r.n = 0
+	}
+	r = run{r.n + 1, at}
+	f.runs[rule] = r
+	return r.n
 }
 
 // turn scans one block of f's journal.
@@ -115,6 +152,7 @@ func (s *Scanner) turn(f *follower) outcome {
 	// evaluated with what it set.
 	if snapshot := s.snapshot.Load(); f.snapshot != snapshot || f.set == nil {
 		f.snapshot, f.set = snapshot, snapshot.For(f.meta.Workload)
+		maps.DeleteFunc(f.runs, func(id int64, _ run) bool { return !snapshot.Known(id) })
 	}
 	if len(block) > 0 {
 		if off > from && off > f.next {
@@ -175,8 +213,9 @@ func (s *Scanner) block(f *follower, st journal.State, block []byte, off int64) 
 func (s *Scanner) endTurn(f *follower) outcome {
 	s.counters.lines.Add(f.count)
 	s.counters.overflow.Add(f.overflow)
+	s.counters.echoes.Add(f.echoes)
 	s.count(f.rules.TakeCounts())
-	f.count, f.overflow = 0, 0
+	f.count, f.overflow, f.echoes = 0, 0, 0
 	if f.owed && (len(f.events) > 0 || f.lines.now.Sub(f.sent) >= cursorEvery) {
 		events := f.events
 		f.events = nil

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"logscan/internal/mark"
 	"logscan/internal/store"
 )
 
@@ -45,6 +46,7 @@ type Outbox interface {
 type WorkerConfig struct {
 	Store        Outbox
 	Route        func(store.Event) []int64 // for events about dead deliveries (Router.Match); nil: they are only kept
+	Marks        *mark.Marker              // for what is sent; nil: it goes unmarked
 	Logger       *slog.Logger
 	AllowTargets []string      // exact hosts and CIDRs that the target guard lets pass
 	Timeout      time.Duration // of an attempt; default 10 s
@@ -115,10 +117,11 @@ type TestResult struct {
 // Test sends a made-up event, marked as a test, to a trigger's URL, once and
 // now. The trigger need not be stored or enabled.
 func (w *Worker) Test(ctx context.Context, t store.Trigger) (TestResult, error) {
+	now := w.Now()
 	body, err := newPayload(store.Event{
 		Source: store.SourceLogscan, Severity: "info", Message: "This is a test of the trigger " + t.Name,
-		Metadata: map[string]any{"rule_name": "test"}, CreatedAt: w.Now(),
-	}, true)
+		Metadata: map[string]any{"rule_name": "test"}, CreatedAt: now,
+	}, true, w.Marks.At(now))
 	if err != nil {
 		return TestResult{}, err
 	}

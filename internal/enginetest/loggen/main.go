@@ -3,6 +3,7 @@
 //	loggen -n 1000000 -len 120            numbered lines on stdout
 //	loggen -n 0 -duty 50ms -idle 50ms     bursts, until SIGTERM
 //	loggen -play DIR                      the files NAME.out and NAME.err, in order
+//	loggen -listen ADDR -log message      the messages of webhooks that it is sent
 //
 // A numbered line is ten digits, a blank, and filling up to -len; every -mark'th
 // has MARK after the number. On SIGTERM the current line is finished and a last
@@ -35,6 +36,8 @@ var (
 	idle   = flag.Duration("idle", 0, "pause between duties")
 	hold   = flag.Duration("hold", 0, "wait this long, or for SIGTERM, before the end")
 	play   = flag.String("play", "", "write the files of this directory instead")
+	listen = flag.String("listen", "", "take webhooks here, until SIGTERM, instead")
+	logs   = flag.String("log", "message", "what to write of a webhook: message, alert (a prefix and the message) or body")
 )
 
 func main() {
@@ -50,9 +53,12 @@ func main() {
 	}()
 
 	var err error
-	if *play != "" {
+	switch {
+	case *play != "":
 		err = playFiles(*play)
-	} else {
+	case *listen != "":
+		err = receive(*listen, *logs, held)
+	default:
 		err = number(&stop)
 	}
 	if err != nil {
