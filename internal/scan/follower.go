@@ -216,7 +216,7 @@ func (s *Scanner) endTurn(f *follower) outcome {
 	s.counters.echoes.Add(f.echoes)
 	s.count(f.rules.TakeCounts())
 	f.count, f.overflow, f.echoes = 0, 0, 0
-	if f.owed && (len(f.events) > 0 || f.lines.now.Sub(f.sent) >= cursorEvery) {
+	if f.owed && !f.replaying() && (len(f.events) > 0 || f.lines.now.Sub(f.sent) >= cursorEvery) {
 		events := f.events
 		f.events = nil
 		s.submit(f, events)
@@ -240,6 +240,11 @@ func (s *Scanner) endTurn(f *follower) outcome {
 	f.attend.Store(f.j != nil)
 	return caughtUp
 }
+
+// replaying reports whether what was read last lies before the cursor. There is
+// no new cursor until that is over: unfinished lines that the replay hasn't
+// come to yet would lose their beginning.
+func (f *follower) replaying() bool { return f.r != nil && f.r.Offset() < f.next }
 
 // submit hands events and the cursor behind them to the committer.
 func (s *Scanner) submit(f *follower, events []store.Event) {

@@ -169,7 +169,7 @@ func (s *Scanner) Run(ctx context.Context) error {
 	workers.Wait()
 	s.followers.Range(func(_, v any) bool {
 		f := v.(*follower)
-		if f.owed {
+		if f.owed && !f.replaying() {
 			s.submit(f, nil)
 		}
 		s.closeJournal(f)
