@@ -73,14 +73,14 @@ const (
 )
 
 func (s *Scanner) newFollower(id string) *follower {
-	f := &follower{id: id, echo: s.cfg.Echo, runs: map[int64]run{}}
+	f := &follower{id: id, echo: s.cfg.Echo}
 	f.reset(s)
 	return f
 }
 
 // reset makes f what it is before its cursor is loaded.
 func (f *follower) reset(s *Scanner) {
-	f.loaded, f.next, f.rules, f.owed = false, 0, rule.State{}, false
+	f.loaded, f.next, f.rules, f.runs, f.owed = false, 0, rule.State{}, map[int64]run{}, false
 	f.lines = newAssembler(s.cfg.MaxLine, f.line)
 	f.done.Store(0)
 	f.hold.Store(0)
@@ -109,11 +109,11 @@ func (f *follower) line(source string, l entry.Line) {
 
 // A run is a rule's hits in this container, each within rowGap of the one
 // before. Events beyond rowFrom of them say how many there are, and so their
-// messages carry a mark wherever they are sent (package trigger). It is no part
-// of what is evaluated, and begins anew when the plugin does.
+// messages carry a mark wherever they are sent (package trigger). It is kept in
+// the cursor.
 type run struct {
-	n  int64
-	at int64 // the last hit's time
+	N  int64 `json:"n"`
+	At int64 `json:"at"` // the last hit's time
 }
 
 const (
@@ -123,12 +123,11 @@ const (
 
 func (f *follower) run(rule, at int64) int64 {
 	r := f.runs[rule]
-	if r.n > 0 && time.Unix(0, at).Sub(time.Unix(0, r.at)) >= rowGap {
-		r.n = 0
+	if time.Unix(0, at).Sub(time.Unix(0, r.At)) >= rowGap {
+		r.N = 0
 	}
-	r = run{r.n + 1, at}
-	f.runs[rule] = r
-	return r.n
+	f.runs[rule] = run{r.N + 1, at}
+	return r.N + 1
 }
 
 // turn scans one block of f's journal.
@@ -249,6 +248,7 @@ func (f *follower) replaying() bool { return f.r != nil && f.r.Offset() < f.next
 // submit hands events and the cursor behind them to the committer.
 func (s *Scanner) submit(f *follower, events []store.Event) {
 	p := f.lines.position(f.next)
+	p.Runs = f.runs
 	state, _ := f.rules.MarshalBinary() // never fails
 	f.owed, f.sent = false, f.lines.now
 	f.flight.Add(1)
@@ -304,6 +304,9 @@ func (s *Scanner) load(f *follower, j *journal.Journal) (start int64, err error)
 		p = position{Next: end}
 	}
 	f.lines.restore(p)
+	if p.Runs != nil {
+		f.runs = p.Runs
+	}
 	f.next, f.loaded = p.Next, true
 	f.done.Store(p.Next)
 	f.hold.Store(p.start())
