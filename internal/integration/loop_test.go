@@ -71,24 +71,24 @@ func TestReceiversInScannedContainers(t *testing.T) {
 		t.Errorf("hits with a cooldown: %s, want %s", got, want)
 	}
 
-	// Without one, those who log messages alone have eight hits each before
-	// their messages are marked. Each of these and the app's is logged by both:
-	// 17 hits in each of the two, 35 in all, each sent to three receivers.
+	// Without one, those who log messages alone have 32 hits each before their
+	// messages are marked. Each of these and the app's is logged by both: 65
+	// hits in each of the two, 131 in all, each sent to three receivers.
 	addRule(t, c, "boom", "BOOM")
 	app(`a BOOM "in" the hall`)
-	quiet(9 + 3*35)
+	quiet(9 + 3*131)
 	e.Docker("stop", "message", "alert", "body")
 	caughtUp(t, e, c)
-	if got, want := fmt.Sprint(hitsOf("boom")), "map[alert:17 app:1 message:17]"; got != want {
+	if got, want := fmt.Sprint(hitsOf("boom")), "map[alert:65 app:1 message:65]"; got != want {
 		t.Errorf("hits without a cooldown: %s, want %s", got, want)
 	}
 	st, err := c.Stats(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The two wrote 2×17 lines that are hits and one for each of the 18 marked
-	// events; the third one line for each of the 38 events there are.
-	if want := int64(2*18 + 38); st.Scan.Echoes != want || st.Deliveries.Pending != 0 {
+	// The two wrote 2×65 lines that are hits and one for each of the 66 marked
+	// events; the third one line for each of the 134 events there are.
+	if want := int64(2*66 + 134); st.Scan.Echoes != want || st.Deliveries.Pending != 0 {
 		t.Errorf("%d lines were not checked, want %d; deliveries %+v", st.Scan.Echoes, want, st.Deliveries)
 	}
 	// Nobody's own line is mistaken for an echo, and events keep their message.
@@ -96,7 +96,7 @@ func TestReceiversInScannedContainers(t *testing.T) {
 		if !strings.HasSuffix(ev.Message, ` "in" the hall`) || strings.Contains(ev.Message, "logscan-") {
 			t.Errorf("event %d: %q", ev.ID, ev.Message)
 		}
-		if row, _ := ev.Metadata["in_a_row"].(float64); row != 0 && row <= 8 {
+		if row, _ := ev.Metadata["in_a_row"].(float64); row != 0 && row <= 32 {
 			t.Errorf("event %d is the %vth in a row", ev.ID, row)
 		}
 	}

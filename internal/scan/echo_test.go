@@ -27,8 +27,8 @@ func TestEchoes(t *testing.T) {
 	}
 }
 
-// Hits in a row are numbered from the ninth on, each rule's in each container
-// for itself, also over a restart; an hour without one ends the row.
+// Hits in a row are numbered from the 33rd on, each rule's in each container for
+// itself, also over restarts; five minutes without one end the row.
 func TestHitsInARow(t *testing.T) {
 	g := newRig(t)
 	rules := compile(t, rule.Rule{Pattern: "^a"}, rule.Rule{Pattern: "^b"})
@@ -43,32 +43,26 @@ func TestHitsInARow(t *testing.T) {
 		n++
 		g.wait(n) // so that events are in this order
 	}
-	row := func() (out string) {
-		for _, e := range g.events() {
-			switch n := e.Metadata[store.InARow]; n {
-			case nil:
-				out += e.Message + " "
-			default:
-				out += fmt.Sprint(e.Message, n, " ")
-			}
-		}
-		return out
-	}
-	for i := range 10 {
-		say(one, "a", 50*time.Minute)
-		if i%2 == 0 {
+	for i := range rowFrom + 2 {
+		say(one, "a", 4*time.Minute)
+		say(two, "a", rowGap) // never a row
+		if i%4 == 0 {
 			say(one, "b", 0)
-			say(two, "a", 0)
 		}
-		if i == 4 {
+		if i%10 == 4 {
 			g.stop()
 			g.start(rules)
 		}
 	}
-	say(one, "a", 59*time.Minute)
-	say(one, "a", time.Hour)
-	say(two, "a", 0)
-	if got, want := row(), "a b a a a b a a a b a a a b a a a9 b a a10 a11 a a "; got != want {
-		t.Errorf("got  %s\nwant %s", got, want)
+	say(one, "a", 4*time.Minute+59*time.Second)
+	say(one, "a", rowGap)
+	var rows []string
+	for _, e := range g.events() {
+		if n := e.Metadata[store.InARow]; n != nil {
+			rows = append(rows, fmt.Sprint(e.Metadata["container_name"], e.Message, n))
+		}
+	}
+	if got, want := fmt.Sprint(rows), "[c0a33 c0a34 c0a35]"; got != want {
+		t.Errorf("got %s, want %s", got, want)
 	}
 }

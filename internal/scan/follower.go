@@ -110,15 +110,15 @@ func (f *follower) line(source string, l entry.Line) {
 // A run is a rule's hits in this container, each within rowGap of the one
 // before. Events beyond rowFrom of them say how many there are, and so their
 // messages carry a mark wherever they are sent (package trigger). It is kept in
-// the cursor.
+// the cursor. A rule with the default cooldown never makes a run.
 type run struct {
 	N  int64 `json:"n"`
 	At int64 `json:"at"` // the last hit's time
 }
 
 const (
-	rowFrom = 8
-	rowGap  = time.Hour
+	rowFrom = 32
+	rowGap  = 5 * time.Minute
 )
 
 func (f *follower) run(rule, at int64) int64 {

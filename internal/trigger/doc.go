@@ -50,8 +50,8 @@
 // doesn't go on for ever, whatever the rule's cooldown:
 //   - A line that holds the payload's mark is not evaluated (package mark). So
 //     who logs whole payloads, or their beginning, makes no hit at all.
-//   - Who logs data.message alone makes hits. From the ninth hit of a rule in a
-//     container on, each within an hour of the one before, the metadata has
+//   - Who logs data.message alone makes hits. From the 33rd hit of a rule in a
+//     container on, each within five minutes of the one before, the metadata has
 //     "in_a_row", how many they are, and data.message begins with the mark in
 //     brackets. So the ring ends there.
 //
