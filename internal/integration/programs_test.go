@@ -34,6 +34,7 @@ func programsImage(t *testing.T, e *enginetest.Engine) string {
 }
 
 const nginxConfig = `daemon off;
+user www-data;
 error_log stderr;
 pid /tmp/nginx.pid;
 events {}
