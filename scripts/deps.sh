@@ -6,6 +6,7 @@ set -euo pipefail
 
 packages=() # to install
 unpack=()   # to unpack into $BUILD/tools: installed, it would start a service
+programs=() # what makes the programs that tests watch
 have() { command -v "$1" >/dev/null; }
 need() { have "$1" || packages+=("${@:2}"); }
 
@@ -29,6 +30,7 @@ for what in "$@"; do
 		need ps procps
 		need curl curl
 		have docker-registry || unpack+=(docker-registry)
+		programs=("$(dirname "$0")/programs.sh")
 		;;
 	engine29)
 		[ -e /usr/include/seccomp.h ] || packages+=(libseccomp-dev)
@@ -40,7 +42,10 @@ for what in "$@"; do
 		;;
 	esac
 done
-[ ${#packages[@]} -gt 0 ] || [ ${#unpack[@]} -gt 0 ] || exit 0
+if [ ${#packages[@]} = 0 ] && [ ${#unpack[@]} = 0 ]; then
+	"${programs[@]:-true}"
+	exit
+fi
 
 if ! have apt-get; then
 	echo "missing here: ${packages[*]} ${unpack[*]} (Debian's names); please install them" >&2
@@ -68,3 +73,4 @@ for p in "${unpack[@]}"; do
 	dpkg-deb -x "$dir"/*.deb "$tools"
 	rm -rf "$dir"
 done
+"${programs[@]:-true}"

@@ -110,7 +110,7 @@ func (s *server) getStats(ctx context.Context, _ *struct{}) (*output[Stats], err
 	st.Scan = ScanStats{
 		Rules: len(rules), LeftOut: len(s.Rules.LeftOut()), Lines: sc.Lines, Hits: sc.Hits,
 		Suppressed: sc.Suppressed, Cooldown: sc.Cooldown, Bucket: sc.Bucket,
-		Truncated: sc.Overflow, Malformed: sc.Malformed, Skipped: sc.Skipped, Waiting: sc.Waiting,
+		Truncated: sc.Overflow, Echoes: sc.Echoes, Malformed: sc.Malformed, Skipped: sc.Skipped, Waiting: sc.Waiting,
 	}
 	for _, n := range lag {
 		st.Scan.Lag += n

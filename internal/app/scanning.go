@@ -12,6 +12,7 @@ import (
 
 	"logscan/internal/api"
 	"logscan/internal/journal"
+	"logscan/internal/mark"
 	"logscan/internal/rule"
 	"logscan/internal/scan"
 	"logscan/internal/store"
@@ -83,8 +84,9 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 		journals: c.journals, losses: c.losses, settings: c.control.settings,
 		noticed: make(chan struct{}, 1),
 	}
-	s.scanner = scan.New(scan.Config{Journals: c.journals, Store: db, Route: s.router.Match, Logger: c.log})
-	s.worker = trigger.NewWorker(trigger.WorkerConfig{Store: db, Route: s.router.Match, Logger: c.log, AllowTargets: c.cfg.AllowTargets})
+	marks := openMarks(filepath.Join(c.cfg.DataDir, "mark.key"), c.log)
+	s.scanner = scan.New(scan.Config{Journals: c.journals, Store: db, Route: s.router.Match, Echo: marks.In, Logger: c.log})
+	s.worker = trigger.NewWorker(trigger.WorkerConfig{Store: db, Route: s.router.Match, Marks: marks, Logger: c.log, AllowTargets: c.cfg.AllowTargets})
 	for said := false; ; {
 		if err := s.reload(ctx); err == nil {
 			break
@@ -121,6 +123,17 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	wg.Go(func() { s.keepHouse(ctx, c.cfg) })
 	wg.Wait()
 	return nil
+}
+
+// openMarks falls back on a key that is gone with this process: an old message
+// that is logged after the next start is then a line like any other.
+func openMarks(path string, log *slog.Logger) *mark.Marker {
+	m, err := mark.Open(path)
+	if err != nil {
+		log.Error("marks", "err", err)
+		return mark.New()
+	}
+	return m
 }
 
 // openStore retries until it succeeds: with a full disk, say, lines are carried

@@ -225,7 +225,7 @@ var testImage = sync.OnceValues(func() ([]byte, error) {
 		return nil, err
 	}
 	loggen := filepath.Join(dir, "loggen")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", loggen, "logscan/internal/enginetest/loggen")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", loggen, "logscan/internal/enginetest/loggen")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("building loggen: %w: %s", err, out)

@@ -53,12 +53,13 @@ func hits(t testing.TB, c *api.Client, rule string) []api.Event {
 	}
 }
 
-// caughtUp waits until every line has been seen by the rules.
+// caughtUp waits until every line has been seen by the rules and every hit is
+// stored.
 func caughtUp(t testing.TB, e *enginetest.Engine, c *api.Client) {
 	t.Helper()
 	e.Eventually(2*time.Minute, "the scanner having seen every line", func() bool {
 		st, err := c.Stats(context.Background())
-		return err == nil && st.Scan.Lag == 0
+		return err == nil && st.Scan.Lag == 0 && st.Scan.Waiting == 0
 	})
 }
 

@@ -16,6 +16,8 @@
 //     each worker at most.
 //   - A new snapshot of rules holds for every line written after SetSnapshot
 //     has returned, and no line is evaluated under both.
+//   - A line that repeats what logscan itself has sent (Config.Echo) is not
+//     evaluated, so that a receiver that logs its messages doesn't ring.
 //   - A line is bounded: what is beyond Config.MaxLine is not evaluated, and
 //     counted. A line that doesn't end is evaluated as far as it goes when its
 //     container ends, when it hasn't grown for Config.FlushAfter, or when much

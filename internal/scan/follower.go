@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"sync/atomic"
 	"time"
 
@@ -36,6 +37,7 @@ type follower struct {
 	flight atomic.Int32 // submitted and not yet committed
 
 	// The rest belongs to the worker that has it.
+	echo     func([]byte, int64) bool
 	loaded   bool
 	trouble  bool // logged
 	next     int64
@@ -53,10 +55,12 @@ type follower struct {
 	read     time.Time // when there last was something
 	big      bool      // the last block was
 
-	hits     []rule.Hit // scratch
+	runs     map[int64]run // by rule
+	hits     []rule.Hit    // scratch
 	events   []store.Event
 	count    int64 // lines
 	overflow int64
+	echoes   int64
 }
 
 // outcome of a turn.
@@ -69,14 +73,14 @@ const (
 )
 
 func (s *Scanner) newFollower(id string) *follower {
-	f := &follower{id: id}
+	f := &follower{id: id, echo: s.cfg.Echo}
 	f.reset(s)
 	return f
 }
 
 // reset makes f what it is before its cursor is loaded.
 func (f *follower) reset(s *Scanner) {
-	f.loaded, f.next, f.rules, f.owed = false, 0, rule.State{}, false
+	f.loaded, f.next, f.rules, f.runs, f.owed = false, 0, rule.State{}, map[int64]run{}, false
 	f.lines = newAssembler(s.cfg.MaxLine, f.line)
 	f.done.Store(0)
 	f.hold.Store(0)
@@ -88,10 +92,42 @@ func (f *follower) line(source string, l entry.Line) {
 	if l.Truncated {
 		f.overflow++
 	}
+	if f.echo(l.Text, l.TimeNano) {
+		f.echoes++
+		return
+	}
 	f.hits = f.set.Eval(&f.rules, rule.Line{Stream: source, TimeNano: l.TimeNano, Text: l.Text}, f.hits[:0])
 	for i := range f.hits {
-		f.events = append(f.events, event(&f.hits[i], &f.meta))
+		h := &f.hits[i]
+		e := event(h, &f.meta)
+		if n := f.run(h.Rule.ID, h.TimeNano); n > rowFrom {
+			e.Metadata[store.InARow] = n
+		}
+		f.events = append(f.events, e)
 	}
+}
+
+// A run is a rule's hits in this container, each within rowGap of the one
+// before. Events beyond rowFrom of them say how many there are, and so their
+// messages carry a mark wherever they are sent (package trigger). It is kept in
+// the cursor. A rule with the default cooldown never makes a run.
+type run struct {
+	N  int64 `json:"n"`
+	At int64 `json:"at"` // the last hit's time
+}
+
+const (
+	rowFrom = 32
+	rowGap  = 5 * time.Minute
+)
+
+func (f *follower) run(rule, at int64) int64 {
+	r := f.runs[rule]
+	if time.Unix(0, at).Sub(time.Unix(0, r.At)) >= rowGap {
+		r.N = 0
+	}
+	f.runs[rule] = run{r.N + 1, at}
+	return r.N + 1
 }
 
 // turn scans one block of f's journal.
@@ -115,6 +151,7 @@ func (s *Scanner) turn(f *follower) outcome {
 	// evaluated with what it set.
 	if snapshot := s.snapshot.Load(); f.snapshot != snapshot || f.set == nil {
 		f.snapshot, f.set = snapshot, snapshot.For(f.meta.Workload)
+		maps.DeleteFunc(f.runs, func(id int64, _ run) bool { return !snapshot.Known(id) })
 	}
 	if len(block) > 0 {
 		if off > from && off > f.next {
@@ -178,14 +215,15 @@ func (s *Scanner) block(f *follower, st journal.State, block []byte, off int64) 
 func (s *Scanner) endTurn(f *follower) outcome {
 	s.counters.lines.Add(f.count)
 	s.counters.overflow.Add(f.overflow)
+	s.counters.echoes.Add(f.echoes)
 	s.count(f.rules.TakeCounts())
-	f.count, f.overflow = 0, 0
-	f.done.Store(f.next)
-	if f.owed && (len(f.events) > 0 || f.lines.now.Sub(f.sent) >= cursorEvery) {
+	f.count, f.overflow, f.echoes = 0, 0, 0
+	if f.owed && !f.replaying() && (len(f.events) > 0 || f.lines.now.Sub(f.sent) >= cursorEvery) {
 		events := f.events
 		f.events = nil
 		s.submit(f, events)
 	}
+	f.done.Store(f.next) // behind submit: what is in no lag is stored, or waits to be
 	if h := f.hold.Load(); h != f.held {
 		f.j.SetHold(h)
 		f.held = h
@@ -205,9 +243,15 @@ func (s *Scanner) endTurn(f *follower) outcome {
 	return caughtUp
 }
 
+// replaying reports whether what was read last lies before the cursor. There is
+// no new cursor until that is over: unfinished lines that the replay hasn't
+// come to yet would lose their beginning.
+func (f *follower) replaying() bool { return f.r != nil && f.r.Offset() < f.next }
+
 // submit hands events and the cursor behind them to the committer.
 func (s *Scanner) submit(f *follower, events []store.Event) {
 	p := f.lines.position(f.next)
+	p.Runs = f.runs
 	state, _ := f.rules.MarshalBinary() // never fails
 	f.owed, f.sent = false, f.lines.now
 	f.flight.Add(1)
@@ -263,6 +307,9 @@ func (s *Scanner) load(f *follower, j *journal.Journal) (start int64, err error)
 		p = position{Next: end}
 	}
 	f.lines.restore(p)
+	if p.Runs != nil {
+		f.runs = p.Runs
+	}
 	f.next, f.loaded = p.Next, true
 	f.done.Store(p.Next)
 	f.hold.Store(p.start())

@@ -9,10 +9,14 @@ import (
 // maxID bounds a line's id in a cursor; the Engine's are 64 bytes.
 const maxID = 128
 
+// maxRuns bounds what is read; far more than there can be rules.
+const maxRuns = 100_000
+
 // position is a cursor's place in the journal, kept as JSON.
 type position struct {
 	Next    int64            `json:"next"` // everything before is evaluated, but for
 	Streams []streamPosition `json:"streams,omitempty"`
+	Runs    map[int64]run    `json:"runs,omitempty"` // by rule
 }
 
 // streamPosition is about a stream that is inside a line.
@@ -38,7 +42,7 @@ func decodePosition(b []byte) (position, error) {
 	if err := json.Unmarshal(b, &p); err != nil {
 		return position{}, errPosition
 	}
-	if p.Next < 0 || len(p.Streams) > len(sources) {
+	if p.Next < 0 || len(p.Streams) > len(sources) || len(p.Runs) > maxRuns {
 		return position{}, errPosition
 	}
 	var seen [len(sources)]bool

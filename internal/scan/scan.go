@@ -25,7 +25,8 @@ type Store interface {
 type Config struct {
 	Journals    *journal.Dir
 	Store       Store
-	Route       func(store.Event) []int64 // triggers that an event is for; nil: none
+	Route       func(store.Event) []int64          // triggers that an event is for; nil: none
+	Echo        func(text []byte, nano int64) bool // tells lines that repeat what logscan itself has sent; nil: none
 	Logger      *slog.Logger
 	Workers     int           // containers scanned at once; 2
 	MaxLine     int           // bytes of a line that are evaluated; 1 MiB
@@ -56,17 +57,18 @@ type Scanner struct {
 }
 
 type counters struct {
-	lines, hits, cooldown, bucket, overflow, malformed, skipped atomic.Int64
+	lines, hits, cooldown, bucket, overflow, echoes, malformed, skipped atomic.Int64
 }
 
 // Stats are counted since New.
 type Stats struct {
-	Lines      int64 // evaluated
+	Lines      int64 // read
 	Hits       int64
 	Suppressed int64 // Cooldown and Bucket together
 	Cooldown   int64 // matches held back by a cooldown
 	Bucket     int64 // matches held back by a container's token bucket
 	Overflow   int64 // lines of which only the first Config.MaxLine bytes were evaluated
+	Echoes     int64 // lines not evaluated, since they repeat what logscan has sent
 	Malformed  int64 // entries that could not be decoded
 	Skipped    int64 // bytes that the journal no longer had
 	Waiting    int   // events not yet committed
@@ -88,6 +90,9 @@ func New(cfg Config) *Scanner {
 	def(&cfg.MaxLine, 1<<20)
 	if cfg.CommitEvery <= 0 {
 		cfg.CommitEvery = 5 * time.Millisecond
+	}
+	if cfg.Echo == nil {
+		cfg.Echo = func([]byte, int64) bool { return false }
 	}
 	if cfg.FlushAfter <= 0 {
 		cfg.FlushAfter = 10 * time.Second
@@ -165,7 +170,7 @@ func (s *Scanner) Run(ctx context.Context) error {
 	workers.Wait()
 	s.followers.Range(func(_, v any) bool {
 		f := v.(*follower)
-		if f.owed {
+		if f.owed && !f.replaying() {
 			s.submit(f, nil)
 		}
 		s.closeJournal(f)
@@ -213,7 +218,7 @@ func (s *Scanner) Stats() Stats {
 	c := &s.counters
 	st := Stats{
 		Lines: c.lines.Load(), Hits: c.hits.Load(), Cooldown: c.cooldown.Load(), Bucket: c.bucket.Load(),
-		Overflow: c.overflow.Load(), Malformed: c.malformed.Load(), Skipped: c.skipped.Load(),
+		Overflow: c.overflow.Load(), Echoes: c.echoes.Load(), Malformed: c.malformed.Load(), Skipped: c.skipped.Load(),
 		Waiting: s.commits.waiting(), Failing: s.commits.fails.Load(),
 	}
 	st.Suppressed = st.Cooldown + st.Bucket

@@ -16,6 +16,10 @@ const (
 	SourceSystem  = "system"  // what logscan says about itself
 )
 
+// InARow is the key in a hit's metadata for the number of its rule's hits in its
+// container in a row, where they are many.
+const InARow = "in_a_row"
+
 // maxEvents bounds one answer of Events.
 const maxEvents = 10_000
 

@@ -29,6 +29,7 @@
 // whsec_<base64> stands for the bytes it encodes, any other text for itself.
 //
 //	{
+//	  "mark": "logscan-xxxxxxxxxxxxxxxxxxxxxxxx",
 //	  "type": "logscan.hit",                 // or logscan.system
 //	  "timestamp": "2026-01-02T15:04:05Z",   // of the event
 //	  "test": true,                          // only in a test
@@ -41,6 +42,20 @@
 //	    "created_at": "2026-01-02T15:04:05Z"
 //	  }
 //	}
+//
+// # Receivers that log what they get
+//
+// A receiver may run in a container that is scanned itself, and log its messages
+// there; a rule may match them, and the hit goes to the receiver again. This
+// doesn't go on for ever, whatever the rule's cooldown:
+//   - A line that holds the payload's mark is not evaluated (package mark). So
+//     who logs whole payloads, or their beginning, makes no hit at all.
+//   - Who logs data.message alone makes hits. From the 33rd hit of a rule in a
+//     container on, each within five minutes of the one before, the metadata has
+//     "in_a_row", how many they are, and data.message begins with the mark in
+//     brackets. So the ring ends there.
+//
+// Nothing else is held back: no container, text or trigger is left out.
 //
 // The body is the same in every attempt. Any 2xx answer within 10 seconds means
 // that the receiver has it. Otherwise the next attempt comes after 1 s, 2 s,

@@ -162,10 +162,10 @@ func (g *guard) target(rawURL string) error {
 	}
 	name := normal(host)
 	switch {
-	case slices.Contains(g.hosts, name):
-		return nil
 	case oddAddress(name):
 		return errRefused("has a host that looks like an IP address in an unusual form; write it as four decimal numbers")
+	case slices.Contains(g.hosts, name):
+		return nil
 	case name == "localhost" || strings.HasSuffix(name, ".localhost"):
 		return errRefused("localhost is a loopback address, where nothing may be sent; LOGSCAN_ALLOW_TARGETS can allow it")
 	}

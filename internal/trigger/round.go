@@ -47,7 +47,7 @@ func (w *Worker) round(ctx context.Context, id int64, l *lane, overdue time.Time
 			}
 			break
 		}
-		body, err := newPayload(e, false)
+		body, err := newPayload(e, false, w.Marks.At(e.CreatedAt))
 		if err != nil {
 			return w.broken(ctx, err)
 		}

@@ -31,13 +31,14 @@ const (
 
 // payload is the body of a delivery; see the package's documentation.
 type payload struct {
+	Mark      string      `json:"mark,omitempty"` // first: receivers may log the beginning only
 	Type      string      `json:"type"`
 	Timestamp time.Time   `json:"timestamp"`
 	Test      bool        `json:"test,omitempty"`
 	Data      store.Event `json:"data"`
 }
 
-func newPayload(e store.Event, test bool) ([]byte, error) {
+func newPayload(e store.Event, test bool, mark string) ([]byte, error) {
 	kind := "logscan.hit"
 	if e.Source == store.SourceSystem {
 		kind = "logscan.system"
@@ -45,8 +46,11 @@ func newPayload(e store.Event, test bool) ([]byte, error) {
 	if e.Metadata == nil {
 		e.Metadata = map[string]any{}
 	}
+	if _, many := e.Metadata[store.InARow]; many && mark != "" {
+		e.Message = "[" + mark + "] " + e.Message
+	}
 	e.CreatedAt = e.CreatedAt.UTC()
-	return json.Marshal(payload{Type: kind, Timestamp: e.CreatedAt, Test: test, Data: e})
+	return json.Marshal(payload{Mark: mark, Type: kind, Timestamp: e.CreatedAt, Test: test, Data: e})
 }
 
 // signer returns what signs with a secret, or nil for none.

@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"logscan/internal/mark"
 	"logscan/internal/store"
 )
 
@@ -46,6 +47,7 @@ type Outbox interface {
 type WorkerConfig struct {
 	Store        Outbox
 	Route        func(store.Event) []int64 // for events about dead deliveries (Router.Match); nil: they are only kept
+	Marks        *mark.Marker              // for what is sent; nil: it goes unmarked
 	Logger       *slog.Logger
 	AllowTargets []string      // exact hosts and CIDRs that the target guard lets pass
 	Timeout      time.Duration // of an attempt; default 10 s
@@ -124,7 +126,7 @@ func (w *Worker) Test(ctx context.Context, t store.Trigger) (TestResult, error) 
 			"rule_id": 0, "rule_name": "test", "stream": "stdout", "line_time": now.Format(time.RFC3339Nano),
 		},
 		CreatedAt: now,
-	}, true)
+	}, true, w.Marks.At(now))
 	if err != nil {
 		return TestResult{}, err
 	}

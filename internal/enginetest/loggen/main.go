@@ -4,6 +4,7 @@
 //	loggen -n 0 -duty 50ms -idle 50ms     bursts, until SIGTERM
 //	loggen -play DIR                      the files NAME.out and NAME.err, in order
 //	loggen -n 0 -tally FILE               what was written, known also after a kill
+//	loggen -listen ADDR -log message      the messages of webhooks that it is sent
 //
 // A numbered line is ten digits, a blank, and filling up to -len; every -mark'th
 // has MARK after the number. On SIGTERM the current line is finished and a last
@@ -40,6 +41,8 @@ var (
 	hold   = flag.Duration("hold", 0, "wait this long, or for SIGTERM, before the end")
 	tally  = flag.String("tally", "", "after each write, put into this file how many lines have been written, and the nanoseconds that the longest write took: two little-endian uint64")
 	play   = flag.String("play", "", "write the files of this directory instead")
+	listen = flag.String("listen", "", "take webhooks here, until SIGTERM, instead")
+	logs   = flag.String("log", "message", "what to write of a webhook: message, alert (a prefix and the message) or body")
 )
 
 func main() {
@@ -55,9 +58,12 @@ func main() {
 	}()
 
 	var err error
-	if *play != "" {
+	switch {
+	case *play != "":
 		err = playFiles(*play)
-	} else {
+	case *listen != "":
+		err = receive(*listen, *logs, held)
+	default:
 		err = number(&stop)
 	}
 	if err != nil {
