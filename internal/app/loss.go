@@ -109,7 +109,7 @@ func lossEvent(k lossKey, s lossSum, c journal.Container) store.Event {
 	}
 	return store.Event{
 		Source: store.SourceSystem, Severity: "warn", Metadata: m,
-		Message: fmt.Sprintf("Lines lost (%s): %s %d bytes in %d places.", name, lossMessage(k.reason), s.bytes, s.times),
+		Message: fmt.Sprintf("Lines lost (%s): %s (%d bytes, %d×)", name, lossMessage(k.reason), s.bytes, s.times),
 	}
 }
 
