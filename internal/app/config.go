@@ -29,8 +29,9 @@ type Config struct {
 	EventsAge    time.Duration // events kept for
 	AllowTargets []string      // hosts or CIDRs that webhooks may reach although the target guard refuses them
 
-	Version  string
-	Problems []error // settings that could not be used, and what is used instead
+	Version   string
+	Inherited *Inherited // from the supervisor; nil: there is none, and Run listens itself
+	Problems  []error    // settings that could not be used, and what is used instead
 }
 
 // ConfigFromEnv reads the settings. It cannot fail: a plugin that refused to
