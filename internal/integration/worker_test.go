@@ -37,7 +37,7 @@ func TestACrashLoopHurtsNobody(t *testing.T) {
 	const crashes = 100
 	e := enginetest.Start(t, enginetest.Options{})
 	e.InstallPlugin(unbounded...)
-	f := startFlow(t, e, 20*time.Millisecond, 80*time.Millisecond)
+	f := startFlow(t, e, 5*time.Millisecond, 95*time.Millisecond)
 	supervisor, id := e.SupervisorPID(), e.PluginID()
 
 	done := make(chan error, 1)
