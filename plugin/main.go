@@ -96,5 +96,6 @@ func serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return app.Run(ctx, cfg, app.Inherited{Driver: sockets[0], Control: sockets[1], Worker: status}, log)
+	cfg.Inherited = &app.Inherited{Driver: sockets[0], Control: sockets[1], Worker: status}
+	return app.Run(ctx, cfg, log)
 }

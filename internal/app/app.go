@@ -42,17 +42,17 @@ const (
 // lockRetry is the pause before another try to lock the data directory.
 const lockRetry = 10 * time.Millisecond
 
-// Inherited is what a process gets from its supervisor. Run closes the sockets.
+// Inherited is what a process gets from its supervisor.
 type Inherited struct {
-	Driver, Control net.Listener
+	Driver, Control net.Listener // Run closes them
 	Worker          supervisor.Status
 }
 
 // Run carries, scans and serves until ctx ends, then stops cleanly: calls in
 // flight are answered, what was scanned is committed. Attachments stay as they
-// are, for the next start to resume. It returns an error only where there is no
-// place for logs at all.
-func Run(ctx context.Context, cfg Config, from Inherited, log *slog.Logger) error {
+// are, for the next start to resume. It returns an error only where it cannot
+// listen, or there is no place for logs at all.
+func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	syscall.Umask(0o077) // files are root's alone from their first instant
 	for _, err := range cfg.Problems {
 		log.Warn("setting ignored", "err", err)
@@ -61,6 +61,10 @@ func Run(ctx context.Context, cfg Config, from Inherited, log *slog.Logger) erro
 		log.Error("data directory", "err", err)
 	}
 
+	from, err := inherit(cfg)
+	if err != nil {
+		return err
+	}
 	defer from.Driver.Close()
 	defer from.Control.Close()
 	unlock := lockData(ctx, cfg.DataDir, log)
@@ -142,6 +146,20 @@ func Run(ctx context.Context, cfg Config, from Inherited, log *slog.Logger) erro
 	carry.Wait()
 	log.Info("logscan stopped")
 	return journals.Close()
+}
+
+// inherit returns what cfg has from the supervisor; without one, it listens.
+func inherit(cfg Config) (in Inherited, err error) {
+	if cfg.Inherited != nil {
+		return *cfg.Inherited, nil
+	}
+	if in.Driver, err = supervisor.Listen(cfg.SocketDir, DriverSocket); err != nil {
+		return in, err
+	}
+	if in.Control, err = supervisor.Listen(cfg.SocketDir, ControlSocket); err != nil {
+		in.Driver.Close()
+	}
+	return in, err
 }
 
 // lockData waits until no other process works in the data directory. The Engine

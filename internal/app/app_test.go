@@ -57,16 +57,9 @@ func newPlugin(t *testing.T, settings map[string]string) *plugin {
 
 func (p *plugin) start() {
 	p.t.Helper()
-	var from Inherited
-	for name, l := range map[string]*net.Listener{DriverSocket: &from.Driver, ControlSocket: &from.Control} {
-		var err error
-		if *l, err = net.Listen("unix", filepath.Join(p.cfg.SocketDir, name)); err != nil {
-			p.t.Fatal(err)
-		}
-	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel, p.ended = cancel, make(chan error, 1)
-	go func() { p.ended <- Run(ctx, p.cfg, from, slog.New(slog.DiscardHandler)) }()
+	go func() { p.ended <- Run(ctx, p.cfg, slog.New(slog.DiscardHandler)) }()
 	p.eventually("the API answers", func() bool { _, err := p.Health(p.t.Context()); return err == nil })
 }
 

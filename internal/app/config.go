@@ -34,8 +34,9 @@ type Config struct {
 	Listen       string        // HOST:PORT of the API over TCP; "" = none
 	Token        string        // opens it; "" = the generated one
 
-	Version  string
-	Problems []error // settings that could not be used, and what is used instead
+	Version   string
+	Inherited *Inherited // from the supervisor; nil: there is none, and Run listens itself
+	Problems  []error    // settings that could not be used, and what is used instead
 }
 
 // ConfigFromEnv reads the settings. It cannot fail: a plugin that refused to

@@ -37,7 +37,7 @@ func TestACrashLoopHurtsNobody(t *testing.T) {
 	const crashes = 100
 	e := enginetest.Start(t, enginetest.Options{})
 	e.InstallPlugin(unbounded...)
-	f := startFlow(t, e, "-duty", "20ms", "-idle", "80ms")
+	f := startFlow(t, e, "-duty", "5ms", "-idle", "95ms")
 	supervisor, id := e.SupervisorPID(), e.PluginID()
 
 	done := make(chan error, 1)

@@ -56,7 +56,7 @@ func Run(ctx context.Context, cfg Config) error {
 	syscall.Umask(0o077) // sockets and files are root's alone from their first instant
 	var files []*os.File
 	for _, name := range cfg.Sockets {
-		l, err := listen(cfg.SocketDir, name)
+		l, err := Listen(cfg.SocketDir, name)
 		if err != nil {
 			return err
 		}
@@ -183,12 +183,20 @@ func (w *worker) stop() {
 	}
 }
 
-// listen makes a unix socket that only root can connect to, replacing one left
+// Listen makes a unix socket that only root can connect to, replacing one left
 // by a process that was killed.
-func listen(dir, name string) (*net.UnixListener, error) {
+func Listen(dir, name string) (*net.UnixListener, error) {
 	path := filepath.Join(dir, name)
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("remove stale socket: %w", err)
 	}
-	return net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
 }

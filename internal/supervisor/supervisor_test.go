@@ -263,12 +263,12 @@ func TestStaleSocketsAreReplaced(t *testing.T) {
 	}
 	l.SetUnlinkOnClose(false)
 	l.Close()
-	again, err := listen(dir, "x.sock")
+	again, err := Listen(dir, "x.sock")
 	if err != nil {
 		t.Fatal(err)
 	}
 	again.Close()
-	if _, err := listen(filepath.Join(dir, "missing"), "x.sock"); err == nil {
+	if _, err := Listen(filepath.Join(dir, "missing"), "x.sock"); err == nil {
 		t.Error("listens nowhere")
 	}
 }

@@ -105,7 +105,7 @@ func (c *child) start(req request) error {
 	defer c.spawn.Unlock()
 	p, err := os.StartProcess(path, req.Argv, &os.ProcAttr{
 		Dir:   c.dir,
-		Env:   append(os.Environ(), req.Env...),
+		Env:   append(req.Env, os.Environ()...), // of two with one name, the first counts
 		Files: []*os.File{null, log, log},
 		Sys:   &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL},
 	})
