@@ -136,9 +136,41 @@ func uvarint(b []byte) (uint64, int) {
 	return binary.Uvarint(b)
 }
 
+// plain takes apart the body of a line that is no chunk, as the Engine writes
+// it: source, time, line, and nothing else. Nearly all are such, and this is
+// several times faster than going by fields. at is where the line's field
+// begins; ok is false for all other bodies, good and bad.
+func plain(b []byte) (source string, time int64, at int, line []byte, ok bool) {
+	const timeAt = 2 + len("stdout")
+	if len(b) <= timeAt+1 || b[0] != fieldSource || b[1] != byte(len("stdout")) || b[timeAt] != fieldTime {
+		return
+	}
+	switch string(b[2:timeAt]) {
+	case "stdout":
+		source = "stdout"
+	case "stderr":
+		source = "stderr"
+	default:
+		return
+	}
+	v, n := binary.Uvarint(b[timeAt+1:])
+	if at = timeAt + 1 + n; n <= 0 || len(b) < at+2 || b[at] != fieldLine {
+		return
+	}
+	size, n := uvarint(b[at+1:])
+	if n <= 0 || size != uint64(len(b)-at-1-n) {
+		return
+	}
+	return source, int64(v), at, b[at+1+n:], true
+}
+
 // Decode reads a frame's body into e. e.Line aliases body. Unknown fields are
 // ignored, as protobuf asks.
 func Decode(body []byte, e *Entry) error {
+	if source, time, _, line, ok := plain(body); ok {
+		*e = Entry{Source: source, TimeNano: time, Line: line}
+		return nil
+	}
 	*e = Entry{}
 	for len(body) > 0 {
 		tag, value, data, rest, err := field(body)
@@ -198,6 +230,9 @@ func source(b []byte) string {
 // Time returns a body's time_nano, stopping as soon as it is found: the Engine
 // writes it right after the source.
 func Time(body []byte) (int64, error) {
+	if at := 2 + len("stdout"); len(body) > at && body[0] == fieldSource && int(body[1]) == len("stdout") && body[at] == fieldTime {
+		body = body[at:] // the usual source is as well as read
+	}
 	for len(body) > 0 {
 		tag, value, _, rest, err := field(body)
 		if err != nil {
@@ -252,6 +287,12 @@ func Append(dst []byte, e *Entry) []byte {
 func AppendServed(dst, frame []byte) ([]byte, error) {
 	start := len(dst)
 	body := frame[HeaderLen:]
+	if _, _, at, line, ok := plain(body); ok {
+		dst = append(dst, frame[:HeaderLen+at+1]...)
+		dst = binary.AppendUvarint(dst, uint64(len(line)+1))
+		dst = append(append(dst, line...), '\n')
+		return putHeader(dst, start), nil
+	}
 	var line []byte
 	var partial, last bool
 	dst = append(dst, 0, 0, 0, 0)

@@ -178,6 +178,36 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+// The quick way for plain lines gives what going by fields gives, whatever the
+// body.
+func FuzzPlain(f *testing.F) {
+	for _, e := range entries() {
+		f.Add(Append(nil, &e)[HeaderLen:])
+	}
+	f.Add([]byte("\x0a\x06stdout\x10\x01\x1a\x00"))
+	f.Add([]byte("\x0a\x06stdout\x10\x01\x1a\x80\x00"))
+	f.Add([]byte("\x0a\x06stderr\x10\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x1a\x01x"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		source, time, at, line, ok := plain(body)
+		if !ok {
+			return
+		}
+		var theirs logdriver.LogEntry
+		if err := theirs.Unmarshal(body); err != nil {
+			t.Fatalf("%x is no entry: %v", body, err)
+		}
+		if source != theirs.Source || time != theirs.TimeNano || !bytes.Equal(line, theirs.Line) || theirs.Partial || theirs.PartialLogMetadata != nil {
+			t.Fatalf("%x: %q %d %q, want %+v", body, source, time, line, theirs)
+		}
+		if body[at] != fieldLine {
+			t.Fatalf("%x: no line at %d", body, at)
+		}
+		if got, err := Time(body); err != nil || got != time {
+			t.Fatalf("%x: Time = %d, %v", body, got, err)
+		}
+	})
+}
+
 func BenchmarkAppendServed(b *testing.B) {
 	frame := Append(nil, &Entry{Source: "stdout", TimeNano: 1 << 60, Line: bytes.Repeat([]byte("x"), 120)})
 	var dst []byte

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -210,7 +211,11 @@ func discard(fd, max int) (int, error) {
 func (j *Journal) prepareLocked() error {
 	if j.active != nil && j.active.need == 0 && j.meta.Options.MaxSize > 0 && j.active.size >= j.meta.Options.MaxSize {
 		j.closeActive()
+		j.segments[len(j.segments)-1].rotated = time.Now()
 		j.dir.wakeUp()
+		if after := j.dir.cfg.CompressAfter; after > 0 && j.meta.Options.Compress {
+			time.AfterFunc(after, func() { j.dir.compressSoon(j.id) })
+		}
 	}
 	if j.active != nil {
 		return nil

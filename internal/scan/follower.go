@@ -178,7 +178,7 @@ func (s *Scanner) endTurn(f *follower) outcome {
 	s.count(f.rules.TakeCounts())
 	f.count, f.overflow = 0, 0
 	f.done.Store(f.next)
-	if f.owed && (len(f.events) > 0 || f.lines.now.Sub(f.sent) >= cursorEvery) {
+	if f.owed && !f.replaying() && (len(f.events) > 0 || f.lines.now.Sub(f.sent) >= cursorEvery) {
 		events := f.events
 		f.events = nil
 		s.submit(f, events)
@@ -201,6 +201,11 @@ func (s *Scanner) endTurn(f *follower) outcome {
 	f.attend.Store(f.j != nil)
 	return caughtUp
 }
+
+// replaying reports whether lines that were unfinished at the cursor have not
+// been put together again. Until then there is no new cursor to be had: it would
+// forget them.
+func (f *follower) replaying() bool { return f.r != nil && f.r.Offset() < f.next }
 
 // submit hands events and the cursor behind them to the committer.
 func (s *Scanner) submit(f *follower, events []store.Event) {
