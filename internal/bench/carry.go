@@ -179,6 +179,11 @@ func (e *engine) carry(l load, w way, m *measured) error {
 		}
 		m.lag = append(m.lag, time.Since(end).Seconds())
 	}
+	if w.driver == logscan {
+		if err := e.compressed(names); err != nil {
+			return err
+		}
+	}
 	m.cpu = append(m.cpu, settled(counted...)-before)
 	m.plugin = append(m.plugin, cpu(plugin)-pluginBefore)
 	for _, name := range names {
@@ -187,6 +192,30 @@ func (e *engine) carry(l load, w way, m *measured) error {
 		}
 	}
 	return e.remove(names...)
+}
+
+// compressed waits until logscan has compressed what it rotated, which it does
+// a while later.
+func (e *engine) compressed(names []string) error {
+	for _, name := range names {
+		id, err := e.docker("inspect", "-f", "{{.Id}}", name)
+		if err != nil {
+			return err
+		}
+		raw := filepath.Join(e.journals(), id, "*.seg")
+		if err := e.await("compression", func() bool {
+			files, err := filepath.Glob(raw)
+			return err == nil && len(files) <= 1
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// journals is where logscan's logs are, as a pattern.
+func (e *engine) journals() string {
+	return filepath.Join(e.Dir, "data/plugins/*/propagated-mount/.logscan/journal")
 }
 
 // complete checks that the last line has arrived.

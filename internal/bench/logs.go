@@ -45,7 +45,7 @@ func logs(b *bench) (*section, error) {
 		return nil, err
 	}
 	s.say("All of %s:", all)
-	file, err := filepath.Glob(filepath.Join(e.Dir, "data/plugins/*/propagated-mount/.logscan/journal", names[keptOurs.name].id, "*.seg"))
+	file, err := filepath.Glob(filepath.Join(e.journals(), names[keptOurs.name].id, "*.seg"))
 	if err != nil || len(file) != 1 {
 		return nil, fmt.Errorf("one segment expected: %v %v", file, err)
 	}
@@ -113,10 +113,14 @@ func (e *engine) fill(l load, ways []way) (map[string]container, error) {
 		if err != nil {
 			return nil, err
 		}
+		if w.driver == logscan {
+			if err := e.compressed([]string{name}); err != nil {
+				return nil, err
+			}
+		}
 		names[w.name] = container{name, id}
 		progress("%s: %s kept", l, w.name)
 	}
-	// Until rotated segments are compressed.
 	settled(e.DockerdPID(), e.pluginPID(logscan))
 	return names, nil
 }
