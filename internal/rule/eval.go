@@ -2,6 +2,7 @@ package rule
 
 import (
 	"bytes"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -37,10 +38,18 @@ type Hit struct {
 func (s *Set) Eval(st *State, l Line, hits []Hit) []Hit {
 	st.enter(s)
 	text := bytes.TrimRight(l.Text, "\r") // what a terminal's line ends with
-	for _, c := range s.rules {
-		if c.rule.Streams != "all" && c.rule.Streams != l.Stream || !c.re.Match(text) {
-			continue
-		}
+	var room [16]uint32
+	found := s.snapshot.matcher.Match(text, s.in[streamIndex(l.Stream)], room[:0])
+	if len(found) == 0 {
+		return hits
+	}
+	var space [16]*compiled
+	rules := space[:0]
+	for _, pattern := range found {
+		rules = s.with(pattern, l.Stream, rules)
+	}
+	slices.SortFunc(rules, byID)
+	for _, c := range rules {
 		suppressed, since, ok := st.admit(s, c.rule, l.TimeNano)
 		if !ok {
 			continue
@@ -61,7 +70,7 @@ func (c *compiled) captures(text []byte) map[string]string {
 		return nil
 	}
 	var out map[string]string
-	m := c.re.FindSubmatchIndex(text)
+	m := c.regexp().FindSubmatchIndex(text)
 	for i := 1; i < len(c.names); i++ {
 		if from, to := m[2*i], m[2*i+1]; from >= 0 {
 			if out == nil {

@@ -2,7 +2,6 @@ package rule
 
 import (
 	"fmt"
-	"regexp"
 	"regexp/syntax"
 	"slices"
 	"sort"
@@ -82,7 +81,7 @@ func Validate(r Rule) error {
 	case r.OverridesID < 0:
 		return refuse("overrides_id", "must be a rule's id, or 0 for none")
 	}
-	if _, err := compilePattern(r.Pattern); err != nil {
+	if _, err := parsePattern(r.Pattern); err != nil {
 		return &FieldError{"pattern", err.Error()}
 	}
 	return nil
@@ -97,9 +96,10 @@ func oneOf(names []string) string {
 	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
-// compilePattern compiles a pattern within the bounds. The error is a reason
-// for users, with the position where there is one.
-func compilePattern(pattern string) (*regexp.Regexp, error) {
+// parsePattern parses a pattern within the bounds, and simplifies it. What it
+// accepts regexp.Compile accepts. The error is a reason for users, with the
+// position where there is one.
+func parsePattern(pattern string) (*syntax.Regexp, error) {
 	if pattern == "" {
 		return nil, fmt.Errorf("is required")
 	}
@@ -110,14 +110,15 @@ func compilePattern(pattern string) (*regexp.Regexp, error) {
 	if err != nil {
 		return nil, explain(pattern, err)
 	}
-	prog, err := syntax.Compile(tree.Simplify())
+	tree = tree.Simplify()
+	prog, err := syntax.Compile(tree)
 	if err != nil {
 		return nil, err
 	}
 	if len(prog.Inst) > MaxProgram {
 		return nil, fmt.Errorf("compiles to %d instructions; the most is %d: use smaller repeat counts or fewer alternatives", len(prog.Inst), MaxProgram)
 	}
-	return regexp.Compile(pattern)
+	return tree, nil
 }
 
 // explain says what is wrong with a pattern, and where.

@@ -84,7 +84,7 @@ func TestPatternPosition(t *testing.T) {
 		`(a)\1`:      "invalid escape sequence `\\1` at position 4",
 		`\p{Nope}`:   "invalid character class range at position 1",
 	} {
-		_, err := compilePattern(pattern)
+		_, err := parsePattern(pattern)
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v; want %s", pattern, err, want)
 		}

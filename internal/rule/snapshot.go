@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"sync"
 	"time"
+
+	"logscan/internal/rule/match"
 )
 
 // Bucket bounds the hits of a container, all rules together: Burst of them at
@@ -35,6 +38,11 @@ func WithBucket(b Bucket) Option {
 	}
 }
 
+// WithStats says what the lines to come are like, which makes matching faster.
+func WithStats(stats *match.Stats) Option {
+	return func(s *Snapshot) { s.stats = stats }
+}
+
 // bucket is a Bucket in nanoseconds of refilling.
 type bucket struct {
 	refill   int64 // what a hit takes; 0 = no bound
@@ -52,34 +60,38 @@ func (e CompileError) Error() string {
 	return fmt.Sprintf("rule %d (%s): %s", e.RuleID, e.Name, e.Reason)
 }
 
-// Snapshot is all rules at one moment, compiled.
+// Snapshot is all rules at one moment, compiled. All their patterns are matched
+// together, whichever workload they are for; a Set says which of them count.
 type Snapshot struct {
-	bucket  bucket
-	known   map[int64]bool // ids of all rules, disabled and broken ones too
-	globals []*compiled
-	own     map[string]*overlay // by workload
-	global  *Set                // of workloads without rows of their own
-
-	mu   sync.Mutex // guards sets
-	sets map[string]*Set
+	bucket   bucket
+	stats    *match.Stats
+	known    map[int64]bool      // ids of all rules, disabled and broken ones too
+	globals  []*compiled         // by id
+	own      map[string]*overlay // by workload
+	matcher  *match.Matcher
+	patterns [][]*compiled // global rules by their pattern's number in matcher
+	global   *Set          // of workloads without rows of their own
 }
 
 // overlay is what a workload changes.
 type overlay struct {
 	rules    []*compiled    // its own and its overrides, the enabled ones
 	replaced map[int64]bool // globals that are not in effect
+	once     sync.Once
+	set      *Set
 }
 
 type compiled struct {
-	rule  *Rule
-	re    *regexp.Regexp
-	names []string // of captures; "" for the match as a whole
+	rule    *Rule
+	pattern uint32                // number in Snapshot.matcher
+	regexp  func() *regexp.Regexp // compiled when it is first needed
+	names   []string              // of captures; "" for the match as a whole
 }
 
 // Compile makes a snapshot. A rule that can't be used is left out alone, and
 // reported unless it is disabled anyway.
 func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
-	s := &Snapshot{known: map[int64]bool{}, own: map[string]*overlay{}, sets: map[string]*Set{}}
+	s := &Snapshot{known: map[int64]bool{}, own: map[string]*overlay{}}
 	WithBucket(DefaultBucket)(s)
 	for _, o := range opts {
 		o(s)
@@ -93,6 +105,7 @@ func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
 		}
 	}
 	var bad []CompileError
+	patterns := patternTable{numbers: map[string]uint32{}}
 	for i := range rules {
 		r := &rules[i]
 		drop := func(format string, args ...any) {
@@ -110,12 +123,12 @@ func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
 		if !r.Enabled {
 			continue
 		}
-		re, err := compilePattern(r.Pattern)
+		tree, err := parsePattern(r.Pattern)
 		if err != nil {
 			drop("pattern %v", err)
 			continue
 		}
-		c := &compiled{rule: r, re: re, names: captureNames(re)}
+		c := patterns.add(r, tree)
 		if r.WorkloadID == "" {
 			s.globals = append(s.globals, c)
 		} else {
@@ -123,8 +136,36 @@ func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
 			o.rules = append(o.rules, c)
 		}
 	}
-	s.global = &Set{snapshot: s, rules: s.globals}
+	s.patterns = make([][]*compiled, len(patterns.list))
+	for _, c := range s.globals {
+		s.patterns[c.pattern] = append(s.patterns[c.pattern], c)
+	}
+	var err error
+	if s.matcher, err = match.Build(patterns.list, s.stats); err != nil {
+		panic(err) // each of the patterns has been parsed
+	}
+	s.global = s.newSet(&overlay{})
 	return s, bad
+}
+
+// patternTable numbers the patterns; rules with the same one share it.
+type patternTable struct {
+	list    []match.Pattern
+	numbers map[string]uint32
+}
+
+func (t *patternTable) add(r *Rule, tree *syntax.Regexp) *compiled {
+	n, ok := t.numbers[r.Pattern]
+	if !ok {
+		n = uint32(len(t.list))
+		t.numbers[r.Pattern] = n
+		expr := r.Pattern
+		t.list = append(t.list, match.Pattern{
+			Expr: expr, Tree: tree,
+			Regexp: sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) }),
+		})
+	}
+	return &compiled{rule: r, pattern: n, regexp: t.list[n].Regexp, names: captureNames(tree)}
 }
 
 // Known reports whether a rule with this id was among the snapshot's, enabled
@@ -141,8 +182,8 @@ func (s *Snapshot) overlay(workload string) *overlay {
 }
 
 // captureNames returns what a pattern's groups are called in Hit.Captures.
-func captureNames(re *regexp.Regexp) []string {
-	names := re.SubexpNames()
+func captureNames(tree *syntax.Regexp) []string {
+	names := tree.CapNames()
 	for i := range names {
 		if i > 0 && names[i] == "" {
 			names[i] = fmt.Sprintf("$%d", i)
@@ -154,38 +195,90 @@ func captureNames(re *regexp.Regexp) []string {
 // Set is the effective rules of a workload.
 type Set struct {
 	snapshot *Snapshot
-	rules    []*compiled // by id
+	overlay  *overlay
+	own      map[uint32][]*compiled     // overlay's rules by their pattern's number
+	in       [len(streams)]match.Subset // patterns that count, by stream
 }
 
-// For returns the effective rules of a workload. It is quick when called again
-// for the same one.
+// streams are told apart in a Set: the last one stands for any other.
+var streams = [...]string{"stdout", "stderr", "other"}
+
+func streamIndex(name string) int {
+	for i, s := range streams[:len(streams)-1] {
+		if s == name {
+			return i
+		}
+	}
+	return len(streams) - 1
+}
+
+// For returns the effective rules of a workload. It is quick.
 func (s *Snapshot) For(workload string) *Set {
 	o := s.own[workload]
-	if o == nil {
+	if o == nil || len(o.rules) == 0 && len(o.replaced) == 0 {
 		return s.global
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	set := s.sets[workload]
-	if set == nil {
-		set = &Set{snapshot: s}
-		for _, c := range s.globals {
-			if !o.replaced[c.rule.ID] {
-				set.rules = append(set.rules, c)
+	o.once.Do(func() { o.set = s.newSet(o) })
+	return o.set
+}
+
+func (s *Snapshot) newSet(o *overlay) *Set {
+	set := &Set{snapshot: s, overlay: o, own: map[uint32][]*compiled{}}
+	for _, c := range o.rules {
+		set.own[c.pattern] = append(set.own[c.pattern], c)
+	}
+	rules := set.compiled()
+	for i, stream := range streams {
+		set.in[i] = match.NewSubset(s.matcher.Len())
+		for _, c := range rules {
+			if c.in(stream) {
+				set.in[i].Add(int(c.pattern))
 			}
 		}
-		set.rules = append(set.rules, o.rules...)
-		slices.SortFunc(set.rules, func(a, b *compiled) int { return cmp.Compare(a.rule.ID, b.rule.ID) })
-		s.sets[workload] = set
 	}
 	return set
 }
 
+// in reports whether a rule is about a stream.
+func (c *compiled) in(stream string) bool {
+	return c.rule.Streams == "all" || c.rule.Streams == stream
+}
+
+// with appends the rules of the set that have a pattern and are about a stream.
+func (s *Set) with(pattern uint32, stream string, dst []*compiled) []*compiled {
+	for _, c := range s.snapshot.patterns[pattern] {
+		if c.in(stream) && !s.overlay.replaced[c.rule.ID] {
+			dst = append(dst, c)
+		}
+	}
+	for _, c := range s.own[pattern] {
+		if c.in(stream) {
+			dst = append(dst, c)
+		}
+	}
+	return dst
+}
+
+// compiled returns the rules of the set, by id.
+func (s *Set) compiled() []*compiled {
+	var out []*compiled
+	for _, c := range s.snapshot.globals {
+		if !s.overlay.replaced[c.rule.ID] {
+			out = append(out, c)
+		}
+	}
+	out = append(out, s.overlay.rules...)
+	slices.SortFunc(out, byID)
+	return out
+}
+
+func byID(a, b *compiled) int { return cmp.Compare(a.rule.ID, b.rule.ID) }
+
 // Rules returns the rules of the set, by id.
 func (s *Set) Rules() []Rule {
-	out := make([]Rule, len(s.rules))
-	for i, c := range s.rules {
-		out[i] = *c.rule
+	var out []Rule
+	for _, c := range s.compiled() {
+		out = append(out, *c.rule)
 	}
 	return out
 }

@@ -1,0 +1,10 @@
+// Command matchbench compares package match with vectorscan and with a loop
+// over package regexp, in thread CPU time, and prints tables with medians,
+// spreads and ratios, and which of the targets hold. Vectorscan is a peer to
+// measure against and no part of logscan: build with
+//
+//	go run -tags vectorscan ./internal/bench/matchbench
+//
+// which needs Debian's libvectorscan-dev. Lines come from a generator; the
+// matcher's statistics are learned from others than those measured.
+package main

@@ -1,0 +1,9 @@
+//go:build !vectorscan
+
+package main
+
+import "log"
+
+func main() {
+	log.Fatal("matchbench compares with vectorscan: install libvectorscan-dev and build with -tags vectorscan")
+}

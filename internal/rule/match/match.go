@@ -1,0 +1,359 @@
+package match
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"regexp/syntax"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"unicode/utf8"
+)
+
+// Matcher is patterns that are matched together.
+type Matcher struct {
+	rules   []rule
+	always  []uint32   // what matches every line
+	filter  *filter    // nil if no pattern has a literal
+	byKey   [][]uint32 // patterns by the filter's literals
+	folding []uint32   // patterns that may match without: see foldsBeyond
+	extras  [][]needle
+	unions  []*union
+
+	budget atomic.Int64 // bytes left for automata's states
+	pool   sync.Pool    // of *scratch
+}
+
+// rule is a pattern and how it is decided.
+type rule struct {
+	pattern Pattern
+	sure    bool     // where one of its literals stands, it matches
+	before  int      // bytes of a match before its literal, at most
+	after   int      // and behind
+	longest int      // bytes of a literal
+	extras  []uint32 // sets, by index in Matcher.extras, of which a match has a literal each
+
+	dfa lazyDFA
+	re  lazyRegexp
+}
+
+// union is patterns that share an automaton.
+type union struct {
+	members []uint32
+	dfa     lazyDFA
+}
+
+type lazyDFA struct {
+	once sync.Once
+	dfa  *dfa // nil if it can't be had
+}
+
+type lazyRegexp struct {
+	once sync.Once
+	re   *regexp.Regexp
+}
+
+// Subset says which of a Matcher's patterns are of interest; nil means all.
+type Subset []uint64
+
+// NewSubset returns an empty Subset of n patterns.
+func NewSubset(n int) Subset { return make(Subset, (n+63)/64) }
+
+// Add puts a pattern in.
+func (s Subset) Add(i int) { s[i/64] |= 1 << (i % 64) }
+
+// Has reports whether a pattern is in it.
+func (s Subset) Has(i int) bool { return s == nil || s[i/64]>>(i%64)&1 != 0 }
+
+// scratch is what matching a line needs besides the Matcher.
+type scratch struct {
+	m    *Matcher
+	line []byte
+	in   Subset
+	hits []uint32
+
+	// round numbers the lines. What was noted in an earlier round is void.
+	round  uint32
+	marks  []uint32 // by pattern: round<<markBits | how often it was tried
+	extras []uint32 // by set: round<<1 | whether it was found
+	pad    [32]byte
+	looks  int
+}
+
+const (
+	markBits = 4
+	decided  = 1<<markBits - 1
+	// maxTries is at how many places of a line a pattern is tried before the
+	// whole line is.
+	maxTries  = 8
+	maxRounds = 1 << (32 - markBits)
+)
+
+func (m *Matcher) newScratch() *scratch {
+	return &scratch{m: m, marks: make([]uint32, len(m.rules)), extras: make([]uint32, len(m.extras))}
+}
+
+// Len returns the number of patterns.
+func (m *Matcher) Len() int { return len(m.rules) }
+
+// Match appends the numbers of the patterns in the subset that match a line, in
+// order.
+func (m *Matcher) Match(line []byte, in Subset, dst []uint32) []uint32 {
+	s := m.pool.Get().(*scratch)
+	if s.round++; s.round == maxRounds {
+		clear(s.marks)
+		clear(s.extras)
+		s.round = 1
+	}
+	s.line, s.in, s.hits = line, in, s.hits[:0]
+	if m.filter != nil {
+		if high := m.filter.scan(s); len(m.folding) > 0 && high&highBits != 0 {
+			s.fold()
+		}
+	}
+	for _, u := range m.unions {
+		s.union(u)
+	}
+	for _, r := range m.always {
+		s.hit(r)
+	}
+	if len(s.hits) > 1 {
+		slices.Sort(s.hits)
+	}
+	dst = append(dst, s.hits...)
+	s.line, s.in = nil, nil
+	m.pool.Put(s)
+	return dst
+}
+
+const highBits = 0x8080808080808080
+
+// padded returns text with zeros behind if it is shorter than n, which must fit
+// pad.
+func (s *scratch) padded(text []byte, n int) []byte {
+	if len(text) >= n {
+		return text
+	}
+	clear(s.pad[copy(s.pad[:], text):])
+	return s.pad[:n]
+}
+
+func (s *scratch) hit(r uint32) {
+	if s.in.Has(int(r)) {
+		s.hits = append(s.hits, r)
+	}
+}
+
+// found deals with a literal of the filter that stands in the line.
+func (s *scratch) found(lit uint32, at int) {
+	for _, r := range s.m.byKey[lit] {
+		s.candidate(r, at)
+	}
+}
+
+// candidate decides a pattern of which a literal stands in the line, unless it
+// is decided already.
+func (s *scratch) candidate(id uint32, at int) {
+	mark := &s.marks[id]
+	if *mark>>markBits != s.round {
+		*mark = s.round << markBits
+	}
+	tries := *mark & decided
+	if tries == decided {
+		return
+	}
+	r := &s.m.rules[id]
+	switch {
+	case !s.in.Has(int(id)):
+	case r.sure:
+		s.hits = append(s.hits, id)
+	case r.before+r.after <= narrow && tries < maxTries:
+		*mark++
+		if !s.confirm(r, at-r.before, at+r.longest+r.after) {
+			return
+		}
+		s.hits = append(s.hits, id)
+	case !s.hasExtras(r):
+	case r.before <= narrow && tries == 0:
+		// All of the line from the leftmost place where a literal may yet be
+		// found, whose match may have begun before it.
+		if s.confirm(r, at-r.before-2*r.longest, len(s.line)) {
+			s.hits = append(s.hits, id)
+		}
+	default:
+		if s.confirm(r, 0, len(s.line)) {
+			s.hits = append(s.hits, id)
+		}
+	}
+	*mark |= decided
+}
+
+// confirm reports whether a pattern matches in the line, in which any match
+// lies between from and to. It may find one that lies elsewhere.
+func (s *scratch) confirm(r *rule, from, to int) bool {
+	from, to = max(from, 0), min(to, len(s.line))
+	for from > 0 && s.line[from-1] >= utf8.RuneSelf {
+		from-- // to where a rune begins for sure
+	}
+	if d := r.automaton(s.m); d != nil {
+		if found, ok := d.run(s.line, from, to, 1); ok {
+			return found != 0
+		}
+	}
+	return r.regexp().Match(s.line)
+}
+
+// fold decides the patterns that may match without a literal of theirs, in a
+// line that has bytes beyond ASCII.
+func (s *scratch) fold() {
+	if !bytes.Contains(s.line, kelvinText) && !bytes.Contains(s.line, longSText) {
+		return
+	}
+	for _, id := range s.m.folding {
+		if s.in.Has(int(id)) && !slices.Contains(s.hits, id) && s.confirm(&s.m.rules[id], 0, len(s.line)) {
+			s.hits = append(s.hits, id)
+		}
+	}
+}
+
+var (
+	kelvinText = []byte(string(kelvin))
+	longSText  = []byte(string(longS))
+)
+
+// union decides the patterns of a shared automaton.
+func (s *scratch) union(u *union) {
+	want := uint64(0)
+	for i, id := range u.members {
+		if s.in.Has(int(id)) {
+			want |= 1 << i
+		}
+	}
+	if want == 0 {
+		return
+	}
+	found, ok := uint64(0), false
+	if d := u.automaton(s.m); d != nil {
+		found, ok = d.run(s.line, 0, len(s.line), want)
+	}
+	for i, id := range u.members {
+		switch {
+		case want>>i&1 == 0:
+		case ok && found>>i&1 != 0:
+			s.hits = append(s.hits, id)
+		case !ok && s.confirm(&s.m.rules[id], 0, len(s.line)):
+			s.hits = append(s.hits, id)
+		}
+	}
+}
+
+// hasExtras reports whether the line has a literal of each of a pattern's
+// further sets.
+func (s *scratch) hasExtras(r *rule) bool {
+	for _, i := range r.extras {
+		if s.extras[i]>>1 != s.round {
+			s.extras[i] = s.round << 1
+			if slices.ContainsFunc(s.m.extras[i], func(n needle) bool { return n.in(s.line) }) {
+				s.extras[i] |= 1
+			}
+		}
+		if s.extras[i]&1 == 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *rule) tree() (*syntax.Regexp, error) {
+	if r.pattern.Tree != nil {
+		return r.pattern.Tree, nil
+	}
+	tree, err := syntax.Parse(r.pattern.Expr, syntax.Perl)
+	if err != nil {
+		return nil, err
+	}
+	return tree.Simplify(), nil
+}
+
+// regexp returns the pattern as package regexp has it.
+func (r *rule) regexp() *regexp.Regexp {
+	r.re.once.Do(func() {
+		if r.pattern.Regexp != nil {
+			r.re.re = r.pattern.Regexp()
+		} else {
+			r.re.re = regexp.MustCompile(r.pattern.Expr)
+		}
+	})
+	return r.re.re
+}
+
+// automaton returns the pattern's automaton; nil if there can't be one.
+func (r *rule) automaton(m *Matcher) *dfa {
+	r.dfa.once.Do(func() { r.dfa.make(m, ruleCache, r) })
+	return r.dfa.dfa
+}
+
+func (u *union) automaton(m *Matcher) *dfa {
+	u.dfa.once.Do(func() {
+		rules := make([]*rule, len(u.members))
+		for i, id := range u.members {
+			rules[i] = &m.rules[id]
+		}
+		u.dfa.make(m, unionCache, rules...)
+	})
+	return u.dfa.dfa
+}
+
+func (l *lazyDFA) make(m *Matcher, limit int64, rules ...*rule) {
+	trees := make([]*syntax.Regexp, len(rules))
+	for i, r := range rules {
+		tree, err := r.tree()
+		if err != nil {
+			panic(fmt.Sprintf("match: %q no longer parses: %v", r.pattern.Expr, err))
+		}
+		trees[i] = tree
+	}
+	if p, err := newProgram(trees); err == nil {
+		l.dfa = newDFA(p, limit, &m.budget)
+	}
+}
+
+// needle is a literal to look for in a line.
+type needle struct {
+	literal
+	text []byte
+	at   int // of the byte in it that is looked for first
+}
+
+func newNeedle(l literal, stats *Stats) needle {
+	n := needle{literal: l, text: []byte(l.text)}
+	for i := range n.text {
+		if stats.rate(l.text[i:i+1]) < stats.rate(l.text[n.at:n.at+1]) {
+			n.at = i
+		}
+	}
+	return n
+}
+
+// in reports whether b has the literal.
+func (n *needle) in(b []byte) bool {
+	if !n.fold {
+		return bytes.Contains(b, n.text)
+	}
+	last := len(b) - len(n.text) + n.at // where that byte may be
+	lo := n.text[n.at]
+	up := lo
+	if 'a' <= lo && lo <= 'z' {
+		up &^= 0x20
+	}
+	for i := n.at; i <= last; i++ {
+		if b[i] != lo && b[i] != up {
+			continue
+		}
+		if n.standsAt(b, i-n.at) {
+			return true
+		}
+	}
+	return false
+}
