@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what building (build), testing (test) or cross-building (a GNU triple)
-# needs and this machine lacks. It says what it does, and does nothing when
-# nothing is missing.
+# Installs what building (build), testing (test), measuring (bench) or
+# cross-building (a GNU triple) needs and this machine lacks. It says what it
+# does, and does nothing when nothing is missing.
 set -euo pipefail
 
 packages=() # to install
@@ -28,6 +28,12 @@ for what in "$@"; do
 		need busybox busybox-static
 		need ps procps
 		have docker-registry || unpack+=(docker-registry)
+		;;
+	bench) # what there is to compare with
+		[ -e /usr/include/hs/hs.h ] || packages+=(libvectorscan-dev)
+		need g++ g++
+		need rg ripgrep
+		need pkg-config pkg-config
 		;;
 	*)
 		need "$what-gcc" "gcc-${what//_/-}"

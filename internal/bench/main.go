@@ -25,6 +25,7 @@ var parts = []part{
 	{name: "logs", run: logs},
 	{name: "fifos", run: fifos},
 	{name: "latency", run: latency},
+	{name: "matcher", run: matcher},
 	{name: "scale", run: scale, opt: true},
 }
 

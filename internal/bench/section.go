@@ -76,7 +76,7 @@ func (s *section) String(b *bench, began time.Time) string {
 func report(dir string) error {
 	var out strings.Builder
 	fmt.Fprintf(&out, "# logscan: measured\n\nBy `make bench`, on %s; %s.\n\n", machine(), versions())
-	for _, name := range append(partNames(), "matcher") {
+	for _, name := range partNames() {
 		b, err := os.ReadFile(filepath.Join(dir, name+".md"))
 		if err == nil {
 			out.Write(b)
