@@ -47,7 +47,7 @@ type measured struct {
 }
 
 // carry measures the road from a container to its log.
-func carry(b *bench) (*section, error) {
+func carry(b *bench, l load) (*section, error) {
 	e, err := b.start()
 	if err != nil {
 		return nil, err
@@ -59,37 +59,29 @@ func carry(b *bench) (*section, error) {
 	if err := e.installJSON(); err != nil {
 		return nil, err
 	}
-	s := &section{title: "Carrying lines"}
+	s := &section{title: fmt.Sprintf("Carrying %s", l)}
 	s.say("One container writes as fast as it can; every driver has its default settings, and logscan %d rules loaded, against which it checks every line but where that is switched off. "+
 		"Wall time is from the moment when the container begins to write until the Engine reports its end, with all lines carried. "+
 		"CPU is what dockerd and the plugin's process have used, user and system, once both are idle again: "+
 		"rotation, compression and the checking of lines are in it, containerd's shim and the container are not, which cost the same with every driver. "+
 		"Behind is how long after the container's end the last line had been checked. %d turns.", b.rules, b.runs)
-	for _, l := range []load{
-		{b.pick(2_000_000, 400_000), 120, 1},
-		{b.pick(1_500_000, 300_000), 200, 1},
-		{b.pick(600_000, 120_000), 1024, 1},
-	} {
-		ways := []way{jsonFile, local, unread, ours, reencode}
-		got, err := e.turns(l, ways)
-		if err != nil {
-			return nil, err
-		}
-		s.say("%s:", l)
-		carryTable(s, l, ways, got)
-		mine, jf, lo := got[ours.name], got[jsonFile.name], got[local.name]
-		wall := .65
-		if l.length > 1000 {
-			wall = .72
-		}
-		size := fmt.Sprintf("%d B", l.length)
-		s.target(size+": wall, of json-file's", mine.wall.ratios(jf.wall).median(), wall, "")
-		if l.length < 1000 {
-			s.target(size+": wall, of local's", mine.wall.ratios(lo.wall).median(), 1, "")
-		}
-		s.target(size+": CPU, of json-file's", mine.cpu.ratios(jf.cpu).median(), .7, "")
-		s.target(size+": CPU, of local's", mine.cpu.ratios(lo.cpu).median(), .9, "")
+	ways := []way{jsonFile, local, unread, ours, reencode}
+	got, err := e.turns(l, ways)
+	if err != nil {
+		return nil, err
 	}
+	carryTable(s, l, ways, got)
+	mine, jf, lo := got[ours.name], got[jsonFile.name], got[local.name]
+	wall := .65
+	if l.length > 1000 {
+		wall = .72
+	}
+	s.target("wall, of json-file's", mine.wall.ratios(jf.wall).median(), wall, "")
+	if l.length < 1000 {
+		s.target("wall, of local's", mine.wall.ratios(lo.wall).median(), 1, "")
+	}
+	s.target("CPU, of json-file's", mine.cpu.ratios(jf.cpu).median(), .7, "")
+	s.target("CPU, of local's", mine.cpu.ratios(lo.cpu).median(), .9, "")
 	return s, nil
 }
 

@@ -7,7 +7,8 @@
 // its own into DIR, and all that are there make up DIR.md, so that parts may be
 // run apart. The parts:
 //
-//	carry    lines from a container to the log: wall time and CPU
+//	carry-120, carry-200, carry-1024
+//	         lines of so many bytes from a container to its log: wall time, CPU
 //	logs     docker logs of 3 million lines, of the last 100, since a moment
 //	fifos    1,000 containers' FIFOs, slow and idle: CPU, memory, wake-ups
 //	latency  from a line's write in a container to the webhook's arrival

@@ -21,7 +21,9 @@ type part struct {
 }
 
 var parts = []part{
-	{name: "carry", run: carry},
+	{name: "carry-120", run: func(b *bench) (*section, error) { return carry(b, load{b.pick(2_000_000, 400_000), 120, 1}) }},
+	{name: "carry-200", run: func(b *bench) (*section, error) { return carry(b, load{b.pick(1_500_000, 300_000), 200, 1}) }},
+	{name: "carry-1024", run: func(b *bench) (*section, error) { return carry(b, load{b.pick(600_000, 120_000), 1024, 1}) }},
 	{name: "logs", run: logs},
 	{name: "fifos", run: fifos},
 	{name: "latency", run: latency},
