@@ -9,7 +9,8 @@
 //
 //	carry-120, carry-200, carry-1024
 //	         lines of so many bytes from a container to its log: wall time, CPU
-//	logs     docker logs of 3 million lines, of the last 100, since a moment
+//	logs     docker logs of 3 million lines, of the last 100
+//	since    docker logs of the end of 1 GiB
 //	fifos    1,000 containers' FIFOs, slow and idle: CPU, memory, wake-ups
 //	latency  from a line's write in a container to the webhook's arrival
 //	scale    carry over numbers of containers and rules and lengths of lines

@@ -232,16 +232,19 @@ func (e *engine) pluginPID(program string) int {
 	return 0
 }
 
-// create makes a container that will write when it gets SIGUSR1, see loggen.
+// create makes a container that runs loggen; it will write when it gets SIGUSR1.
 func (e *engine) create(driver string, opts []string, loggen ...string) (string, error) {
+	return e.createAny(driver, opts, append([]string{"loggen", "-gate"}, loggen...)...)
+}
+
+func (e *engine) createAny(driver string, opts []string, command ...string) (string, error) {
 	e.last++
 	name := fmt.Sprintf("box-%d", e.last)
 	args := []string{"create", "--name", name, "--network", "none", "--log-driver", driver}
 	for _, o := range opts {
 		args = append(args, "--log-opt", o)
 	}
-	args = append(append(args, image, "loggen", "-gate"), loggen...)
-	_, err := e.docker(args...)
+	_, err := e.docker(append(append(args, image), command...)...)
 	return name, err
 }
 

@@ -36,7 +36,7 @@ func logs(b *bench) (*section, error) {
 
 	ways := []way{jsonFile, keptLocal, keptOurs, keptRotated}
 	all := load{b.pick(3_000_000, 500_000), 120, 1}
-	names, err := e.fill(all, ways)
+	names, err := e.fill(all, ways, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -66,41 +66,61 @@ func logs(b *bench) (*section, error) {
 	s.say("--tail 100 of the same:")
 	readTable(s, ways, got)
 	s.target("--tail 100: wall, of json-file's", got[keptOurs.name].wall.ratios(got[jsonFile.name].wall).median(), 2, "")
-	if err := e.removeAll(names); err != nil {
-		return nil, err
-	}
+	return s, nil
+}
 
-	// 1 GiB, and then what is asked for, as in a last minute of some lines.
+// since measures docker logs of the end of a long log: 1 GiB, and then what is
+// asked for, as in a last minute of some lines.
+func since(b *bench) (*section, error) {
 	const recent = 10_000
-	big := load{b.pick(3_580_000, 358_000), 300, 1}
-	if names, err = e.fill(big, ways); err != nil {
-		return nil, err
-	}
-	since := time.Now().UTC()
-	for _, w := range ways {
-		if err := e.more(names[w.name].name, recent); err != nil {
-			return nil, err
-		}
-	}
-	got, err = e.read(ways, names, max(3, b.runs-2), func() []string {
-		return []string{"--since", since.Format(time.RFC3339Nano)}
-	})
+	e, err := b.start()
 	if err != nil {
 		return nil, err
 	}
-	s.say("--since a moment behind which there are %d lines, and before which there are %s:", recent, big)
+	defer e.Close()
+	if err := e.installLogscan(nil); err != nil {
+		return nil, err
+	}
+	ways := []way{jsonFile, keptLocal, keptOurs, keptRotated}
+	big := load{b.pick(3_580_000, 358_000), 300, 1}
+	names, err := e.fill(big, ways, recent)
+	if err != nil {
+		return nil, err
+	}
+	moment := time.Now().UTC()
+	for _, w := range ways {
+		name := names[w.name].name
+		if _, err := e.docker("start", name); err != nil {
+			return nil, err
+		}
+		if _, err := e.docker("wait", name); err != nil {
+			return nil, err
+		}
+		if err := e.complete(w, name, recent); err != nil {
+			return nil, err
+		}
+	}
+	turns := max(3, b.runs-2)
+	got, err := e.read(ways, names, turns, func() []string { return []string{"--since", moment.Format(time.RFC3339Nano)} })
+	if err != nil {
+		return nil, err
+	}
+	s := &section{title: "docker logs --since"}
+	s.say("The wall time of the whole command, as above. Since a moment behind which there are %d lines, and before which there are %s. %d turns.", recent, big, turns)
 	readTable(s, ways, got)
 	s.target("--since: wall, of json-file's", got[keptOurs.name].wall.ratios(got[jsonFile.name].wall).median(), .02, "")
-	return s, e.removeAll(names)
+	return s, nil
 }
 
 type container struct{ name, id string }
 
 // fill has each way keep the same lines.
-func (e *engine) fill(l load, ways []way) (map[string]container, error) {
+// When started again, the containers write so many lines more.
+func (e *engine) fill(l load, ways []way, more int) (map[string]container, error) {
+	const twice = "[ ! -e /tmp/again ] || exec loggen -n %d -len %d; touch /tmp/again; exec loggen -gate -n %d -len %d"
 	names := map[string]container{}
 	for _, w := range ways {
-		name, err := e.create(w.driver, w.opts, "-n", fmt.Sprint(l.lines), "-len", fmt.Sprint(l.length))
+		name, err := e.createAny(w.driver, w.opts, "sh", "-c", fmt.Sprintf(twice, more, l.length, l.lines, l.length))
 		if err != nil {
 			return nil, err
 		}
@@ -136,27 +156,6 @@ func (e *engine) write(name string) error {
 		return err
 	}
 	_, err = e.docker("wait", name)
-	return err
-}
-
-// more starts a container again, for some lines only.
-func (e *engine) more(name string, lines int) error {
-	pid, err := e.containerPID(name)
-	if err != nil {
-		return err
-	}
-	if err := syscall.Kill(pid, syscall.SIGUSR1); err != nil {
-		return err
-	}
-	if err := e.await("some lines", func() bool {
-		out, err := e.docker("logs", "-n", "1", name)
-		n := 0
-		_, scanErr := fmt.Sscanf(out, "%d", &n)
-		return err == nil && scanErr == nil && n >= lines && n < 10*lines
-	}); err != nil {
-		return err
-	}
-	_, err = e.docker("kill", name)
 	return err
 }
 
@@ -236,13 +235,4 @@ func threadCPU() float64 {
 	var t unix.Timespec
 	unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &t)
 	return float64(t.Nano()) / 1e9
-}
-
-func (e *engine) removeAll(names map[string]container) error {
-	for _, c := range names {
-		if err := e.remove(c.name); err != nil {
-			return err
-		}
-	}
-	return nil
 }

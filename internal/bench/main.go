@@ -25,6 +25,7 @@ var parts = []part{
 	{name: "carry-200", run: func(b *bench) (*section, error) { return carry(b, load{b.pick(1_500_000, 300_000), 200, 1}) }},
 	{name: "carry-1024", run: func(b *bench) (*section, error) { return carry(b, load{b.pick(600_000, 120_000), 1024, 1}) }},
 	{name: "logs", run: logs},
+	{name: "since", run: since},
 	{name: "fifos", run: fifos},
 	{name: "latency", run: latency},
 	{name: "matcher", run: matcher},
