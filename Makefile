@@ -25,7 +25,7 @@ export PATH := $(PATH):$(abspath $(BUILD))/tools/usr/bin
 TAGS    := netgo,osusergo,timetzdata,sqlite_omit_load_extension
 LDFLAGS := -s -w -linkmode external -extldflags -static -X main.version=$(VERSION)
 
-.PHONY: help build plugin arm64 install uninstall push check test engine29 test-engines demo deps deps-build clean
+.PHONY: help build plugin arm64 install uninstall push check test engine29 test-engines bench demo deps deps-build clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -78,6 +78,11 @@ test-engines: deps plugin $(if $(findstring $(ENGINE_CACHE),$(ENGINES)),engine29
 		LOGSCAN_ENGINE_BIN=$${bin#debian} LOGSCAN_PLUGIN_DIR=$(abspath $(BUILD)/plugin) \
 			go test -count=1 -timeout 25m ./internal/enginetest/... ./internal/integration || exit 1; \
 	done
+
+bench: plugin ## measure beside Docker's own drivers and vectorscan, 20 minutes: $(BUILD)/bench.md; BENCH=-quick is 4
+	@BUILD=$(BUILD) scripts/deps.sh build test bench
+	go build -o $(BUILD)/benchmark ./internal/bench
+	$(BUILD)/benchmark -plugin $(BUILD)/plugin -out $(BUILD)/bench $(BENCH)
 
 demo: deps plugin ## see it work, on a private Engine, in about a minute
 	go build -o $(BUILD)/withengine ./internal/enginetest/withengine

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what building (build), testing (test), building the newest Engine
-# (engine29) or cross-building (a GNU triple) needs and this machine lacks. It says what it does, and does nothing when
-# nothing is missing.
+# Installs what building (build), testing (test), measuring (bench), building the
+# newest Engine (engine29) or cross-building (a GNU triple) needs and this machine
+# lacks. It says what it does, and does nothing when nothing is missing.
 set -euo pipefail
 
 packages=() # to install
@@ -34,6 +34,12 @@ for what in "$@"; do
 		;;
 	engine29)
 		[ -e /usr/include/seccomp.h ] || packages+=(libseccomp-dev)
+		need pkg-config pkg-config
+		;;
+	bench) # what there is to compare with
+		[ -e /usr/include/hs/hs.h ] || packages+=(libvectorscan-dev)
+		need g++ g++
+		need rg ripgrep
 		need pkg-config pkg-config
 		;;
 	*)

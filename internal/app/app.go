@@ -76,11 +76,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	var scanning atomic.Pointer[scanning] // nil until the database is open
 	losses := newLossQueue(log)
 	journals, err := journal.OpenDir(journal.Config{
-		Root:       filepath.Join(cfg.DataDir, "journal"),
-		HoldMax:    cfg.HoldMax,
-		StoppedAge: cfg.StoppedAge,
-		Budget:     cfg.DiskBudget,
-		Logger:     log,
+		Root:          filepath.Join(cfg.DataDir, "journal"),
+		HoldMax:       cfg.HoldMax,
+		StoppedAge:    cfg.StoppedAge,
+		Budget:        cfg.DiskBudget,
+		CompressAfter: 5 * time.Second,
+		Logger:        log,
 		OnAppend: func(id string) {
 			if s := scanning.Load(); s != nil {
 				s.scanner.Notify(id)

@@ -16,6 +16,7 @@ package entry
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 )
 
 const (
@@ -136,9 +137,66 @@ func uvarint(b []byte) (uint64, int) {
 	return binary.Uvarint(b)
 }
 
+// Nearly all bodies are alike: "stdout" or "stderr", a time of nine bytes, as
+// all from 1972 to 2262 are, and a line of less than 16 KiB.
+//
+//	0  0x0a 6 "stdout"    8  0x10 time    18  0x1a length line
+const (
+	plainTime = 8
+	plainLine = plainTime + 10
+
+	continued = 0x8080808080808080 // eight bytes of a number, with more to follow
+)
+
+var (
+	plainOut = binary.LittleEndian.Uint64([]byte("\x0a\x06stdout"))
+	plainErr = binary.LittleEndian.Uint64([]byte("\x0a\x06stderr"))
+)
+
+// plain returns the stream and the line of such a body, several times faster
+// than going by fields; false for all other bodies, good and bad.
+func plain(b []byte) (source string, line []byte, ok bool) {
+	if len(b) < plainLine+2 || b[plainTime] != fieldTime || b[plainLine] != fieldLine || !plainTimed(b) {
+		return "", nil, false
+	}
+	switch binary.LittleEndian.Uint64(b) {
+	case plainOut:
+		source = "stdout"
+	case plainErr:
+		source = "stderr"
+	default:
+		return "", nil, false
+	}
+	line = b[plainLine+2:]
+	size := int(b[plainLine+1])
+	if size >= 0x80 && len(line) > 0 && line[0] < 0x80 {
+		size = size&0x7f | int(line[0])<<7
+		line = line[1:]
+	}
+	return source, line, size == len(line)
+}
+
+// plainTimed reports whether the time's number has nine bytes.
+func plainTimed(b []byte) bool {
+	return binary.LittleEndian.Uint64(b[plainTime+1:])&continued == continued && b[plainTime+9] < 0x80
+}
+
+// plainNano decodes it: seven bits of each byte, the lowest first.
+func plainNano(b []byte) int64 {
+	x := binary.LittleEndian.Uint64(b[plainTime+1:])
+	x = x&0x007f007f007f007f | x&0x7f007f007f007f00>>1
+	x = x&0x00003fff00003fff | x&0x3fff00003fff0000>>2
+	x = x&0x000000000fffffff | x&0x0fffffff00000000>>4
+	return int64(x | uint64(b[plainTime+9])<<56)
+}
+
 // Decode reads a frame's body into e. e.Line aliases body. Unknown fields are
 // ignored, as protobuf asks.
 func Decode(body []byte, e *Entry) error {
+	if source, line, ok := plain(body); ok {
+		*e = Entry{Source: source, TimeNano: plainNano(body), Line: line}
+		return nil
+	}
 	*e = Entry{}
 	for len(body) > 0 {
 		tag, value, data, rest, err := field(body)
@@ -198,6 +256,9 @@ func source(b []byte) string {
 // Time returns a body's time_nano, stopping as soon as it is found: the Engine
 // writes it right after the source.
 func Time(body []byte) (int64, error) {
+	if len(body) >= plainLine && body[0] == fieldSource && body[1] == plainTime-2 && body[plainTime] == fieldTime && plainTimed(body) {
+		return plainNano(body), nil
+	}
 	for len(body) > 0 {
 		tag, value, _, rest, err := field(body)
 		if err != nil {
@@ -252,6 +313,13 @@ func Append(dst []byte, e *Entry) []byte {
 func AppendServed(dst, frame []byte) ([]byte, error) {
 	start := len(dst)
 	body := frame[HeaderLen:]
+	if _, line, ok := plain(body); ok {
+		dst = slices.Grow(dst, len(frame)+2)
+		dst = append(dst, frame[:HeaderLen+plainLine+1]...)
+		dst = binary.AppendUvarint(dst, uint64(len(line)+1))
+		dst = append(append(dst, line...), '\n')
+		return putHeader(dst, start), nil
+	}
 	var line []byte
 	var partial, last bool
 	dst = append(dst, 0, 0, 0, 0)

@@ -178,11 +178,58 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+// The quick way for plain lines gives what going by fields gives, whatever the
+// body.
+func FuzzPlain(f *testing.F) {
+	for _, e := range entries() {
+		f.Add(Append(nil, &e)[HeaderLen:])
+	}
+	for _, n := range []int{0, 1, 127, 128, 129, 16383, 16384} {
+		f.Add(Append(nil, &Entry{Source: "stderr", TimeNano: 1780000000123456789, Line: bytes.Repeat([]byte("x"), n)})[HeaderLen:])
+	}
+	f.Add([]byte("\x0a\x06stdout\x10\xff\xff\xff\xff\xff\xff\xff\xff\x7f\x1a\x80\x00"))
+	f.Add([]byte("\x0a\x06stdout\x10\x81\x82\x83\x84\x85\x86\x87\x88\x89\x01\x1a\x01x"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		source, line, ok := plain(body)
+		if !ok {
+			return
+		}
+		var theirs logdriver.LogEntry
+		if err := theirs.Unmarshal(body); err != nil {
+			t.Fatalf("%x is no entry: %v", body, err)
+		}
+		if time := plainNano(body); source != theirs.Source || time != theirs.TimeNano || !bytes.Equal(line, theirs.Line) || theirs.Partial || theirs.PartialLogMetadata != nil {
+			t.Fatalf("%x: %q %d %q, want %+v", body, source, time, line, theirs)
+		}
+		if got, err := Time(body); err != nil || got != theirs.TimeNano {
+			t.Fatalf("%x: Time = %d, %v", body, got, err)
+		}
+		served, err := AppendServed(nil, append(make([]byte, HeaderLen), body...))
+		var back Entry
+		if err == nil {
+			err = Decode(served[HeaderLen:], &back)
+		}
+		if n, lenErr := BodyLen(served); err != nil || lenErr != nil || n != len(served)-HeaderLen ||
+			back.Source != source || back.TimeNano != theirs.TimeNano || string(back.Line) != string(line)+"\n" || back.Partial {
+			t.Fatalf("%x is served as %x: %+v %v %v", body, served, back, err, lenErr)
+		}
+	})
+}
+
 func BenchmarkAppendServed(b *testing.B) {
 	frame := Append(nil, &Entry{Source: "stdout", TimeNano: 1 << 60, Line: bytes.Repeat([]byte("x"), 120)})
 	var dst []byte
 	b.ReportAllocs()
 	for b.Loop() {
 		dst, _ = AppendServed(dst[:0], frame)
+	}
+}
+
+func BenchmarkDecode(b *testing.B) {
+	body := Append(nil, &Entry{Source: "stdout", TimeNano: 1 << 60, Line: bytes.Repeat([]byte("x"), 120)})[HeaderLen:]
+	var e Entry
+	b.ReportAllocs()
+	for b.Loop() {
+		Decode(body, &e)
 	}
 }

@@ -74,25 +74,10 @@ func (a *attachment) turn() (fill int) {
 	return fill
 }
 
-// take moves what is in the pipe now, in several steps where the journal has to
-// be rotated on the way. What is written meanwhile is left for the next time:
-// otherwise a busy writer would be followed line by line.
-func (a *attachment) take() (total int, err error) {
-	waiting, err := unix.IoctlGetInt(a.fd, unix.TIOCINQ) // FIONREAD
-	if err != nil {
-		waiting = 0
-	}
-	for {
-		n, err := a.ingest()
-		total += n
-		if err != nil || n == 0 || total >= waiting {
-			return total, err
-		}
-	}
-}
-
-// ingest moves one batch; its errors are those of journal.Attachment.Ingest.
-func (a *attachment) ingest() (int, error) {
+// take moves what is in the pipe now. What is written meanwhile is left for the
+// next time: otherwise a busy writer would be followed line by line. Its errors
+// are those of journal.Attachment.Ingest.
+func (a *attachment) take() (int, error) {
 	if a.writer == nil { // unknown or superseded, until it says something
 		if err := journal.Waiting(a.fd); err != nil {
 			return 0, err

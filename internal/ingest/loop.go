@@ -9,7 +9,7 @@ import (
 // nap bounds, see loop.
 const (
 	napMin = 250 * time.Microsecond
-	napMax = 20 * time.Millisecond
+	napMax = 2 * time.Millisecond
 )
 
 // Shares of its pipe, in percent, above which one drain calls a FIFO busy, and

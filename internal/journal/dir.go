@@ -23,10 +23,14 @@ type Config struct {
 	HoldMax    int64         // bytes kept for the scanner beyond max-file
 	StoppedAge time.Duration // logs of containers that stopped, or were read, longer ago are removed; 0 = never
 	Budget     int64         // bytes on disk of all journals; 0 = no bound
-	Logger     *slog.Logger
-	OnAppend   func(id string) // a journal has grown
-	OnDetach   func(id string) // an attachment has ended
-	OnLoss     func(Loss)
+	// CompressAfter is how long a rotated segment stays as it is. Those of a
+	// container that writes fast are removed sooner, and compressing them would
+	// only slow it down.
+	CompressAfter time.Duration
+	Logger        *slog.Logger
+	OnAppend      func(id string) // a journal has grown
+	OnDetach      func(id string) // an attachment has ended
+	OnLoss        func(Loss)
 }
 
 // Dir is all journals of a host.
@@ -37,6 +41,9 @@ type Dir struct {
 	mu    sync.Mutex // guards the maps and every Journal's refs
 	open  map[string]*Journal
 	metas map[string]Container
+
+	dueMu sync.Mutex // guards due; may be taken with any other
+	due   []string   // journals with something to compress, open or not
 
 	lossMu sync.Mutex // guards losses
 	losses map[string]LossCount
@@ -268,6 +275,13 @@ func (d *Dir) wakeUp() {
 	case d.wake <- struct{}{}:
 	default:
 	}
+}
+
+func (d *Dir) compressSoon(id string) {
+	d.dueMu.Lock()
+	d.due = append(d.due, id)
+	d.dueMu.Unlock()
+	d.wakeUp()
 }
 
 // Close closes the files of all journals. Readers and attachments must have

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -57,7 +58,13 @@ func (a *Attachment) Ingest(fd, max int) (int, error) {
 	j := a.j
 	j.mu.Lock()
 	n, err := a.ingestLocked(fd, max)
+	for n > 0 && err == nil && n < max && j.fullLocked() && Waiting(fd) == nil {
+		var more int // goes into the next segment
+		more, err = a.ingestLocked(fd, max-n)
+		n += more
+	}
 	if n > 0 {
+		err = nil // what it was comes again
 		j.changedLocked()
 	}
 	j.mu.Unlock()
@@ -65,6 +72,11 @@ func (a *Attachment) Ingest(fd, max int) (int, error) {
 		j.dir.cfg.OnAppend(j.id)
 	}
 	return n, err
+}
+
+// fullLocked reports whether the active segment has no room for another frame.
+func (j *Journal) fullLocked() bool {
+	return j.active != nil && j.meta.Options.MaxSize > 0 && j.active.size >= j.meta.Options.MaxSize
 }
 
 func (a *Attachment) ingestLocked(fd, max int) (int, error) {
@@ -208,9 +220,13 @@ func discard(fd, max int) (int, error) {
 // prepareLocked makes sure that there is an active segment with room, rotating
 // at a frame boundary.
 func (j *Journal) prepareLocked() error {
-	if j.active != nil && j.active.need == 0 && j.meta.Options.MaxSize > 0 && j.active.size >= j.meta.Options.MaxSize {
+	if j.fullLocked() && j.active.need == 0 {
 		j.closeActive()
+		j.segments[len(j.segments)-1].rotated = time.Now()
 		j.untidyLocked()
+		if after := j.dir.cfg.CompressAfter; after > 0 && j.meta.Options.Compress {
+			time.AfterFunc(after, func() { j.dir.compressSoon(j.id) })
+		}
 	}
 	if j.active != nil {
 		return nil

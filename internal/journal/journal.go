@@ -95,7 +95,8 @@ type segment struct {
 	summary
 	base       int64
 	compressed bool
-	points     []point // of a compressed segment nil: read when needed
+	rotated    time.Time // when it became one that is no longer written; zero before this process
+	points     []point   // of a compressed segment nil: read when needed
 }
 
 func (s *segment) end() int64 { return s.base + s.size }

@@ -33,6 +33,15 @@ func (d *Dir) tidy(ctx context.Context) {
 		js = append(js, j)
 	}
 	d.mu.Unlock()
+	d.dueMu.Lock()
+	due := slices.Compact(slices.Sorted(slices.Values(d.due)))
+	d.due = nil
+	d.dueMu.Unlock()
+	for _, id := range due {
+		if j, err := d.Acquire(id); err == nil {
+			js = append(js, j)
+		}
+	}
 	for _, j := range js {
 		j.mu.Lock()
 		j.untidy = false
@@ -51,7 +60,7 @@ func (j *Journal) uncompressedLocked() (rotated []*segment) {
 		return nil
 	}
 	for i, s := range j.segments {
-		if !s.compressed && s.size > 0 && (i < len(j.segments)-1 || j.active == nil) {
+		if !s.compressed && s.size > 0 && time.Since(s.rotated) >= j.dir.cfg.CompressAfter && (i < len(j.segments)-1 || j.active == nil) {
 			rotated = append(rotated, s)
 		}
 	}

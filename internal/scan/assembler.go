@@ -60,6 +60,11 @@ func (a *assembler) add(off int64, e *entry.Entry) {
 	}
 	i := sourceIndex(e.Source)
 	s := &a.streams[i]
+	if !e.Partial && !s.skipping && !s.joiner.Pending() { // as nearly all are
+		l, _ := s.joiner.Add(e)
+		a.emit(sources[i], l)
+		return
+	}
 	if s.skipping {
 		if e.Partial && clipID(e.ID) == s.skipID {
 			s.skipping = !e.Last

@@ -38,6 +38,7 @@ type committer struct {
 	log   *slog.Logger
 	every time.Duration
 	wake  chan struct{}   // holds a token while there may be something to commit
+	hits  chan struct{}   // holds a token while events may be among it
 	ended chan struct{}   // closed by close: no more waiting for others
 	last  chan struct{}   // closed by finish: nothing more will be added
 	ctx   context.Context // ends finishWithin after close
@@ -55,7 +56,7 @@ type committer struct {
 func newCommitter(cfg Config) *committer {
 	c := &committer{
 		store: cfg.Store, route: cfg.Route, log: cfg.Logger, every: cfg.CommitEvery,
-		wake: make(chan struct{}, 1), ended: make(chan struct{}), last: make(chan struct{}),
+		wake: make(chan struct{}, 1), hits: make(chan struct{}, 1), ended: make(chan struct{}), last: make(chan struct{}),
 		cursors: map[*follower]progress{},
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
@@ -74,23 +75,40 @@ func (c *committer) add(p progress, events []store.Event) {
 	p.n += c.cursors[p.f].n
 	c.cursors[p.f] = p
 	c.mu.Unlock()
+	if len(events) > 0 {
+		give(c.hits)
+	}
+	give(c.wake)
+}
+
+func give(token chan struct{}) {
 	select {
-	case c.wake <- struct{}{}:
+	case token <- struct{}{}:
 	default:
 	}
 }
 
-// run commits until finish.
+// run commits until finish: a hit at once, unless there was a commit just now;
+// mere cursors, which nobody waits for, in company.
 func (c *committer) run() {
 	defer c.stop()
+	var last time.Time
 	for {
 		select {
 		case <-c.wake:
 			select {
-			case <-time.After(c.every): // for company
+			case <-c.hits:
+				if wait := c.every - time.Since(last); wait > 0 {
+					select {
+					case <-time.After(wait):
+					case <-c.ended:
+					}
+				}
+			case <-time.After(cursorWait):
 			case <-c.ended:
 			}
 			c.commit()
+			last = time.Now()
 		case <-c.last:
 			c.commit()
 			return

@@ -1,6 +1,14 @@
 package scan
 
-import "sync"
+import (
+	"sync"
+	"time"
+)
+
+// gather is how long a worker that had nothing to do waits for more when it gets
+// something: most of the time others follow at once, and waking up for each
+// costs more than scanning it.
+const gather = time.Millisecond
 
 // queue is the containers that have something to scan, in the order of their
 // turns. Each is in it once at most: see follower.state.
@@ -8,14 +16,18 @@ type queue struct {
 	mu     sync.Mutex // guards the rest, for moments
 	some   sync.Cond
 	items  []*follower
+	ahead  bool // a worker has been woken and gathers
 	closed bool
 }
 
 func (q *queue) push(f *follower) {
 	q.mu.Lock()
 	q.items = append(q.items, f)
+	wake := !q.ahead
 	q.mu.Unlock()
-	q.some.Signal()
+	if wake {
+		q.some.Signal()
+	}
 }
 
 // pop waits for the next one; false once the queue is closed.
@@ -24,6 +36,14 @@ func (q *queue) pop() (*follower, bool) {
 	defer q.mu.Unlock()
 	for len(q.items) == 0 && !q.closed {
 		q.some.Wait()
+		if q.ahead || len(q.items) == 0 {
+			continue
+		}
+		q.ahead = true
+		q.mu.Unlock()
+		time.Sleep(gather)
+		q.mu.Lock()
+		q.ahead = false
 	}
 	if q.closed {
 		return nil, false
@@ -31,6 +51,9 @@ func (q *queue) pop() (*follower, bool) {
 	f := q.items[0]
 	q.items[0] = nil
 	q.items = q.items[1:]
+	if len(q.items) > 0 {
+		q.some.Signal()
+	}
 	return f, true
 }
 

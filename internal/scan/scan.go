@@ -30,12 +30,16 @@ type Config struct {
 	Logger      *slog.Logger
 	Workers     int           // containers scanned at once; 2
 	MaxLine     int           // bytes of a line that are evaluated; 1 MiB
-	CommitEvery time.Duration // hits wait this long for others to share a commit; 5 ms
+	CommitEvery time.Duration // hits this soon after a commit wait for others to share the next; 5 ms
 	FlushAfter  time.Duration // an unfinished line that hasn't grown is evaluated; 10 s
 }
 
 // cursorEvery is how often a cursor is stored that no hit takes along.
 const cursorEvery = time.Second
+
+// cursorWait is how long cursors wait for others, or for a hit, to share a
+// commit: there is a disk's flush in each.
+const cursorWait = 500 * time.Millisecond
 
 // offEvery is how many ticks a container without scanning is left alone.
 const offEvery = 60

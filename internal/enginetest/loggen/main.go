@@ -7,7 +7,8 @@
 //	loggen -listen ADDR -log message      the messages of webhooks that it is sent
 //
 // A numbered line is ten digits, a blank, and filling up to -len; every -mark'th
-// has MARK after the number. On SIGTERM the current line is finished and a last
+// has MARK after the number, and with -stamp the nanoseconds since 1970 behind
+// it. With -gate it waits for SIGUSR1 before it writes. On SIGTERM the current line is finished and a last
 // one says "end" and how many there were, so that a reader knows what to expect.
 package main
 
@@ -21,6 +22,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -40,6 +42,8 @@ var (
 	idle   = flag.Duration("idle", 0, "pause between duties")
 	hold   = flag.Duration("hold", 0, "wait this long, or for SIGTERM, before the end")
 	tally  = flag.String("tally", "", "after each write, put into this file how many lines have been written, and the nanoseconds that the longest write took: two little-endian uint64")
+	gate   = flag.Bool("gate", false, "write only after SIGUSR1")
+	stamp  = flag.Bool("stamp", false, "put the time into marked lines")
 	play   = flag.String("play", "", "write the files of this directory instead")
 	listen = flag.String("listen", "", "take webhooks here, until SIGTERM, instead")
 	logs   = flag.String("log", "message", "what to write of a webhook: message, alert (a prefix and the message) or body")
@@ -56,6 +60,15 @@ func main() {
 		stop.Store(true)
 		close(held)
 	}()
+
+	if *gate {
+		open := make(chan os.Signal, 1)
+		signal.Notify(open, syscall.SIGUSR1)
+		select {
+		case <-open:
+		case <-held:
+		}
+	}
 
 	var err error
 	switch {
@@ -117,6 +130,7 @@ func number(stop *atomic.Bool) error {
 		}
 		return stderr.Flush()
 	}
+	line := plain(*length)
 	start, dutyEnd := time.Now(), time.Now().Add(*duty)
 	i := 0
 	for ; (*n == 0 || i < *n) && !stop.Load(); i++ {
@@ -124,8 +138,7 @@ func number(stop *atomic.Bool) error {
 		if *errs > 0 && i%*errs == *errs-1 {
 			out = stderr
 		}
-		out.WriteString(numbered(i, *length, *mark > 0 && i%*mark == 0))
-		if err := out.WriteByte('\n'); err != nil {
+		if _, err := out.Write(numbered(line, i, *mark > 0 && i%*mark == 0)); err != nil {
 			return err
 		}
 		if *buffer == 0 || *rate > 0 {
@@ -174,14 +187,34 @@ func (t *tallied) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// numbered is line i, without its newline.
-func numbered(i, length int, marked bool) string {
-	s := fmt.Sprintf("%010d ", i)
-	if marked {
-		s += "MARK "
+// digits is how long a line's number is.
+const digits = 10
+
+// plain is a line with nothing but zeros for its number.
+func plain(length int) []byte {
+	b := append(bytes.Repeat([]byte("0"), digits), ' ')
+	for len(b) < length {
+		b = append(b, filling[:min(len(filling), length-len(b))]...)
 	}
-	for len(s) < length {
-		s += filling[:min(len(filling), length-len(s))]
+	return append(b, '\n')
+}
+
+// numbered returns line i: an unmarked one is made in place of the one before,
+// because at full speed making lines must cost next to nothing.
+func numbered(line []byte, i int, marked bool) []byte {
+	for at := digits - 1; at >= 0; at-- {
+		line[at] = byte('0' + i%10)
+		i /= 10
 	}
-	return s
+	if !marked {
+		return line
+	}
+	b := append(bytes.Clone(line[:digits]), " MARK "...)
+	if *stamp {
+		b = append(strconv.AppendInt(b, time.Now().UnixNano(), 10), ' ')
+	}
+	for want := max(len(line)-1, len(b)); len(b) < want; {
+		b = append(b, filling[:min(len(filling), want-len(b))]...)
+	}
+	return append(b, '\n')
 }

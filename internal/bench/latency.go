@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"logscan/internal/api"
+	"logscan/internal/rule"
+)
+
+// latency measures the way of a line that matters, from the container to a
+// receiver.
+func latency(b *bench) (*section, error) {
+	const containers, rate, mark = 20, 50, 25 // lines a second of each; every so many'th is a hit
+	during := time.Duration(b.pick(30, 8)) * time.Second
+	s := &section{title: "From line to webhook"}
+	s.say("%d containers write %d lines a second each, line by line; every %dth holds the time of its writing and matches a rule without cooldown, "+
+		"beside %d rules that it doesn't match. A trigger sends each hit to a receiver on loopback, which compares. %s.",
+		containers, rate, mark, b.rules-1, during)
+	e, err := b.start()
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close()
+	r := newReceiver()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	srv := &http.Server{Handler: r}
+	defer srv.Close()
+	go srv.Serve(l)
+
+	marked := rule.Rule{Name: "mark", Pattern: `^\d+ MARK \d+`, Severity: "warn", Streams: "all", Enabled: true}
+	if err := e.installLogscan(append(rules(max(0, b.rules-1)), marked), "LOGSCAN_ALLOW_TARGETS=127.0.0.1", "LOGSCAN_BUCKET_REFILL=0"); err != nil {
+		return nil, err
+	}
+	id, err := e.pluginID(logscan)
+	if err != nil {
+		return nil, err
+	}
+	c := api.Dial(controlSocket(id))
+	defer c.Close()
+	if _, err := c.CreateTrigger(context.Background(), api.TriggerCreate{Name: "bench", ActionURL: "http://" + l.Addr().String() + "/"}); err != nil {
+		return nil, err
+	}
+	var names []string
+	for range containers {
+		name, err := e.create(logscan, nil, "-n", strconv.Itoa(rate*int(during/time.Second)), "-rate", strconv.Itoa(rate), "-mark", strconv.Itoa(mark), "-stamp")
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	var pids []int
+	for _, name := range names {
+		pid, err := e.containerPID(name)
+		if err != nil {
+			return nil, err
+		}
+		pids = append(pids, pid)
+	}
+	settled(e.DockerdPID(), e.pluginPID(logscan))
+	counted := []int{e.DockerdPID(), e.pluginPID(logscan)}
+	before, alone := cpu(counted...), cpu(counted[1])
+	began := time.Now()
+	for i, pid := range pids {
+		// Not in step with each other.
+		time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / rate / containers * 7)))
+		if err := syscall.Kill(pid, syscall.SIGUSR1); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := e.docker(append([]string{"wait"}, names...)...); err != nil {
+		return nil, err
+	}
+	took := time.Since(began).Seconds()
+	used, usedAlone := cpu(counted...)-before, cpu(counted[1])-alone
+	want := containers * rate * int(during/time.Second) / mark
+	if err := e.await("all webhooks", func() bool { return r.count() >= want }); err != nil {
+		return nil, fmt.Errorf("%w: %d of %d", err, r.count(), want)
+	}
+	got := r.take()
+	s.table([]string{"hits", "p50 ms", "p90 ms", "p99 ms", "most ms", "CPU of one core, plugin", "dockerd and plugin"}, [][]string{{
+		fmt.Sprint(len(got)), number(got.quantile(.5)), number(got.quantile(.9)), number(got.quantile(.99)), number(got.quantile(1)), percent(usedAlone / took), percent(used / took),
+	}})
+	s.target("line to webhook: p50", got.quantile(.5), 10, " ms")
+	s.target("line to webhook: p99", got.quantile(.99), 50, " ms")
+	return s, nil
+}
+
+// receiver takes webhooks and notes how old their lines are.
+type receiver struct {
+	mu   sync.Mutex
+	seen map[string]bool
+	ms   series
+}
+
+func newReceiver() *receiver { return &receiver{seen: map[string]bool{}} }
+
+func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
+	now := time.Now().UnixNano()
+	var body map[string]any
+	if err := json.NewDecoder(req.Body).Decode(&body); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	text, _ := json.Marshal(body)
+	_, rest, ok := strings.Cut(string(text), " MARK ")
+	stamp, _, _ := strings.Cut(rest, " ")
+	written, err := strconv.ParseInt(stamp, 10, 64)
+	if !ok || err != nil {
+		return // an event about something else
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if id := req.Header.Get("webhook-id"); !r.seen[id] {
+		r.seen[id] = true
+		r.ms = append(r.ms, float64(now-written)/1e6)
+	}
+}
+
+func (r *receiver) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.ms)
+}
+
+func (r *receiver) take() series {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ms
+}
