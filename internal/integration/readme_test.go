@@ -231,6 +231,7 @@ func TestREADME(t *testing.T) {
 	substitute := strings.NewReplacer(
 		"registry.example.com/", registry+"/", // a registry on loopback
 		"127.0.0.1:8099", receiver, // a port that is free now
+		"127.0.0.1:8414", freeAddress(t), // another one
 	)
 	// Commands for a machine on which nothing is installed yet: they run on
 	// an Engine of their own.

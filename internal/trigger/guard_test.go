@@ -21,6 +21,7 @@ type names struct {
 	net.PacketConn
 	mu      sync.Mutex
 	answers map[string][]string // name → addresses, separated by blanks
+	asked   map[string]dnsmessage.Type
 }
 
 func newNames(t *testing.T, answers map[string][]string) (*names, *net.Resolver) {
@@ -29,7 +30,7 @@ func newNames(t *testing.T, answers map[string][]string) (*names, *net.Resolver)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &names{PacketConn: c, answers: answers}
+	n := &names{PacketConn: c, answers: answers, asked: map[string]dnsmessage.Type{}}
 	t.Cleanup(func() { c.Close() })
 	go n.serve()
 	return n, &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -55,8 +56,8 @@ func (n *names) serve() {
 	}
 }
 
-// answer gives A and AAAA records of one answer; AAAA, which is asked for
-// beside A, doesn't use it up.
+// answer gives A and AAAA records of one answer, which is used up when both have
+// been asked for, in whichever order.
 func (n *names) answer(q dnsmessage.Message) ([]byte, error) {
 	question := q.Questions[0]
 	name := strings.TrimSuffix(question.Name.String(), ".")
@@ -78,8 +79,15 @@ func (n *names) answer(q dnsmessage.Message) ([]byte, error) {
 			m.Answers = append(m.Answers, dnsmessage.Resource{Header: header, Body: &dnsmessage.AAAAResource{AAAA: ip.As16()}})
 		}
 	}
-	if question.Type == dnsmessage.TypeA && len(answers) > 1 {
+	other := dnsmessage.TypeA
+	if question.Type == dnsmessage.TypeA {
+		other = dnsmessage.TypeAAAA
+	}
+	if n.asked[name] == other && len(answers) > 1 {
 		n.answers[name] = answers[1:]
+		delete(n.asked, name)
+	} else {
+		n.asked[name] = question.Type
 	}
 	return m.Pack()
 }
