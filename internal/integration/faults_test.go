@@ -179,6 +179,7 @@ func TestFaults(t *testing.T) {
 			o.written, o.lost, o.cut, o.doubled, o.hitsLost, o.hitsDoubled, o.deliveries, o.delivLost, o.delivDoubled,
 			o.blocked.Round(10*time.Millisecond), faults[i].why)
 	}
+	w.Flush()
 	t.Logf("\n%s", out.String())
 }
 
