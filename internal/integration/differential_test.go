@@ -185,11 +185,18 @@ func checkFlags(t *testing.T, client *http.Client, name, what string, o output, 
 			t.Errorf("%s: times go back at chunk %d: %s, %s", what, i, all[i-1], all[i])
 		}
 	}
+	sinces := times(all, 0)
+	inOrder := slices.IsSortedFunc(all, func(a, b chunk) int { return a.time.Compare(b.time) })
+	if !inOrder && !strings.HasPrefix(what, "logscan") {
+		// Where the two streams' times cross, newer Engines' own drivers print all
+		// that follows the first entry of the time asked for, also what is older.
+		sinces = sinces[:1]
+	}
 	failures := 0
 	tails := []string{"all", "0", "1", "3", strconv.Itoa(len(all)), "1000000"}
 	slices.Sort(tails)
 	for _, tail := range slices.Compact(tails) {
-		for _, since := range times(all, 0) {
+		for _, since := range sinces {
 			for _, until := range times(all, 1) {
 				for _, flags := range streams {
 					c := logOptions{tail: tail, since: since, until: until, timestamps: flags%2 == 1, noErr: flags/2 == 1, noStdout: flags/2 == 2, terminal: o.terminal}

@@ -88,6 +88,7 @@ func (d *Driver) Serve(ctx context.Context, l net.Listener) error {
 	if err := d.cfg.Ingest.Ready(ctx); err != nil {
 		return nil
 	}
+	rehearse()
 	h := sdk.NewHandler(manifest)
 	handle := func(path string, f func(ctx context.Context, w http.ResponseWriter, r *http.Request)) {
 		h.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
@@ -187,7 +188,9 @@ func (d *Driver) startLogging(ctx context.Context, w http.ResponseWriter, r *htt
 	err := decode(r, &req)
 	switch {
 	case err == nil:
-		c, err = ParseLogOpts(req.Info)
+		if c, err = ParseLogOpts(req.Info); err == nil {
+			d.pending.begin(startCall{File: req.File, Container: c})
+		}
 	case errors.Is(err, errEmpty):
 		if call, ok := d.pending.take(); ok {
 			d.log.Info("a call that a process before had is answered", "container", call.Container.ID)
@@ -197,7 +200,6 @@ func (d *Driver) startLogging(ctx context.Context, w http.ResponseWriter, r *htt
 		}
 	}
 	if err == nil {
-		d.pending.begin(startCall{File: req.File, Container: c})
 		err = d.cfg.Ingest.Start(ctx, req.File, c)
 		d.pending.end(req.File)
 	}
