@@ -165,11 +165,13 @@ type chooser struct {
 }
 
 // What happens at a literal's places, in nanoseconds: that one of its grams
-// passes the filter, that it is there itself, and that each further expression
-// with it is tried, if lines come that are full of it.
+// passes the filter, that it is there itself, that grams with a byte that may
+// be anything pass where it isn't, and that each further expression with it is
+// tried, if lines come that are full of it.
 const (
-	gramCost  = 12
+	gramCost  = 25
 	foundCost = 120
+	wildCost  = 1e-4
 	floodCost = 2e-5
 )
 
@@ -190,21 +192,12 @@ func (c *chooser) literal(text string) float64 {
 		return cost
 	}
 	cost := foundCost * c.stats.rate(text)
-	// As if the stride were 2: two ways of lying.
-	for rest := range 2 {
-		p, _ := place(text, rest, 2, c.stats.gramRate)
-		rate := 0.0
-		switch p.wild {
-		case -1:
-			rate = c.stats.gramRate(gram(text, p.offset))
-		case 0:
-			rate = c.stats.rate(text[:3])
-		default:
-			rate = c.stats.rate(text[len(text)-3:])
-		}
-		cost += gramCost * rate / 2
+	const stride = 2 // as if; it isn't known yet
+	for rest := range stride {
+		p, rate, _ := place(text, rest, stride, c.stats)
+		cost += gramCost * rate / stride
 		if p.wild >= 0 {
-			cost += 1e-4 // it takes many grams
+			cost += wildCost / stride
 		}
 	}
 	cost += 1e-6 * (1 + 40/float64(len(text)))

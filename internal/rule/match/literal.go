@@ -39,7 +39,7 @@ const (
 	// Bounds of what is multiplied out: strings of an expression, more of them
 	// while they are short, runes of a class, branches of an alternative.
 	maxStrings      = 16
-	maxShortStrings = 128
+	maxShortStrings = 32
 	maxClass        = 12
 	maxBranches     = 256
 	longEnough      = 7 // bytes from which a string is not multiplied further
@@ -81,10 +81,18 @@ func analyze(re *syntax.Regexp, cost func(set) float64) facts {
 		}
 		return facts{sets: f.sets, max: unbounded}
 	case syntax.OpConcat:
-		parts := make([]facts, len(re.Sub))
-		for i, sub := range re.Sub {
-			parts[i] = analyze(sub, cost)
+		var parts []facts
+		var add func(subs []*syntax.Regexp)
+		add = func(subs []*syntax.Regexp) {
+			for _, sub := range subs {
+				if sub.Op == syntax.OpConcat { // of what was a repeat
+					add(sub.Sub)
+				} else {
+					parts = append(parts, analyze(sub, cost))
+				}
+			}
 		}
+		add(re.Sub)
 		return concat(parts)
 	case syntax.OpAlternate:
 		branches := make([]facts, len(re.Sub))

@@ -77,8 +77,7 @@ type scratch struct {
 	round  uint32
 	marks  []uint32 // by pattern: round<<markBits | how often it was tried
 	extras []uint32 // by set: round<<1 | whether it was found
-	pad    [32]byte
-	looks  int
+	pad    [minScan]byte
 }
 
 const (
@@ -128,16 +127,6 @@ func (m *Matcher) Match(line []byte, in Subset, dst []uint32) []uint32 {
 }
 
 const highBits = 0x8080808080808080
-
-// padded returns text with zeros behind if it is shorter than n, which must fit
-// pad.
-func (s *scratch) padded(text []byte, n int) []byte {
-	if len(text) >= n {
-		return text
-	}
-	clear(s.pad[copy(s.pad[:], text):])
-	return s.pad[:n]
-}
 
 func (s *scratch) hit(r uint32) {
 	if s.in.Has(int(r)) {

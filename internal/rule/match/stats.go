@@ -75,11 +75,6 @@ func (s *Stats) blend(count, guess float64) float64 {
 	return (count + prior*guess) / (s.bytes + prior)
 }
 
-// gramRate is how often a folded gram occurs at a place.
-func (s *Stats) gramRate(g uint32) float64 {
-	return s.blend(float64(s.runs[1][run4(g)]), s.guess(uint64(g), 4))
-}
-
 // rate is how often a text occurs at a place.
 func (s *Stats) rate(text string) float64 {
 	if len(text) < 4 {
@@ -92,14 +87,14 @@ func (s *Stats) rate(text string) float64 {
 		}
 		return s.guess(w, len(text))
 	}
+	least := 1.0
 	if len(text) < 8 {
-		least := s.gramRate(gram(text, 0))
-		for i := 1; i+4 <= len(text); i++ {
-			least = min(least, s.gramRate(gram(text, i)))
+		for i := 0; i+4 <= len(text); i++ {
+			g := gram(text, i)
+			least = min(least, s.blend(float64(s.runs[1][run4(g)]), s.guess(uint64(g), 4)))
 		}
 		return least
 	}
-	least := 1.0
 	for i := 0; i+8 <= len(text); i++ {
 		w := uint64(gram(text, i)) | uint64(gram(text, i+4))<<32
 		least = min(least, s.blend(float64(s.runs[2][run8(w)]), s.guess(w, 8)))
