@@ -45,7 +45,10 @@ func Build(patterns []Pattern, stats *Stats) (*Matcher, error) {
 	m.budget.Store(allCaches)
 	m.pool.New = func() any { return m.newScratch() }
 
-	c := chooser{stats: stats, costs: map[string]float64{}, shared: map[literal]int{}}
+	c := chooser{stats: stats, stride: 2, costs: map[string]float64{}, shared: map[literal]int{}}
+	if len(patterns) <= few {
+		c.stride = 4
+	}
 	plans := make([]plan, len(patterns))
 	for i, p := range patterns {
 		m.rules[i].pattern = p
@@ -160,19 +163,23 @@ func (b *builder) extra(lits []literal, stats *Stats) uint32 {
 // chooser knows what it costs to be called for a literal.
 type chooser struct {
 	stats  *Stats
+	stride int // that the filter will probably have
 	costs  map[string]float64
 	shared map[literal]int // expressions that have it in a set
 }
 
 // What happens at a literal's places, in nanoseconds: that one of its grams
-// passes the filter, that it is there itself, that grams with a byte that may
-// be anything pass where it isn't, and that each further expression with it is
-// tried, if lines come that are full of it.
+// passes the filter, that it is there itself, and that each further expression
+// with it is tried, if lines come that are full of it.
 const (
 	gramCost  = 25
 	foundCost = 120
-	wildCost  = 1e-4
 	floodCost = 2e-5
+	// falseRate is at which share of all places a single gram passes where it
+	// isn't.
+	falseRate = 1.0 / (1 << hintBits)
+	// few patterns have so few grams that the wider stride pays.
+	few = 300
 )
 
 // cost is what a set costs per byte of text.
@@ -192,13 +199,15 @@ func (c *chooser) literal(text string) float64 {
 		return cost
 	}
 	cost := foundCost * c.stats.rate(text)
-	const stride = 2 // as if; it isn't known yet
-	for rest := range stride {
-		p, rate, _ := place(text, rest, stride, c.stats)
-		cost += gramCost * rate / stride
-		if p.wild >= 0 {
-			cost += wildCost / stride
+	for rest := range c.stride {
+		p, rate, ok := place(text, rest, c.stride, c.stats)
+		switch {
+		case !ok, p.wild >= 0:
+			rate += foldedBytes * falseRate
+		case !p.pair:
+			rate += falseRate
 		}
+		cost += gramCost * rate / float64(c.stride)
 	}
 	cost += 1e-6 * (1 + 40/float64(len(text)))
 	c.costs[text] = cost

@@ -201,43 +201,41 @@ func (f *filter) scan(s *scratch) uint64 {
 const minScan = 32
 
 // The two below are one loop for each stride: over blocks of eight places, of
-// which the last overlaps the one before. What a block's last places are
-// followed by is the next block's matter.
+// which the last overlaps the one before. The hints of four places lie in one
+// word, so that they are put beside those four bytes on all at once. What a
+// block's last places are followed by is the next block's matter.
+
+const (
+	lowBytes    = 0x00ff00ff00ff00ff // of the four hints in a word
+	singleLanes = single * 0x0001000100010001
+)
 
 func (f *filter) scan2(s *scratch, text []byte) (high uint64) {
 	le := binary.LittleEndian
 	high = uint64(text[len(text)-1])
 	last := (len(text) - 18) &^ 1
-	var e6, e7 uint32 // of the block before
+	var before uint64 // hints of the four places before a block
 	for i := 0; ; {
 		b := text[i : i+18 : i+18]
 		w0, w1, w2, w3 := le.Uint64(b), le.Uint64(b[2:]), le.Uint64(b[8:]), le.Uint64(b[10:])
 		high |= w0 | w2 | w3
 		w0, w1, w2, w3 = w0|fold64, w1|fold64, w2|fold64, w3|fold64
-		e0 := uint32(f.hints[hint(uint32(w0))])
-		e1 := uint32(f.hints[hint(uint32(w1))])
-		hints := e6&(e0>>8) | e7&(e1>>8)
-		e2 := uint32(f.hints[hint(uint32(w0>>32))])
-		e3 := uint32(f.hints[hint(uint32(w1>>32))])
-		hints |= e0&(e2>>8) | e1&(e3>>8)
-		e4 := uint32(f.hints[hint(uint32(w2))])
-		e5 := uint32(f.hints[hint(uint32(w3))])
-		hints |= e2&(e4>>8) | e3&(e5>>8)
-		e6 = uint32(f.hints[hint(uint32(w2>>32))])
-		e7 = uint32(f.hints[hint(uint32(w3>>32))])
-		hints |= e4&(e6>>8) | e5&(e7>>8)
-		if hints != 0 {
-			f.look(s, max(i-4, 0), i+12)
+		h0 := f.hint(w0) | f.hint(w1)<<16 | f.hint(w0>>32)<<32 | f.hint(w1>>32)<<48
+		h1 := f.hint(w2) | f.hint(w3)<<16 | f.hint(w2>>32)<<32 | f.hint(w3>>32)<<48
+		p0 := (before>>32 | h0<<32) & (h0 >> 8) & lowBytes
+		p1 := (h0>>32 | h1<<32) & (h1 >> 8) & lowBytes
+		if p0|p1 != 0 {
+			f.look(s, i-4, p0)
+			f.look(s, i+4, p1)
 		}
 		if i >= last {
-			if (e6|e7)&single != 0 || f.tail {
-				f.look(s, i+12, len(text))
-			}
+			f.end(s, i+12, h1>>32)
 			return high
 		}
+		before = h1
 		if i += 16; i > last {
 			i = last
-			e6, e7 = f.hintAt(text, i-4), f.hintAt(text, i-2)
+			before = f.hintAt(text, i-4)<<32 | f.hintAt(text, i-2)<<48
 		}
 	}
 }
@@ -246,69 +244,72 @@ func (f *filter) scan4(s *scratch, text []byte) (high uint64) {
 	le := binary.LittleEndian
 	high = uint64(text[len(text)-1] | text[len(text)-2] | text[len(text)-3])
 	last := (len(text) - 32) &^ 3
-	var e7 uint32 // of the block before
+	var before uint64
 	for i := 0; ; {
 		b := text[i : i+32 : i+32]
 		w0, w1, w2, w3 := le.Uint64(b), le.Uint64(b[8:]), le.Uint64(b[16:]), le.Uint64(b[24:])
 		high |= w0 | w1 | w2 | w3
 		w0, w1, w2, w3 = w0|fold64, w1|fold64, w2|fold64, w3|fold64
-		e0 := uint32(f.hints[hint(uint32(w0))])
-		e1 := uint32(f.hints[hint(uint32(w0>>32))])
-		hints := e7&(e0>>8) | e0&(e1>>8)
-		e2 := uint32(f.hints[hint(uint32(w1))])
-		e3 := uint32(f.hints[hint(uint32(w1>>32))])
-		hints |= e1&(e2>>8) | e2&(e3>>8)
-		e4 := uint32(f.hints[hint(uint32(w2))])
-		e5 := uint32(f.hints[hint(uint32(w2>>32))])
-		hints |= e3&(e4>>8) | e4&(e5>>8)
-		e6 := uint32(f.hints[hint(uint32(w3))])
-		e7 = uint32(f.hints[hint(uint32(w3>>32))])
-		hints |= e5&(e6>>8) | e6&(e7>>8)
-		if hints != 0 {
-			f.look(s, max(i-4, 0), i+28)
+		h0 := f.hint(w0) | f.hint(w0>>32)<<16 | f.hint(w1)<<32 | f.hint(w1>>32)<<48
+		h1 := f.hint(w2) | f.hint(w2>>32)<<16 | f.hint(w3)<<32 | f.hint(w3>>32)<<48
+		p0 := (before>>48 | h0<<16) & (h0 >> 8) & lowBytes
+		p1 := (h0>>48 | h1<<16) & (h1 >> 8) & lowBytes
+		if p0|p1 != 0 {
+			f.look(s, i-4, p0)
+			f.look(s, i+12, p1)
 		}
 		if i >= last {
-			if e7&single != 0 || f.tail {
-				f.look(s, i+28, len(text))
-			}
+			f.end(s, i+28, h1>>48)
 			return high
 		}
+		before = h1
 		if i += 32; i > last {
 			i = last
-			e7 = f.hintAt(text, i-4)
+			before = f.hintAt(text, i-4) << 48
 		}
 	}
 }
 
-func (f *filter) hintAt(text []byte, at int) uint32 {
+// hint returns what is known of the gram in the low half of w.
+func (f *filter) hint(w uint64) uint64 { return uint64(f.hints[hint(uint32(w))]) }
+
+func (f *filter) hintAt(text []byte, at int) uint64 {
 	if at < 0 {
 		return 0
 	}
-	return uint32(f.hints[hint(binary.LittleEndian.Uint32(text[at:])|fold32)])
+	return f.hint(uint64(binary.LittleEndian.Uint32(text[at:]) | fold32))
 }
 
-// look does for the places from from to before to what scan does for blocks,
-// and finds the literals that stand there.
-func (f *filter) look(s *scratch, from, to int) {
+// look finds the literals that stand at those of four places, the first one
+// given, of which buckets have any left.
+func (f *filter) look(s *scratch, at int, buckets uint64) {
 	le := binary.LittleEndian
-	line := s.line
-	at := from
-	for ; at < to && at+4 <= len(line); at += f.stride {
-		g := le.Uint32(line[at:]) | fold32
-		e := uint32(f.hints[hint(g)])
-		if e&single != 0 {
-			f.found(s, at, f.singles.get(g))
-		}
-		if e&(single-1) != 0 && at+8 <= len(line) {
-			w := le.Uint64(line[at:]) | fold64
-			if e&(uint32(f.hints[hint(uint32(w>>32))])>>8)&(single-1) != 0 {
-				f.found(s, at, f.pairs.get(w))
+	for buckets != 0 {
+		bit := bits.TrailingZeros64(buckets)
+		at := at + bit>>4*f.stride
+		if bit&15 == pairBuckets {
+			buckets &^= 1 << bit
+			if at+4 <= len(s.line) {
+				f.found(s, at, f.singles.get(le.Uint32(s.line[at:])|fold32))
+			}
+		} else {
+			buckets &^= (single - 1) << (bit &^ 15) // one look will do
+			if at+8 <= len(s.line) {
+				f.found(s, at, f.pairs.get(le.Uint64(s.line[at:])|fold64))
 			}
 		}
 	}
-	if f.tail && at < to && at+3 <= len(line) {
-		g := uint32(line[at]) | uint32(line[at+1])<<8 | uint32(line[at+2])<<16 | fold32
-		f.found(s, at, f.singles.get(g))
+}
+
+// end looks at the last places of a line, behind which no pair fits, and at the
+// one behind these where a gram may reach beyond the line.
+func (f *filter) end(s *scratch, at int, hints uint64) {
+	if hints &= singleLanes; hints != 0 {
+		f.look(s, at, hints)
+	}
+	if n := len(s.line) - 3; f.tail && n >= 0 && n&(f.stride-1) == 0 {
+		line := s.line[n:]
+		f.found(s, n, f.singles.get(uint32(line[0])|uint32(line[1])<<8|uint32(line[2])<<16|fold32))
 	}
 }
 

@@ -199,7 +199,7 @@ func concat(parts []facts) facts {
 	for i := len(parts) - 1; i >= 0; i-- {
 		behind[i] = sum(behind[i+1], parts[i].max)
 	}
-	var sets []set
+	var sets, others []set // others: what was multiplied further
 	whole, pure := true, true
 	strings, from := []literal{{}}, 0 // of parts[from:i]
 	flush := func(to int) {
@@ -226,6 +226,9 @@ func concat(parts []facts) facts {
 			strings = p.exact
 			continue
 		}
+		if len(p.exact) > 1 && shortest(strings) >= minLiteral {
+			others = append(others, set{strings, before[from], behind[i]})
+		}
 		product := make([]literal, 0, n)
 		for _, a := range strings {
 			for _, b := range p.exact {
@@ -240,7 +243,7 @@ func concat(parts []facts) facts {
 		return facts{exact: strings, pure: pure, max: before[len(parts)]}
 	}
 	flush(len(parts))
-	return facts{sets: sets, max: before[len(parts)]}
+	return facts{sets: append(sets, others...), max: before[len(parts)]}
 }
 
 // join appends b to a. If one of them folds, the whole does; it is the same

@@ -243,8 +243,11 @@ func (s *scratch) hasExtras(r *rule) bool {
 	for _, i := range r.extras {
 		if s.extras[i]>>1 != s.round {
 			s.extras[i] = s.round << 1
-			if slices.ContainsFunc(s.m.extras[i], func(n needle) bool { return n.in(s.line) }) {
-				s.extras[i] |= 1
+			for k := range s.m.extras[i] {
+				if s.m.extras[i][k].in(s.line) {
+					s.extras[i] |= 1
+					break
+				}
 			}
 		}
 		if s.extras[i]&1 == 0 {
@@ -311,36 +314,39 @@ func (l *lazyDFA) make(m *Matcher, limit int64, rules ...*rule) {
 // needle is a literal to look for in a line.
 type needle struct {
 	literal
-	text []byte
-	at   int // of the byte in it that is looked for first
+	at     int  // of the byte in it that is looked for first
+	lo, up byte // the forms of that byte
 }
 
 func newNeedle(l literal, stats *Stats) needle {
-	n := needle{literal: l, text: []byte(l.text)}
-	for i := range n.text {
+	n := needle{literal: l}
+	for i := range len(l.text) { // the rarest byte
 		if stats.rate(l.text[i:i+1]) < stats.rate(l.text[n.at:n.at+1]) {
 			n.at = i
 		}
+	}
+	n.lo = l.text[n.at]
+	n.up = n.lo
+	if l.fold && 'a' <= n.lo && n.lo <= 'z' {
+		n.up &^= 0x20
 	}
 	return n
 }
 
 // in reports whether b has the literal.
 func (n *needle) in(b []byte) bool {
-	if !n.fold {
-		return bytes.Contains(b, n.text)
-	}
-	last := len(b) - len(n.text) + n.at // where that byte may be
-	lo := n.text[n.at]
-	up := lo
-	if 'a' <= lo && lo <= 'z' {
-		up &^= 0x20
-	}
-	for i := n.at; i <= last; i++ {
-		if b[i] != lo && b[i] != up {
-			continue
+	return n.with(b, n.lo) || n.up != n.lo && n.with(b, n.up)
+}
+
+// with reports whether b has the literal with its byte at n.at being c.
+func (n *needle) with(b []byte, c byte) bool {
+	end := len(b) - len(n.text) + n.at + 1 // of where that byte may be
+	for i := n.at; i < end; i++ {
+		next := bytes.IndexByte(b[i:end], c)
+		if next < 0 {
+			return false
 		}
-		if n.standsAt(b, i-n.at) {
+		if i += next; n.standsAt(b, i-n.at) {
 			return true
 		}
 	}
