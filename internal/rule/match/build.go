@@ -76,6 +76,7 @@ func Build(patterns []Pattern, stats *Stats) (*Matcher, error) {
 	}
 	if len(b.keys) > 0 {
 		m.filter = newFilter(b.keys, stats, chooseStride(b.keys))
+		m.calibrate(stats.sample)
 	}
 	return m, nil
 }

@@ -314,6 +314,7 @@ func (f *filter) end(s *scratch, at int, hints uint64) {
 }
 
 func (f *filter) found(s *scratch, at int, entries []entry) {
+	s.effort.work++
 	for _, e := range entries {
 		if start := at - int(e.offset); f.lits[e.lit].standsAt(s.line, start) {
 			s.found(e.lit, start)

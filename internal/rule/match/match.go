@@ -23,6 +23,7 @@ type Matcher struct {
 
 	budget atomic.Int64 // bytes left for automata's states
 	pool   sync.Pool    // of *scratch
+	meter  meter
 }
 
 // rule is a pattern and how it is decided.
@@ -78,6 +79,7 @@ type scratch struct {
 	marks  []uint32 // by pattern: round<<markBits | how often it was tried
 	extras []uint32 // by set: round<<1 | whether it was found
 	pad    [minScan]byte
+	effort effort
 }
 
 const (
@@ -100,12 +102,23 @@ func (m *Matcher) Len() int { return len(m.rules) }
 // order.
 func (m *Matcher) Match(line []byte, in Subset, dst []uint32) []uint32 {
 	s := m.pool.Get().(*scratch)
+	m.match(s, line, in)
+	dst = append(dst, s.hits...)
+	s.line, s.in = nil, nil
+	m.meter.add(&s.effort)
+	m.pool.Put(s)
+	return dst
+}
+
+// match leaves the numbers of the patterns that match in s.hits.
+func (m *Matcher) match(s *scratch, line []byte, in Subset) {
 	if s.round++; s.round == maxRounds {
 		clear(s.marks)
 		clear(s.extras)
 		s.round = 1
 	}
 	s.line, s.in, s.hits = line, in, s.hits[:0]
+	s.effort.lines++
 	if m.filter != nil {
 		if high := m.filter.scan(s); len(m.folding) > 0 && high&highBits != 0 {
 			s.fold()
@@ -120,10 +133,6 @@ func (m *Matcher) Match(line []byte, in Subset, dst []uint32) []uint32 {
 	if len(s.hits) > 1 {
 		slices.Sort(s.hits)
 	}
-	dst = append(dst, s.hits...)
-	s.line, s.in = nil, nil
-	m.pool.Put(s)
-	return dst
 }
 
 const highBits = 0x8080808080808080
@@ -153,6 +162,7 @@ func (s *scratch) candidate(id uint32, at int) {
 		return
 	}
 	r := &s.m.rules[id]
+	s.effort.work += tryWork
 	switch {
 	case !s.in.Has(int(id)):
 	case r.sure:
@@ -181,6 +191,7 @@ func (s *scratch) candidate(id uint32, at int) {
 // confirm reports whether a pattern matches in the line, in which any match
 // lies between from and to. It may find one that lies elsewhere.
 func (s *scratch) confirm(r *rule, from, to int) bool {
+	s.effort.work += confirmWork
 	from, to = max(from, 0), min(to, len(s.line))
 	for from > 0 && s.line[from-1] >= utf8.RuneSelf {
 		from-- // to where a rune begins for sure

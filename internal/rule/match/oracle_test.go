@@ -152,12 +152,12 @@ func TestTraps(t *testing.T) {
 	for k, p := range trapPatterns { // each alone
 		o := all[k : k+1]
 		everyStride(t, []string{p}, trained, func(m *Matcher) {
-			for i, l := range lines {
+			for i := k % 3; i < len(lines); i += 3 {
 				var alone []uint32
 				if slices.Contains(want[i], uint32(k)) {
 					alone = []uint32{0}
 				}
-				check(t, m, o, l, nil, alone)
+				check(t, m, o, lines[i], nil, alone)
 			}
 		})
 	}
@@ -224,7 +224,7 @@ func randomLine(r *rand.Rand) string {
 
 // Patterns of a grammar against lines of the same words.
 func TestRandomPatterns(t *testing.T) {
-	for round := range 200 {
+	for round := range 100 {
 		r := rand.New(rand.NewPCG(uint64(round), 7))
 		patterns := randomPatterns(r, 12)
 		lines := make([]string, 50)
