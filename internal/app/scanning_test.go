@@ -45,7 +45,7 @@ func TestRetrain(t *testing.T) {
 			t.Errorf("%s: made anew: %v", what, !changed)
 		}
 	}
-	line := rule.Line{Stream: "stdout", Text: []byte("failed to open file, failed to close file, failed to open file")}
+	line := rule.Line{Stream: "stdout", Text: []byte("failed to open file a, failed to close file b, failed to open file c")}
 	var st rule.State
 	for range 60_000 {
 		first.For("").Eval(&st, line, nil)

@@ -25,8 +25,9 @@ type meter struct {
 }
 
 const (
-	// meterEvery is how many lines a scratch counts by itself.
+	// meterEvery and meterWork are how much a scratch counts by itself.
 	meterEvery = 256
+	meterWork  = 16
 	// driftLines is how many lines it takes to tell what they are like.
 	driftLines = 50_000
 	// A Matcher has drifted when it does this many times what it should and
@@ -36,17 +37,17 @@ const (
 )
 
 func (m *meter) add(e *effort) {
-	if e.lines >= meterEvery {
+	if e.lines >= meterEvery || e.work >= meterWork {
 		m.lines.Add(e.lines)
 		m.work.Add(e.work)
 		*e = effort{}
 	}
 }
 
-// Drifted reports whether the lines matched since it was last true or false of
-// enough of them cost much more than those of the Stats would: with Stats of
-// today's lines another Matcher might be faster. One goroutine at a time may
-// ask.
+// Drifted reports whether the lines matched since it was last asked cost much
+// more than those of the Stats would: with Stats of today's lines another
+// Matcher might be faster. Too few lines are left for the next time. One
+// goroutine at a time may ask.
 func (m *Matcher) Drifted() bool {
 	lines := m.meter.lines.Load()
 	if lines < driftLines {
