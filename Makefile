@@ -25,7 +25,9 @@ export PATH := $(PATH):$(abspath $(BUILD))/tools/usr/bin
 TAGS    := netgo,osusergo,timetzdata,sqlite_omit_load_extension
 LDFLAGS := -s -w -linkmode external -extldflags -static -X main.version=$(VERSION)
 
-.PHONY: help build plugin arm64 install uninstall push check test engine29 test-engines bench demo deps deps-build clean
+FUZZTIME ?= 1m
+
+.PHONY: help build plugin arm64 install uninstall push check test fuzz engine29 test-engines bench demo deps deps-build clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -67,6 +69,13 @@ check: deps-build ## gofmt and go vet
 # The packages run two at a time: many tests wait for an Engine.
 test: deps check plugin ## everything, race detector on, with private Engines
 	LOGSCAN_PLUGIN_DIR=$(abspath $(BUILD)/plugin) go test -race -timeout 14m ./...
+
+fuzz: deps-build ## each fuzz test for FUZZTIME (1m)
+	@set -e; for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
 
 engine29: ## build the newest Docker Engine, once, into $(ENGINE_CACHE)
 	@BUILD=$(BUILD) scripts/deps.sh engine29

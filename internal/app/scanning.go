@@ -14,6 +14,7 @@ import (
 	"logscan/internal/journal"
 	"logscan/internal/mark"
 	"logscan/internal/rule"
+	"logscan/internal/rule/match"
 	"logscan/internal/scan"
 	"logscan/internal/store"
 	"logscan/internal/trigger"
@@ -25,6 +26,15 @@ const pruneEvery = time.Minute
 
 // storeAgain is how soon what the store refused is tried again.
 const storeAgain = time.Second
+
+const (
+	// sampleSize is how many bytes of lines the matcher is made for.
+	sampleSize = 512 << 10
+	// sampleEvery is how long a sample is good for, unless lines cost too much.
+	sampleEvery = time.Hour
+	// retrainEvery is how often the matcher is made anew for other lines.
+	retrainEvery = 10 * time.Minute
+)
 
 // scanning is all that reads the journal and needs the database.
 type scanning struct {
@@ -48,6 +58,8 @@ type scanning struct {
 	loading sync.Mutex    // held while rules are compiled; guards the rest
 	loaded  uint64        // calls of reload that are done with
 	loadErr error         // of the latest
+	stats   *match.Stats  // nil without lines
+	sampled time.Time
 }
 
 type scanningConfig struct {
@@ -165,11 +177,33 @@ func (s *scanning) reload(ctx context.Context) error {
 		return s.loadErr
 	}
 	upTo := s.asked.Load()
+	if s.stats == nil || time.Since(s.sampled) > sampleEvery {
+		s.sampleLocked()
+	}
 	s.loadErr = s.load(ctx)
 	s.loaded = upTo
 	return s.loadErr
 }
 
+// retrain makes the matcher for the lines that come now, if they have become
+// others than those it was made for. It never changes what matches.
+func (s *scanning) retrain(ctx context.Context) {
+	s.loading.Lock()
+	defer s.loading.Unlock()
+	if snapshot := s.snapshot.Load(); snapshot == nil || time.Since(s.sampled) < retrainEvery || !snapshot.Drifted() {
+		return
+	}
+	s.sampleLocked()
+	if err := s.load(ctx); err != nil {
+		s.log.Error("matcher not made anew; the old one goes on", "err", err)
+	}
+}
+
+func (s *scanning) sampleLocked() {
+	s.stats, s.sampled = match.Learn(scan.Sample(s.journals, sampleSize)), time.Now()
+}
+
+// load is reload's work; s.loading is held.
 func (s *scanning) load(ctx context.Context) error {
 	rules, err := s.store.Rules(ctx)
 	if err != nil {
@@ -179,7 +213,7 @@ func (s *scanning) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read triggers: %w", err)
 	}
-	snapshot, bad := rule.Compile(rules, rule.WithBucket(s.bucket))
+	snapshot, bad := rule.Compile(rules, rule.WithBucket(s.bucket), rule.WithStats(s.stats))
 	unusable := s.router.Set(triggers)
 	s.snapshot.Store(snapshot)
 	s.scanner.SetSnapshot(snapshot)
@@ -245,6 +279,7 @@ func (s *scanning) keepHouse(ctx context.Context, cfg Config) {
 			if err := s.store.Prune(ctx, cfg.EventsMax, cfg.EventsAge); err != nil {
 				s.log.Error("event retention", "err", err)
 			}
+			s.retrain(ctx)
 		}
 	}
 }
