@@ -26,9 +26,10 @@ const (
 	PluginDirEnv = "LOGSCAN_PLUGIN_DIR"
 
 	pluginSockets = "/run/docker/plugins"
-	// The Engine does not start a plugin again that ended sooner than this
-	// after its start.
-	restartable = 700 * time.Millisecond
+	// The Engine does not start a plugin again whose first process ended within
+	// half a second of its start, as the Engine sees it; on a busy machine it sees
+	// it late.
+	restartable = 1500 * time.Millisecond
 	respawnTime = 30 * time.Second
 )
 
