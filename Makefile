@@ -21,7 +21,9 @@ export PATH := $(PATH):$(abspath $(BUILD))/tools/usr/bin
 TAGS    := netgo,osusergo,timetzdata,sqlite_omit_load_extension
 LDFLAGS := -s -w -linkmode external -extldflags -static -X main.version=$(VERSION)
 
-.PHONY: help build plugin arm64 install uninstall push check test bench demo deps deps-build clean
+FUZZTIME ?= 1m
+
+.PHONY: help build plugin arm64 install uninstall push check test bench fuzz demo deps deps-build clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
@@ -64,10 +66,17 @@ check: deps-build ## gofmt and go vet
 test: deps check plugin ## everything, race detector on, with private Engines
 	LOGSCAN_PLUGIN_DIR=$(abspath $(BUILD)/plugin) go test -race -timeout 14m ./...
 
-bench: plugin ## measure beside Docker's own drivers and vectorscan, 20 minutes: $(BUILD)/bench.md; BENCH=-quick is 4
+bench: plugin ## measure beside Docker's own drivers and vectorscan, half an hour: build/bench.md; quick: make bench BENCH=-quick
 	@BUILD=$(BUILD) scripts/deps.sh build test bench
 	go build -o $(BUILD)/benchmark ./internal/bench
 	$(BUILD)/benchmark -plugin $(BUILD)/plugin -out $(BUILD)/bench $(BENCH)
+
+fuzz: deps-build ## each fuzz test for FUZZTIME (1m)
+	@set -e; for pkg in $$(go list ./...); do \
+		for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+		done; \
+	done
 
 demo: deps plugin ## see it work, on a private Engine, in about a minute
 	go build -o $(BUILD)/withengine ./internal/enginetest/withengine

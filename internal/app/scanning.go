@@ -16,6 +16,7 @@ import (
 	"logscan/internal/ingest"
 	"logscan/internal/journal"
 	"logscan/internal/rule"
+	"logscan/internal/rule/match"
 	"logscan/internal/scan"
 	"logscan/internal/store"
 	"logscan/internal/trigger"
@@ -25,14 +26,29 @@ import (
 // removed.
 const pruneEvery = time.Minute
 
+const (
+	// sampleSize is how many bytes of lines the matcher is made for.
+	sampleSize = 512 << 10
+	// sampleEvery is how long a sample is good for, unless lines cost too much.
+	sampleEvery = time.Hour
+	// retrainEvery is how often the matcher is made anew for other lines.
+	retrainEvery = 10 * time.Minute
+)
+
 // scanning is all that reads the journal and needs the database.
 type scanning struct {
-	scanner *scan.Scanner
-	store   *store.Store
-	router  *trigger.Router
-	worker  *trigger.Worker
-	bucket  rule.Bucket
-	log     *slog.Logger
+	scanner  *scan.Scanner
+	store    *store.Store
+	router   *trigger.Router
+	worker   *trigger.Worker
+	bucket   rule.Bucket
+	journals *journal.Dir
+	log      *slog.Logger
+
+	mu       sync.Mutex // guards the rest: one reload at a time
+	snapshot *rule.Snapshot
+	stats    *match.Stats // nil without lines
+	sampled  time.Time
 }
 
 type scanningConfig struct {
@@ -57,7 +73,8 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 
 	s := &scanning{
 		store: db, router: trigger.NewRouter(), log: c.log,
-		bucket: rule.Bucket{Burst: c.cfg.BucketBurst, Refill: c.cfg.BucketRefill},
+		bucket:   rule.Bucket{Burst: c.cfg.BucketBurst, Refill: c.cfg.BucketRefill},
+		journals: c.journals,
 	}
 	s.scanner = scan.New(scan.Config{Journals: c.journals, Store: db, Route: s.router.Match, Logger: c.log})
 	s.worker = trigger.NewWorker(trigger.WorkerConfig{Store: db, Route: s.router.Match, Logger: c.log, AllowTargets: c.cfg.AllowTargets})
@@ -102,6 +119,33 @@ func openStore(ctx context.Context, path string, log *slog.Logger) (*store.Store
 
 // reload makes the stored rules and triggers the live ones.
 func (s *scanning) reload(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stats == nil || time.Since(s.sampled) > sampleEvery {
+		s.sampleLocked()
+	}
+	return s.reloadLocked(ctx)
+}
+
+// retrain makes the matcher for the lines that come now, if they have become
+// others than those it was made for. It never changes what matches.
+func (s *scanning) retrain(ctx context.Context) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.snapshot == nil || time.Since(s.sampled) < retrainEvery || !s.snapshot.Drifted() {
+		return
+	}
+	s.sampleLocked()
+	if err := s.reloadLocked(ctx); err != nil {
+		s.log.Error("matcher not made anew; the old one goes on", "err", err)
+	}
+}
+
+func (s *scanning) sampleLocked() {
+	s.stats, s.sampled = match.Learn(scan.Sample(s.journals, sampleSize)), time.Now()
+}
+
+func (s *scanning) reloadLocked(ctx context.Context) error {
 	rules, err := s.store.Rules(ctx)
 	if err != nil {
 		return fmt.Errorf("read rules: %w", err)
@@ -110,11 +154,12 @@ func (s *scanning) reload(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read triggers: %w", err)
 	}
-	snapshot, bad := rule.Compile(rules, rule.WithBucket(s.bucket))
+	snapshot, bad := rule.Compile(rules, rule.WithBucket(s.bucket), rule.WithStats(s.stats))
 	for _, b := range bad {
 		s.log.Error("rule left out: it does not compile", "rule", b.Name, "reason", b.Reason)
 	}
 	s.router.Set(triggers)
+	s.snapshot = snapshot
 	s.scanner.SetSnapshot(snapshot)
 	s.worker.Wake()
 	return nil
@@ -137,6 +182,7 @@ func (s *scanning) keepHouse(ctx context.Context, cfg Config, losses *lossQueue)
 			if err := s.store.Prune(ctx, cfg.EventsMax, cfg.EventsAge); err != nil {
 				s.log.Error("event retention", "err", err)
 			}
+			s.retrain(ctx)
 		}
 	}
 }

@@ -64,7 +64,7 @@ func (e CompileError) Error() string {
 // together, whichever workload they are for; a Set says which of them count.
 type Snapshot struct {
 	bucket   bucket
-	stats    *match.Stats
+	stats    *match.Stats        // for Compile
 	known    map[int64]bool      // ids of all rules, disabled and broken ones too
 	globals  []*compiled         // by id
 	own      map[string]*overlay // by workload
@@ -144,6 +144,7 @@ func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
 	if s.matcher, err = match.Build(patterns.list, s.stats); err != nil {
 		panic(err) // each of the patterns has been parsed
 	}
+	s.stats = nil
 	s.global = s.newSet(&overlay{})
 	return s, bad
 }
@@ -167,6 +168,11 @@ func (t *patternTable) add(r *Rule, tree *syntax.Regexp) *compiled {
 	}
 	return &compiled{rule: r, pattern: n, regexp: t.list[n].Regexp, names: captureNames(tree)}
 }
+
+// Drifted reports whether the lines that were matched since it was last asked,
+// if there were many, cost much more than lines like those of WithStats would.
+// One goroutine at a time may ask.
+func (s *Snapshot) Drifted() bool { return s.matcher.Drifted() }
 
 // Known reports whether a rule with this id was among the snapshot's, enabled
 // or not.

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"logscan/internal/rule/match"
 )
 
 func TestEffectiveRules(t *testing.T) {
@@ -93,4 +95,64 @@ func TestForConcurrently(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// Rules that share a pattern are each their own, whatever their streams and
+// workloads.
+func TestSharedPatterns(t *testing.T) {
+	r := func(id int64, workload string, overrides int64, streams string) Rule {
+		return Rule{ID: id, Name: fmt.Sprint("rule ", id), Pattern: "shared (x)", Severity: "warn", Streams: streams,
+			Enabled: true, WorkloadID: workload, OverridesID: overrides}
+	}
+	other := r(3, "", 0, "all")
+	other.Pattern = "sha.*x"
+	s, bad := Compile([]Rule{
+		r(1, "", 0, "stdout"), r(2, "", 0, "stderr"), other, r(4, "", 0, "all"),
+		r(5, "web", 1, "all"), r(6, "web", 0, "stderr"), r(7, "db", 4, "stdout"),
+	}, WithBucket(Bucket{}))
+	if len(bad) > 0 {
+		t.Fatal(bad)
+	}
+	for _, tt := range []struct {
+		workload, stream string
+		want             []int64
+	}{
+		{"", "stdout", []int64{1, 3, 4}},
+		{"", "stderr", []int64{2, 3, 4}},
+		{"", "other", []int64{3, 4}},
+		{"web", "stdout", []int64{3, 4, 5}},
+		{"web", "stderr", []int64{2, 3, 4, 5, 6}},
+		{"db", "stdout", []int64{1, 3, 7}},
+		{"db", "stderr", []int64{2, 3}},
+	} {
+		var st State
+		var got []int64
+		for _, h := range s.For(tt.workload).Eval(&st, Line{Stream: tt.stream, Text: []byte("a shared x")}, nil) {
+			got = append(got, h.Rule.ID)
+		}
+		if !slices.Equal(got, tt.want) {
+			t.Errorf("%q %s: %v, want %v", tt.workload, tt.stream, got, tt.want)
+		}
+	}
+}
+
+// Statistics change how rules are matched, not what they match.
+func TestStatsChangeNoHit(t *testing.T) {
+	lines := strings.Repeat("GET /a 200\nconnection to db refused\nerror: disk 3 failed\n", 2000)
+	rules := []Rule{valid(), valid(), valid()}
+	for i, p := range []string{`connection to \w+ (refused|reset)`, `disk (\d) failed`, `\d{3}$`} {
+		rules[i].ID, rules[i].Pattern = int64(i+1), p
+	}
+	plain, _ := Compile(rules, WithBucket(Bucket{}))
+	trained, _ := Compile(rules, WithBucket(Bucket{}), WithStats(match.Learn([]byte(lines))))
+	var a, b State
+	for line := range strings.Lines(lines[:len(lines)/100]) {
+		l := text(strings.TrimSuffix(line, "\n"))
+		if x, y := plain.For("").Eval(&a, l, nil), trained.For("").Eval(&b, l, nil); len(x) != 1 || len(y) != 1 || x[0].Rule.ID != y[0].Rule.ID {
+			t.Errorf("%s: %v, %v", l.Text, x, y)
+		}
+	}
+	if plain.Drifted() || trained.Drifted() {
+		t.Error("drifted")
+	}
 }

@@ -45,7 +45,10 @@ func Build(patterns []Pattern, stats *Stats) (*Matcher, error) {
 	m.budget.Store(allCaches)
 	m.pool.New = func() any { return m.newScratch() }
 
-	c := chooser{stats: stats, costs: map[string]float64{}, shared: map[literal]int{}}
+	c := chooser{stats: stats, stride: 2, costs: map[string]float64{}, shared: map[literal]int{}}
+	if len(patterns) <= few {
+		c.stride = 4
+	}
 	plans := make([]plan, len(patterns))
 	for i, p := range patterns {
 		m.rules[i].pattern = p
@@ -73,6 +76,7 @@ func Build(patterns []Pattern, stats *Stats) (*Matcher, error) {
 	}
 	if len(b.keys) > 0 {
 		m.filter = newFilter(b.keys, stats, chooseStride(b.keys))
+		m.calibrate(stats.sample)
 	}
 	return m, nil
 }
@@ -160,6 +164,7 @@ func (b *builder) extra(lits []literal, stats *Stats) uint32 {
 // chooser knows what it costs to be called for a literal.
 type chooser struct {
 	stats  *Stats
+	stride int // that the filter will probably have
 	costs  map[string]float64
 	shared map[literal]int // expressions that have it in a set
 }
@@ -168,9 +173,14 @@ type chooser struct {
 // passes the filter, that it is there itself, and that each further expression
 // with it is tried, if lines come that are full of it.
 const (
-	gramCost  = 12
+	gramCost  = 25
 	foundCost = 120
 	floodCost = 2e-5
+	// falseRate is at which share of all places a single gram passes where it
+	// isn't.
+	falseRate = 1.0 / (1 << hintBits)
+	// few patterns have so few grams that the wider stride pays.
+	few = 300
 )
 
 // cost is what a set costs per byte of text.
@@ -190,22 +200,15 @@ func (c *chooser) literal(text string) float64 {
 		return cost
 	}
 	cost := foundCost * c.stats.rate(text)
-	// As if the stride were 2: two ways of lying.
-	for rest := range 2 {
-		p, _ := place(text, rest, 2, c.stats.gramRate)
-		rate := 0.0
-		switch p.wild {
-		case -1:
-			rate = c.stats.gramRate(gram(text, p.offset))
-		case 0:
-			rate = c.stats.rate(text[:3])
-		default:
-			rate = c.stats.rate(text[len(text)-3:])
+	for rest := range c.stride {
+		p, rate, ok := place(text, rest, c.stride, c.stats)
+		switch {
+		case !ok, p.wild >= 0:
+			rate += foldedBytes * falseRate
+		case !p.pair:
+			rate += falseRate
 		}
-		cost += gramCost * rate / 2
-		if p.wild >= 0 {
-			cost += 1e-4 // it takes many grams
-		}
+		cost += gramCost * rate / float64(c.stride)
 	}
 	cost += 1e-6 * (1 + 40/float64(len(text)))
 	c.costs[text] = cost

@@ -7,81 +7,91 @@ import (
 	"slices"
 )
 
-// filter finds where literals stand in a text. It looks at the text's grams, of
-// four bytes each, folded, at every stride-th place only: of each literal it
+// filter finds where literals stand in a text. It looks at grams of the text,
+// of four folded bytes each, at every stride-th place only: of each literal it
 // knows a gram for each way in which the literal may lie relative to those
-// places. Where a short literal has none, a gram stands in that has one byte
-// more at either end, with all that this byte may be.
+// places, and of one that is long enough for that, the next four bytes too.
+// Where a short literal has no whole gram, one stands in that has a byte more
+// at either end, with all that this byte may be.
 type filter struct {
 	stride int
-	// bloom has two bits set, in one word, for each gram that is known. It
-	// fits a processor's first cache.
-	bloom   [bloomWords]uint64
-	slots   []slot // hash table of the grams
-	shift   uint   // of a hash to a slot
-	windows []window
+	// hints has an entry for each hash of a gram. Its low byte says in which
+	// buckets a literal's gram has this hash, its high byte in which buckets
+	// the next four bytes have. A place where no bucket is in the former and,
+	// four bytes on, in the latter, is passed over.
+	hints   [1 << hintBits]uint16
+	pairs   table[uint64] // entries by eight bytes, of the buckets but one
+	singles table[uint32] // entries by four bytes, of the last bucket
 	lits    []literal
 	tail    bool // some grams may reach beyond the end of a text by a byte
 }
 
 const (
-	bloomBits  = 12
-	bloomWords = 1 << bloomBits
+	hintBits = 16
+	// Of the eight buckets the last is for grams that have no next four bytes.
+	pairBuckets = 7
+	single      = 1 << pairBuckets
+
 	// minLiteral is the length of the shortest literal that can be found.
 	minLiteral = 3
 	// maxWild bounds the grams with a byte that may be anything, of all
-	// literals together. More would flood the Bloom filter.
+	// literals together. More would let too many places pass.
 	maxWild = 2048
+	// maxShort bounds the literals of which there are single grams, at a
+	// stride of 4.
+	maxShort = 128
+	// foldedBytes is how many bytes differ once folded.
+	foldedBytes = 128
 )
 
-// slot says where the windows of a gram are. An empty one has none.
-type slot struct {
-	gram  uint32
-	first uint32
-	n     uint32
-}
-
-// window is up to eight bytes of a literal around a gram: a cheap test before
-// the literal itself.
-type window struct {
-	value, mask uint64 // folded
-	lit         uint32
-	gram        int32 // offset of the gram in the literal; -1 = a byte before
-	at          int32 // offset of the window in the literal
+// entry is a literal in which a gram stands at an offset, which is -1 if the
+// gram begins a byte before it.
+type entry struct {
+	lit    uint32
+	offset int32
 }
 
 // placement is where a literal's gram is taken, for one way of lying.
 type placement struct {
 	offset int
-	wild   int // index of the byte of the gram that may be anything; -1 = none
+	pair   bool // with the next four bytes
+	wild   int  // index of the byte of the gram that may be anything; -1 = none
 }
 
 // place chooses a literal's gram for those that begin rest bytes before one of
 // the places looked at.
-func place(text string, rest, stride int, cost func(gram uint32) float64) (best placement, ok bool) {
-	least := 0.0
-	for o := rest; o+4 <= len(text); o += stride {
-		if c := cost(gram(text, o)); !ok || c < least {
-			least, best, ok = c, placement{o, -1}, true
+func place(text string, rest, stride int, stats *Stats) (best placement, rate float64, ok bool) {
+	for o := rest; o+8 <= len(text); o += stride {
+		if r := stats.rate(text[o : o+8]); !ok || r < rate {
+			best, rate, ok = placement{o, true, -1}, r, true
 		}
 	}
+	if ok {
+		return best, rate, true
+	}
+	for o := rest; o+4 <= len(text); o += stride {
+		if r := stats.rate(text[o : o+4]); !ok || r < rate {
+			best, rate, ok = placement{o, false, -1}, r, true
+		}
+	}
+	end := len(text) - 3
 	switch {
 	case ok:
-		return best, true
-	case rest == stride-1 && stride > 1: // never at a text's begin
-		return placement{-1, 0}, true
-	case (len(text)-3-rest)%stride == 0 && len(text)-3 >= rest:
-		return placement{len(text) - 3, 3}, true
+		return best, rate, true
+	case rest == stride-1: // never at a text's begin
+		return placement{-1, false, 0}, stats.rate(text[:3]), true
+	case end >= rest && (end-rest)%stride == 0:
+		return placement{end, false, 3}, stats.rate(text[end:]), true
 	}
-	return placement{}, false
+	return placement{}, 0, false
 }
 
 // wildGrams returns how many grams with a byte that may be anything a literal
 // of n bytes takes; not ok if it can't be placed.
 func wildGrams(n, stride int) (wild int, ok bool) {
-	text := string(make([]byte, n))
+	text := string(make([]byte, min(n, 2*stride+8)))
 	for rest := range stride {
-		p, ok := place(text, rest, stride, func(uint32) float64 { return 0 })
+		p, _, ok := place(text, rest, stride, fixed())
 		if !ok {
 			return 0, false
 		}
@@ -92,244 +102,223 @@ func wildGrams(n, stride int) (wild int, ok bool) {
 	return wild, true
 }
 
-// foldedBytes is how many bytes differ once folded.
-const foldedBytes = 128
-
-// chooseStride returns the widest stride at which all literals can be placed.
-func chooseStride(lits []literal) int {
-	for _, stride := range []int{4, 2} {
-		total := 0
-		for _, l := range lits {
-			wild, ok := wildGrams(min(len(l.text), 8), stride)
-			if total += wild; !ok || total > maxWild {
-				total = -1
-				break
-			}
-		}
-		if total >= 0 {
-			return stride
+// fits reports whether all literals can be placed at a stride, without too many
+// grams.
+func fits(lits []literal, stride, most int) bool {
+	total := 0
+	for _, l := range lits {
+		wild, ok := wildGrams(len(l.text), stride)
+		if total += wild; !ok || total > most {
+			return false
 		}
 	}
-	return 1
+	return true
+}
+
+// chooseStride returns the stride that is better for the literals: 4 takes half
+// the time for a line without any, and twice the grams.
+func chooseStride(lits []literal) int {
+	short := 0 // literals that would have single grams at 4
+	for _, l := range lits {
+		if len(l.text) < 4+7 {
+			short++
+		}
+	}
+	if short > maxShort || !fits(lits, 4, maxWild/4) {
+		return 2
+	}
+	return 4
 }
 
 func newFilter(lits []literal, stats *Stats, stride int) *filter {
 	f := &filter{stride: stride, lits: lits}
-	grams := map[uint32][]window{}
-	// Grams that are there already cost less; so the literals with the least
-	// choice come first.
-	order := make([]int, len(lits))
-	for i := range order {
-		order[i] = i
+	for i := range f.hints {
+		f.hints[i] = single << 8 // what comes next doesn't matter there
 	}
-	slices.SortFunc(order, func(a, b int) int {
-		return cmp.Or(cmp.Compare(len(lits[a].text), len(lits[b].text)), cmp.Compare(lits[a].text, lits[b].text), a-b)
-	})
-	density := 2e-6 * min(1, 1000/float64(len(lits)+1))
-	cost := func(g uint32) float64 {
-		if n := len(grams[g]); n > 0 {
-			return stats.gramRate(g) * float64(3+n)
-		}
-		return stats.gramRate(g)*3 + density
-	}
-	for _, i := range order {
-		text := lits[i].text
+	pairs, singles := map[uint64][]entry{}, map[uint32][]entry{}
+	for i, l := range lits {
 		for rest := range stride {
-			p, ok := place(text, rest, stride, cost)
+			p, _, ok := place(l.text, rest, stride, stats)
 			if !ok {
-				panic("match: literal " + text + " can't be placed")
+				panic("match: literal " + l.text + " can't be placed")
 			}
-			w := newWindow(text, uint32(i), p)
-			switch p.wild {
-			case -1:
-				g := gram(text, p.offset)
-				grams[g] = append(grams[g], w)
-			case 0:
-				g := gram(text+"\x00", 0) << 8
+			e := entry{uint32(i), int32(p.offset)}
+			switch {
+			case p.pair:
+				g, next := gram(l.text, p.offset), gram(l.text, p.offset+4)
+				key := uint64(g) | uint64(next)<<32
+				pairs[key] = append(pairs[key], e)
+				bucket := uint16(1) << (g * mix32 % pairBuckets)
+				f.hints[hint(g)] |= bucket
+				f.hints[hint(next)] |= bucket << 8
+			case p.wild < 0:
+				f.single(singles, gram(l.text, p.offset), e)
+			default:
+				from := max(p.offset, 0)
+				g := gram(l.text[from:from+3]+"\x00", 0) & low24
+				shift := 24
+				if p.wild == 0 {
+					g, shift = g<<8, 0
+				} else {
+					f.tail = true
+				}
 				for b := range uint32(256) {
 					if b&0x20 != 0 {
-						grams[g|b] = append(grams[g|b], w)
+						f.single(singles, g|b<<shift, e)
 					}
 				}
-			case 3:
-				g := gram(text+"\x00", len(text)-3) & low24
-				for b := range uint32(256) {
-					if b&0x20 != 0 {
-						grams[g|b<<24] = append(grams[g|b<<24], w)
-					}
-				}
-				f.tail = true
 			}
 		}
 	}
-	size := bits.Len(uint(len(grams)*2 + 16))
-	f.shift = uint(32 - size)
-	f.slots = make([]slot, 1<<size)
-	for g, ws := range grams {
-		h := g * mix32
-		f.bloom[h>>(32-bloomBits)] |= 1<<(h>>(26-bloomBits)&63) | 1<<(h>>(20-bloomBits)&63)
-		i := h >> f.shift
-		for f.slots[i].n > 0 {
-			i = (i + 1) & uint32(len(f.slots)-1)
-		}
-		f.slots[i] = slot{g, uint32(len(f.windows)), uint32(len(ws))}
-		f.windows = append(f.windows, ws...)
-	}
+	f.pairs, f.singles = newTable(pairs), newTable(singles)
 	return f
 }
 
-func newWindow(text string, lit uint32, p placement) window {
-	at := max(0, min(p.offset-2, len(text)-8))
-	w := window{lit: lit, gram: int32(p.offset), at: int32(at)}
-	for i := 0; i < 8 && at+i < len(text); i++ {
-		w.value |= uint64(text[at+i]|0x20) << (8 * i)
-		w.mask |= 0xff << (8 * i)
-	}
-	return w
+func (f *filter) single(entries map[uint32][]entry, g uint32, e entry) {
+	entries[g] = append(entries[g], e)
+	f.hints[hint(g)] |= single
 }
 
-// known is 1 in its lowest bit if the Bloom filter has a folded gram.
-func (f *filter) known(g uint32) uint64 {
-	h := g * mix32
-	w := f.bloom[h>>(32-bloomBits)]
-	return w >> (h >> (26 - bloomBits) & 63) & (w >> (h >> (20 - bloomBits) & 63))
-}
+func hint(g uint32) uint32 { return g * mix32 >> (32 - hintBits) }
 
 // scan calls s.found for each literal that stands in s.line, once or several
-// times, about from left to right. It returns a value with the highest bit of a
+// times, from about left to right. It returns a value with the highest bit of a
 // byte set if one of the line's is.
 func (f *filter) scan(s *scratch) uint64 {
 	text := s.line
-	var high uint64
-	switch f.stride {
-	case 1:
-		high = f.scan1(s, s.padded(text, 11))
-	case 2:
-		high = f.scan2(s, s.padded(text, 18))
-	case 4:
-		high = f.scan4(s, s.padded(text, 32))
+	if n := len(text); n < minScan {
+		clear(s.pad[copy(s.pad[:], text):])
+		text = s.pad[:minScan]
 	}
-	if at := len(text) - 3; f.tail && at >= 0 && at&(f.stride-1) == 0 {
-		f.look(s, at, uint32(text[at])|uint32(text[at+1])<<8|uint32(text[at+2])<<16|fold32)
+	if f.stride == 4 {
+		return f.scan4(s, text)
 	}
-	return high
+	return f.scan2(s, text)
 }
 
-// The three below are one loop for each stride: over blocks of eight grams, of
-// which the last overlaps the one before. Text must have a block's length.
+// minScan is the length of the shortest text that can be scanned; to shorter
+// ones zeros are added.
+const minScan = 32
 
-func (f *filter) scan1(s *scratch, text []byte) (high uint64) {
-	le := binary.LittleEndian
-	last := len(text) - 11
-	for i, skip := 0, 0; ; {
-		b := text[i : i+11 : i+11]
-		w0, w1, w2, w3 := le.Uint64(b), le.Uint64(b[1:]), le.Uint64(b[2:]), le.Uint64(b[3:])
-		high |= w0 | w3
-		w0, w1, w2, w3 = w0|fold64, w1|fold64, w2|fold64, w3|fold64
-		k0, k4 := f.known(uint32(w0)), f.known(uint32(w0>>32))
-		k1, k5 := f.known(uint32(w1)), f.known(uint32(w1>>32))
-		k2, k6 := f.known(uint32(w2)), f.known(uint32(w2>>32))
-		k3, k7 := f.known(uint32(w3)), f.known(uint32(w3>>32))
-		if (k0|k1|k2|k3|k4|k5|k6|k7)&1 != 0 {
-			k := k0&1 | k1&1<<1 | k2&1<<2 | k3&1<<3 | k4&1<<4 | k5&1<<5 | k6&1<<6 | k7&1<<7
-			for k = k >> skip << skip; k != 0; k &= k - 1 {
-				n := bits.TrailingZeros64(k)
-				f.look(s, i+n, le.Uint32(b[n:])|fold32)
-			}
-		}
-		if i >= last {
-			return high
-		}
-		i, skip = i+8, 0
-		if i > last {
-			i, skip = last, i-last
-		}
-	}
-}
+// The two below are one loop for each stride: over blocks of eight places, of
+// which the last overlaps the one before. The hints of four places lie in one
+// word, so that they are put beside those four bytes on all at once. What a
+// block's last places are followed by is the next block's matter.
+
+const (
+	lowBytes    = 0x00ff00ff00ff00ff // of the four hints in a word
+	singleLanes = single * 0x0001000100010001
+)
 
 func (f *filter) scan2(s *scratch, text []byte) (high uint64) {
 	le := binary.LittleEndian
-	last := (len(text) - 18) &^ 1
 	high = uint64(text[len(text)-1])
-	for i, skip := 0, 0; ; {
+	last := (len(text) - 18) &^ 1
+	var before uint64 // hints of the four places before a block
+	for i := 0; ; {
 		b := text[i : i+18 : i+18]
 		w0, w1, w2, w3 := le.Uint64(b), le.Uint64(b[2:]), le.Uint64(b[8:]), le.Uint64(b[10:])
 		high |= w0 | w2 | w3
 		w0, w1, w2, w3 = w0|fold64, w1|fold64, w2|fold64, w3|fold64
-		k0, k2 := f.known(uint32(w0)), f.known(uint32(w0>>32))
-		k1, k3 := f.known(uint32(w1)), f.known(uint32(w1>>32))
-		k4, k6 := f.known(uint32(w2)), f.known(uint32(w2>>32))
-		k5, k7 := f.known(uint32(w3)), f.known(uint32(w3>>32))
-		if (k0|k1|k2|k3|k4|k5|k6|k7)&1 != 0 {
-			k := k0&1 | k1&1<<1 | k2&1<<2 | k3&1<<3 | k4&1<<4 | k5&1<<5 | k6&1<<6 | k7&1<<7
-			for k = k >> skip << skip; k != 0; k &= k - 1 {
-				n := 2 * bits.TrailingZeros64(k)
-				f.look(s, i+n, le.Uint32(b[n:])|fold32)
-			}
+		h0 := f.hint(w0) | f.hint(w1)<<16 | f.hint(w0>>32)<<32 | f.hint(w1>>32)<<48
+		h1 := f.hint(w2) | f.hint(w3)<<16 | f.hint(w2>>32)<<32 | f.hint(w3>>32)<<48
+		p0 := (before>>32 | h0<<32) & (h0 >> 8) & lowBytes
+		p1 := (h0>>32 | h1<<32) & (h1 >> 8) & lowBytes
+		if p0|p1 != 0 {
+			f.look(s, i-4, p0)
+			f.look(s, i+4, p1)
 		}
 		if i >= last {
+			f.end(s, i+12, h1>>32)
 			return high
 		}
-		i, skip = i+16, 0
-		if i > last {
-			i, skip = last, (i-last)/2
+		before = h1
+		if i += 16; i > last {
+			i = last
+			before = f.hintAt(text, i-4)<<32 | f.hintAt(text, i-2)<<48
 		}
 	}
 }
 
 func (f *filter) scan4(s *scratch, text []byte) (high uint64) {
 	le := binary.LittleEndian
-	last := (len(text) - 32) &^ 3
 	high = uint64(text[len(text)-1] | text[len(text)-2] | text[len(text)-3])
-	for i, skip := 0, 0; ; {
+	last := (len(text) - 32) &^ 3
+	var before uint64
+	for i := 0; ; {
 		b := text[i : i+32 : i+32]
 		w0, w1, w2, w3 := le.Uint64(b), le.Uint64(b[8:]), le.Uint64(b[16:]), le.Uint64(b[24:])
 		high |= w0 | w1 | w2 | w3
 		w0, w1, w2, w3 = w0|fold64, w1|fold64, w2|fold64, w3|fold64
-		k0, k1 := f.known(uint32(w0)), f.known(uint32(w0>>32))
-		k2, k3 := f.known(uint32(w1)), f.known(uint32(w1>>32))
-		k4, k5 := f.known(uint32(w2)), f.known(uint32(w2>>32))
-		k6, k7 := f.known(uint32(w3)), f.known(uint32(w3>>32))
-		if (k0|k1|k2|k3|k4|k5|k6|k7)&1 != 0 {
-			k := k0&1 | k1&1<<1 | k2&1<<2 | k3&1<<3 | k4&1<<4 | k5&1<<5 | k6&1<<6 | k7&1<<7
-			for k = k >> skip << skip; k != 0; k &= k - 1 {
-				n := 4 * bits.TrailingZeros64(k)
-				f.look(s, i+n, le.Uint32(b[n:])|fold32)
-			}
+		h0 := f.hint(w0) | f.hint(w0>>32)<<16 | f.hint(w1)<<32 | f.hint(w1>>32)<<48
+		h1 := f.hint(w2) | f.hint(w2>>32)<<16 | f.hint(w3)<<32 | f.hint(w3>>32)<<48
+		p0 := (before>>48 | h0<<16) & (h0 >> 8) & lowBytes
+		p1 := (h0>>48 | h1<<16) & (h1 >> 8) & lowBytes
+		if p0|p1 != 0 {
+			f.look(s, i-4, p0)
+			f.look(s, i+12, p1)
 		}
 		if i >= last {
+			f.end(s, i+28, h1>>48)
 			return high
 		}
-		i, skip = i+32, 0
-		if i > last {
-			i, skip = last, (i-last)/4
+		before = h1
+		if i += 32; i > last {
+			i = last
+			before = f.hintAt(text, i-4) << 48
 		}
 	}
 }
 
-// look finds the literals that have a gram which stands at a place of the line.
-func (f *filter) look(s *scratch, at int, g uint32) {
-	s.looks++
-	for i := g * mix32 >> f.shift; ; i = (i + 1) & uint32(len(f.slots)-1) {
-		sl := &f.slots[i]
-		if sl.n == 0 {
-			return
-		}
-		if sl.gram != g {
-			continue
-		}
-		for k := range f.windows[sl.first : sl.first+sl.n] {
-			w := &f.windows[int(sl.first)+k]
-			start := at - int(w.gram)
-			if p := start + int(w.at); p >= 0 && p+8 <= len(s.line) &&
-				(binary.LittleEndian.Uint64(s.line[p:])|fold64)&w.mask != w.value {
-				continue
+// hint returns what is known of the gram in the low half of w.
+func (f *filter) hint(w uint64) uint64 { return uint64(f.hints[hint(uint32(w))]) }
+
+func (f *filter) hintAt(text []byte, at int) uint64 {
+	if at < 0 {
+		return 0
+	}
+	return f.hint(uint64(binary.LittleEndian.Uint32(text[at:]) | fold32))
+}
+
+// look finds the literals that stand at those of four places, the first one
+// given, of which buckets have any left.
+func (f *filter) look(s *scratch, at int, buckets uint64) {
+	le := binary.LittleEndian
+	for buckets != 0 {
+		bit := bits.TrailingZeros64(buckets)
+		at := at + bit>>4*f.stride
+		if bit&15 == pairBuckets {
+			buckets &^= 1 << bit
+			if at+4 <= len(s.line) {
+				f.found(s, at, f.singles.get(le.Uint32(s.line[at:])|fold32))
 			}
-			if l := &f.lits[w.lit]; l.standsAt(s.line, start) {
-				s.found(w.lit, start)
+		} else {
+			buckets &^= (single - 1) << (bit &^ 15) // one look will do
+			if at+8 <= len(s.line) {
+				f.found(s, at, f.pairs.get(le.Uint64(s.line[at:])|fold64))
 			}
 		}
-		return
+	}
+}
+
+// end looks at the last places of a line, behind which no pair fits, and at the
+// one behind these where a gram may reach beyond the line.
+func (f *filter) end(s *scratch, at int, hints uint64) {
+	if hints &= singleLanes; hints != 0 {
+		f.look(s, at, hints)
+	}
+	if n := len(s.line) - 3; f.tail && n >= 0 && n&(f.stride-1) == 0 {
+		line := s.line[n:]
+		f.found(s, n, f.singles.get(uint32(line[0])|uint32(line[1])<<8|uint32(line[2])<<16|fold32))
+	}
+}
+
+func (f *filter) found(s *scratch, at int, entries []entry) {
+	s.effort.work++
+	for _, e := range entries {
+		if start := at - int(e.offset); f.lits[e.lit].standsAt(s.line, start) {
+			s.found(e.lit, start)
+		}
 	}
 }
 
@@ -347,4 +336,45 @@ func (l *literal) standsAt(b []byte, at int) bool {
 		}
 	}
 	return true
+}
+
+// table is a hash table that doesn't change.
+type table[K uint32 | uint64] struct {
+	slots   []slot[K]
+	shift   uint // of a hash to a slot
+	entries []entry
+}
+
+// slot says where a key's entries are. An empty one has none.
+type slot[K uint32 | uint64] struct {
+	key      K
+	first, n uint32
+}
+
+func newTable[K uint32 | uint64](m map[K][]entry) table[K] {
+	size := bits.Len(uint(len(m)*2 + 1))
+	t := table[K]{slots: make([]slot[K], 1<<size), shift: uint(64 - size)}
+	keys := make([]K, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.SortFunc(keys, func(a, b K) int { return cmp.Compare(a, b) })
+	for _, k := range keys {
+		i := uint64(k) * mix64 >> t.shift
+		for t.slots[i].n > 0 {
+			i = (i + 1) & uint64(len(t.slots)-1)
+		}
+		t.slots[i] = slot[K]{k, uint32(len(t.entries)), uint32(len(m[k]))}
+		t.entries = append(t.entries, m[k]...)
+	}
+	return t
+}
+
+func (t *table[K]) get(k K) []entry {
+	for i := uint64(k) * mix64 >> t.shift; ; i = (i + 1) & uint64(len(t.slots)-1) {
+		s := &t.slots[i]
+		if s.n == 0 || s.key == k {
+			return t.entries[s.first : s.first+s.n]
+		}
+	}
 }

@@ -39,7 +39,7 @@ const (
 	// Bounds of what is multiplied out: strings of an expression, more of them
 	// while they are short, runes of a class, branches of an alternative.
 	maxStrings      = 16
-	maxShortStrings = 128
+	maxShortStrings = 32
 	maxClass        = 12
 	maxBranches     = 256
 	longEnough      = 7 // bytes from which a string is not multiplied further
@@ -81,10 +81,18 @@ func analyze(re *syntax.Regexp, cost func(set) float64) facts {
 		}
 		return facts{sets: f.sets, max: unbounded}
 	case syntax.OpConcat:
-		parts := make([]facts, len(re.Sub))
-		for i, sub := range re.Sub {
-			parts[i] = analyze(sub, cost)
+		var parts []facts
+		var add func(subs []*syntax.Regexp)
+		add = func(subs []*syntax.Regexp) {
+			for _, sub := range subs {
+				if sub.Op == syntax.OpConcat { // of what was a repeat
+					add(sub.Sub)
+				} else {
+					parts = append(parts, analyze(sub, cost))
+				}
+			}
 		}
+		add(re.Sub)
 		return concat(parts)
 	case syntax.OpAlternate:
 		branches := make([]facts, len(re.Sub))
@@ -191,7 +199,7 @@ func concat(parts []facts) facts {
 	for i := len(parts) - 1; i >= 0; i-- {
 		behind[i] = sum(behind[i+1], parts[i].max)
 	}
-	var sets []set
+	var sets, others []set // others: what was multiplied further
 	whole, pure := true, true
 	strings, from := []literal{{}}, 0 // of parts[from:i]
 	flush := func(to int) {
@@ -218,6 +226,9 @@ func concat(parts []facts) facts {
 			strings = p.exact
 			continue
 		}
+		if len(p.exact) > 1 && shortest(strings) >= minLiteral {
+			others = append(others, set{strings, before[from], behind[i]})
+		}
 		product := make([]literal, 0, n)
 		for _, a := range strings {
 			for _, b := range p.exact {
@@ -232,7 +243,7 @@ func concat(parts []facts) facts {
 		return facts{exact: strings, pure: pure, max: before[len(parts)]}
 	}
 	flush(len(parts))
-	return facts{sets: sets, max: before[len(parts)]}
+	return facts{sets: append(sets, others...), max: before[len(parts)]}
 }
 
 // join appends b to a. If one of them folds, the whole does; it is the same

@@ -23,6 +23,7 @@ type Matcher struct {
 
 	budget atomic.Int64 // bytes left for automata's states
 	pool   sync.Pool    // of *scratch
+	meter  meter
 }
 
 // rule is a pattern and how it is decided.
@@ -77,8 +78,8 @@ type scratch struct {
 	round  uint32
 	marks  []uint32 // by pattern: round<<markBits | how often it was tried
 	extras []uint32 // by set: round<<1 | whether it was found
-	pad    [32]byte
-	looks  int
+	pad    [minScan]byte
+	effort effort
 }
 
 const (
@@ -101,12 +102,23 @@ func (m *Matcher) Len() int { return len(m.rules) }
 // order.
 func (m *Matcher) Match(line []byte, in Subset, dst []uint32) []uint32 {
 	s := m.pool.Get().(*scratch)
+	m.match(s, line, in)
+	dst = append(dst, s.hits...)
+	s.line, s.in = nil, nil
+	m.meter.add(&s.effort)
+	m.pool.Put(s)
+	return dst
+}
+
+// match leaves the numbers of the patterns that match in s.hits.
+func (m *Matcher) match(s *scratch, line []byte, in Subset) {
 	if s.round++; s.round == maxRounds {
 		clear(s.marks)
 		clear(s.extras)
 		s.round = 1
 	}
 	s.line, s.in, s.hits = line, in, s.hits[:0]
+	s.effort.lines++
 	if m.filter != nil {
 		if high := m.filter.scan(s); len(m.folding) > 0 && high&highBits != 0 {
 			s.fold()
@@ -121,23 +133,9 @@ func (m *Matcher) Match(line []byte, in Subset, dst []uint32) []uint32 {
 	if len(s.hits) > 1 {
 		slices.Sort(s.hits)
 	}
-	dst = append(dst, s.hits...)
-	s.line, s.in = nil, nil
-	m.pool.Put(s)
-	return dst
 }
 
 const highBits = 0x8080808080808080
-
-// padded returns text with zeros behind if it is shorter than n, which must fit
-// pad.
-func (s *scratch) padded(text []byte, n int) []byte {
-	if len(text) >= n {
-		return text
-	}
-	clear(s.pad[copy(s.pad[:], text):])
-	return s.pad[:n]
-}
 
 func (s *scratch) hit(r uint32) {
 	if s.in.Has(int(r)) {
@@ -164,6 +162,7 @@ func (s *scratch) candidate(id uint32, at int) {
 		return
 	}
 	r := &s.m.rules[id]
+	s.effort.work += tryWork
 	switch {
 	case !s.in.Has(int(id)):
 	case r.sure:
@@ -192,6 +191,7 @@ func (s *scratch) candidate(id uint32, at int) {
 // confirm reports whether a pattern matches in the line, in which any match
 // lies between from and to. It may find one that lies elsewhere.
 func (s *scratch) confirm(r *rule, from, to int) bool {
+	s.effort.work += confirmWork
 	from, to = max(from, 0), min(to, len(s.line))
 	for from > 0 && s.line[from-1] >= utf8.RuneSelf {
 		from-- // to where a rune begins for sure
@@ -254,8 +254,11 @@ func (s *scratch) hasExtras(r *rule) bool {
 	for _, i := range r.extras {
 		if s.extras[i]>>1 != s.round {
 			s.extras[i] = s.round << 1
-			if slices.ContainsFunc(s.m.extras[i], func(n needle) bool { return n.in(s.line) }) {
-				s.extras[i] |= 1
+			for k := range s.m.extras[i] {
+				if s.m.extras[i][k].in(s.line) {
+					s.extras[i] |= 1
+					break
+				}
 			}
 		}
 		if s.extras[i]&1 == 0 {
@@ -322,36 +325,39 @@ func (l *lazyDFA) make(m *Matcher, limit int64, rules ...*rule) {
 // needle is a literal to look for in a line.
 type needle struct {
 	literal
-	text []byte
-	at   int // of the byte in it that is looked for first
+	at     int  // of the byte in it that is looked for first
+	lo, up byte // the forms of that byte
 }
 
 func newNeedle(l literal, stats *Stats) needle {
-	n := needle{literal: l, text: []byte(l.text)}
-	for i := range n.text {
+	n := needle{literal: l}
+	for i := range len(l.text) { // the rarest byte
 		if stats.rate(l.text[i:i+1]) < stats.rate(l.text[n.at:n.at+1]) {
 			n.at = i
 		}
+	}
+	n.lo = l.text[n.at]
+	n.up = n.lo
+	if l.fold && 'a' <= n.lo && n.lo <= 'z' {
+		n.up &^= 0x20
 	}
 	return n
 }
 
 // in reports whether b has the literal.
 func (n *needle) in(b []byte) bool {
-	if !n.fold {
-		return bytes.Contains(b, n.text)
-	}
-	last := len(b) - len(n.text) + n.at // where that byte may be
-	lo := n.text[n.at]
-	up := lo
-	if 'a' <= lo && lo <= 'z' {
-		up &^= 0x20
-	}
-	for i := n.at; i <= last; i++ {
-		if b[i] != lo && b[i] != up {
-			continue
+	return n.with(b, n.lo) || n.up != n.lo && n.with(b, n.up)
+}
+
+// with reports whether b has the literal with its byte at n.at being c.
+func (n *needle) with(b []byte, c byte) bool {
+	end := len(b) - len(n.text) + n.at + 1 // of where that byte may be
+	for i := n.at; i < end; i++ {
+		next := bytes.IndexByte(b[i:end], c)
+		if next < 0 {
+			return false
 		}
-		if n.standsAt(b, i-n.at) {
+		if i += next; n.standsAt(b, i-n.at) {
 			return true
 		}
 	}

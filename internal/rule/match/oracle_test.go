@@ -2,6 +2,7 @@ package match
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"regexp"
 	"slices"
@@ -128,15 +129,10 @@ func check(t testing.TB, m *Matcher, o oracle, line string, in Subset, want []ui
 
 // everyStride calls f with a matcher of each stride that the literals allow.
 func everyStride(t *testing.T, patterns []string, stats *Stats, f func(*Matcher)) {
-	for _, stride := range []int{1, 2, 4} {
+	for _, stride := range []int{2, 4} {
 		m := build(t, patterns, stats)
 		if m.filter != nil {
-			possible := true
-			for _, l := range m.filter.lits {
-				_, ok := wildGrams(len(l.text), stride)
-				possible = possible && ok
-			}
-			if !possible {
+			if !fits(m.filter.lits, stride, math.MaxInt) {
 				continue
 			}
 			m.filter = newFilter(m.filter.lits, fixed(), stride)
@@ -156,12 +152,12 @@ func TestTraps(t *testing.T) {
 	for k, p := range trapPatterns { // each alone
 		o := all[k : k+1]
 		everyStride(t, []string{p}, trained, func(m *Matcher) {
-			for i, l := range lines {
+			for i := k % 3; i < len(lines); i += 3 {
 				var alone []uint32
 				if slices.Contains(want[i], uint32(k)) {
 					alone = []uint32{0}
 				}
-				check(t, m, o, l, nil, alone)
+				check(t, m, o, lines[i], nil, alone)
 			}
 		})
 	}
@@ -228,7 +224,7 @@ func randomLine(r *rand.Rand) string {
 
 // Patterns of a grammar against lines of the same words.
 func TestRandomPatterns(t *testing.T) {
-	for round := range 200 {
+	for round := range 100 {
 		r := rand.New(rand.NewPCG(uint64(round), 7))
 		patterns := randomPatterns(r, 12)
 		lines := make([]string, 50)

@@ -3,6 +3,8 @@ package match
 import (
 	_ "embed"
 	"encoding/binary"
+	"math"
+	"slices"
 	"sync"
 )
 
@@ -11,9 +13,11 @@ import (
 // may be used concurrently. Letters' cases are taken together.
 type Stats struct {
 	bytes float64
-	runs  [3][1 << runBits]uint32 // of 3, 4 and 8 bytes, hashed
+	runs  [3][1 << runBits]uint16 // of 3, 4 and 8 bytes, hashed
 	pairs [1 << 16]uint32
 	first [1 << 8]uint32
+	// sample is some of the lines, from the middle.
+	sample []byte
 }
 
 const (
@@ -25,23 +29,42 @@ const (
 	fold64  = 0x2020202020202020
 	// prior is how many bytes of text a guess from pairs of bytes is worth.
 	prior = 1 << 15
+	// minSample is how many bytes say enough by themselves.
+	minSample = 64 << 10
+	// maxSample bounds what is kept of the sample, in bytes.
+	maxSample = 64 << 10
 )
 
-// Learn counts what is in a sample: lines, joined by newlines or anything else.
-// Some hundred KiB are enough; nil stands for none.
+// Learn counts what is in a sample: lines, with a newline behind each. Some
+// hundred KiB are enough; without any, nil stands for lines as they commonly
+// are.
 func Learn(sample []byte) *Stats {
+	if len(sample) == 0 {
+		return nil
+	}
 	s := &Stats{}
+	from := max(0, len(sample)-maxSample) / 2
+	s.sample = slices.Clone(sample[from:min(from+maxSample, len(sample))])
+	if len(sample) < minSample {
+		sample = slices.Concat(typical, sample)
+	}
 	le := binary.LittleEndian
 	for i := 0; i+8 <= len(sample); i++ {
 		w := le.Uint64(sample[i:]) | fold64
 		s.first[byte(w)]++
 		s.pairs[uint16(w)]++
-		s.runs[0][run4(uint32(w)&low24)]++
-		s.runs[1][run4(uint32(w))]++
-		s.runs[2][run8(w)]++
+		count(&s.runs[0][run4(uint32(w)&low24)])
+		count(&s.runs[1][run4(uint32(w))])
+		count(&s.runs[2][run8(w)])
 		s.bytes++
 	}
 	return s
+}
+
+func count(n *uint16) {
+	if *n < math.MaxUint16 {
+		*n++
+	}
 }
 
 // typical is made of lines as common programs write them.
@@ -75,11 +98,6 @@ func (s *Stats) blend(count, guess float64) float64 {
 	return (count + prior*guess) / (s.bytes + prior)
 }
 
-// gramRate is how often a folded gram occurs at a place.
-func (s *Stats) gramRate(g uint32) float64 {
-	return s.blend(float64(s.runs[1][run4(g)]), s.guess(uint64(g), 4))
-}
-
 // rate is how often a text occurs at a place.
 func (s *Stats) rate(text string) float64 {
 	if len(text) < 4 {
@@ -92,14 +110,14 @@ func (s *Stats) rate(text string) float64 {
 		}
 		return s.guess(w, len(text))
 	}
+	least := 1.0
 	if len(text) < 8 {
-		least := s.gramRate(gram(text, 0))
-		for i := 1; i+4 <= len(text); i++ {
-			least = min(least, s.gramRate(gram(text, i)))
+		for i := 0; i+4 <= len(text); i++ {
+			g := gram(text, i)
+			least = min(least, s.blend(float64(s.runs[1][run4(g)]), s.guess(uint64(g), 4)))
 		}
 		return least
 	}
-	least := 1.0
 	for i := 0; i+8 <= len(text); i++ {
 		w := uint64(gram(text, i)) | uint64(gram(text, i+4))<<32
 		least = min(least, s.blend(float64(s.runs[2][run8(w)]), s.guess(w, 8)))
