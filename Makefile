@@ -88,7 +88,7 @@ test-engines: deps plugin $(if $(findstring $(ENGINE_CACHE),$(ENGINES)),engine29
 			go test -count=1 -timeout 25m ./internal/enginetest/... ./internal/integration || exit 1; \
 	done
 
-bench: plugin ## measure beside Docker's own drivers and vectorscan, 20 minutes: $(BUILD)/bench.md; BENCH=-quick is 4
+bench: plugin ## measure beside Docker's own drivers and vectorscan, half an hour: $(BUILD)/bench.md; BENCH=-quick is short
 	@BUILD=$(BUILD) scripts/deps.sh build test bench
 	go build -o $(BUILD)/benchmark ./internal/bench
 	$(BUILD)/benchmark -plugin $(BUILD)/plugin -out $(BUILD)/bench $(BENCH)

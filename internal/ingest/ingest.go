@@ -1,7 +1,7 @@
 // Package ingest carries the containers' lines from the FIFOs that dockerd
 // writes into to the journals.
 //
-// One epoll loop on a thread of its own serves all FIFOs, level-triggered, and
+// One epoll loop serves all FIFOs, level-triggered, and
 // naps between rounds when they are busy: waking for every line, as Go's own
 // poller does, is what makes a logging plugin slow. Nothing on this path waits
 // for a rule, a database or the network.
@@ -19,7 +19,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -109,7 +108,6 @@ func (i *Ingest) Run(ctx context.Context) error {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		runtime.LockOSThread() // not unlocked: the thread ends with the loop
 		i.loop()
 	}()
 	i.resume()

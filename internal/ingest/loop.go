@@ -6,10 +6,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nap bounds, see loop.
+// nap bounds, see loop. Where many FIFOs have something, each round costs more
+// and may be worth a longer one.
 const (
-	napMin = 250 * time.Microsecond
-	napMax = 2 * time.Millisecond
+	napMin  = 250 * time.Microsecond
+	napMax  = 2 * time.Millisecond
+	napMany = 5 * time.Millisecond
+	many    = 16
 )
 
 // Shares of its pipe, in percent, above which one drain calls a FIFO busy, and
@@ -45,12 +48,27 @@ func (i *Ingest) loop() {
 				fullest = max(fullest, a.turn())
 			}
 		}
+		longest := napMax
+		if n >= many {
+			longest = napMany
+		}
 		if fullest > fillBusy {
 			nap = max(napMin, nap/2)
 		} else if fullest < fillLittle {
-			nap = min(napMax, nap*5/4)
+			nap = min(longest, nap*5/4)
 		}
-		ts := unix.NsecToTimespec(int64(nap))
-		unix.Nanosleep(&ts, nil)
+		sleep(nap)
 	}
+}
+
+// sleep sleeps in the kernel where time.Sleep would be a millisecond too late,
+// and else by time.Sleep, because the runtime watches threads that are in the
+// kernel, which costs more than the round.
+func sleep(d time.Duration) {
+	if d >= time.Millisecond {
+		time.Sleep(d)
+		return
+	}
+	ts := unix.NsecToTimespec(int64(d))
+	unix.Nanosleep(&ts, nil)
 }

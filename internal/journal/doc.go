@@ -34,9 +34,9 @@
 //
 // # Compressed segments
 //
-// A rotated segment is compressed in the background, each block between two
-// points as one zstd frame, followed by a skippable zstd frame (RFC 8878, 3.1.2)
-// with the index, so that `zstd -dc` gives the raw segment back:
+// A rotated segment is compressed in the background, Config.CompressAfter later
+// if it is still there, each block between two points as one zstd frame, followed
+// by a skippable zstd frame (RFC 8878, 3.1.2) with the index, so that `zstd -dc` gives the raw segment back:
 //
 //	+--------+--------+-----+------------------------------------------------+
 //	| zstd   | zstd   | ... | 0x184D2A50, length (both little-endian uint32) |

@@ -74,7 +74,7 @@ type Journal struct {
 	path string
 	log  *slog.Logger
 
-	mu       sync.Mutex // guards all below; held for one splice at a time
+	mu       sync.Mutex // guards all below; held for one splice at a time, or two around a rotation
 	refs     int        // guarded by dir.mu
 	meta     Container
 	segments []*segment // oldest first; only the last may be active

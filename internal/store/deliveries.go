@@ -161,7 +161,8 @@ func (s *Store) NextOvertaken(ctx context.Context, triggerID int64) (time.Time, 
 // its trigger. One that was made to start again meanwhile (its Since differs)
 // stays as it is.
 func (s *Store) RecordAttempt(ctx context.Context, d Delivery) error {
-	return s.change(ctx, "record delivery", func(tx *sql.Tx) error {
+	// Forgotten, it is sent again, under the same id.
+	return s.relaxed(ctx, "record delivery", func(tx *sql.Tx) error {
 		// A dead delivery is reported by an event, except where it carried
 		// such a report: two broken triggers would go on reporting each other.
 		return found(tx.ExecContext(ctx, `UPDATE deliveries SET state = ?, attempts = attempts + 1, next_at = ?, overtaken = ?, last_status = ?, last_error = ?,

@@ -1,7 +1,10 @@
 package store
 
 import (
+	"context"
+	"database/sql"
 	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -182,4 +185,31 @@ func TestReportDead(t *testing.T) {
 	emit(t, s, to(b), hit("four", nil))
 	die(b, 1)
 	unreported(b)
+}
+
+// What may be forgotten in a power cut leaves the rest as safe as it was.
+func TestRelaxedIsForOneTransaction(t *testing.T) {
+	s, err := Open(filepath.Join(t.TempDir(), "logscan.db"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	safe := func(after string) {
+		t.Helper()
+		var level int
+		if err := s.w.QueryRow("PRAGMA synchronous").Scan(&level); err != nil || level != 2 {
+			t.Errorf("after %s: synchronous = %d, %v; want 2, FULL", after, level, err)
+		}
+	}
+	if _, err := s.Commit(t.Context(), Batch{Cursors: []Cursor{{ContainerID: "a", Position: []byte("1"), State: []byte{}}}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	safe("cursors")
+	if err := s.RecordAttempt(t.Context(), Delivery{ID: "msg_1"}); err != ErrNotFound {
+		t.Errorf("%v, want ErrNotFound", err)
+	}
+	safe("one that failed")
+	ctx, cancel := context.WithCancel(t.Context())
+	s.relaxed(ctx, "test", func(*sql.Tx) error { cancel(); return nil })
+	safe("one that was cancelled")
 }

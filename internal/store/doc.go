@@ -9,7 +9,9 @@
 //   - What was acknowledged survives a power cut too (synchronous=FULL). A
 //     webhook may have left right after a commit: were its event lost, the
 //     replayed line would be sent again under a new id. Commits are grouped by
-//     their callers, so that a sync for each is affordable.
+//     their callers, so that a sync for each is affordable. Only a cursor without
+//     hits and the outcome of an attempt don't wait for the disk: undone by a
+//     power cut, lines are evaluated and deliveries sent again, under their ids.
 //   - Ids of rules, triggers and events are never used twice. A delivery's id
 //     is the same for ever.
 //   - A damaged file never stops logscan and is never deleted: Open renames it,

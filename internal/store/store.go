@@ -85,6 +85,26 @@ func (s *Store) Close() error {
 func (s *Store) tx(ctx context.Context, f func(*sql.Tx) ([]Event, error)) ([]Event, error) {
 	s.write.Lock()
 	defer s.write.Unlock()
+	return s.txLocked(ctx, f)
+}
+
+// relaxed is change for what is the same again after it was forgotten: it does
+// not wait for the disk. A power cut may undo it, alone or with what else was
+// written like this since the last ordinary transaction; a kill can't.
+func (s *Store) relaxed(ctx context.Context, what string, f func(*sql.Tx) error) error {
+	s.write.Lock()
+	defer s.write.Unlock()
+	if _, err := s.w.ExecContext(ctx, "PRAGMA synchronous = NORMAL"); err != nil {
+		return wrap(what, err)
+	}
+	_, err := s.txLocked(ctx, func(tx *sql.Tx) ([]Event, error) { return nil, f(tx) })
+	if _, e := s.w.ExecContext(context.WithoutCancel(ctx), "PRAGMA synchronous = FULL"); err == nil {
+		err = e
+	}
+	return wrap(what, err)
+}
+
+func (s *Store) txLocked(ctx context.Context, f func(*sql.Tx) ([]Event, error)) ([]Event, error) {
 	tx, err := s.w.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, err
