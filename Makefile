@@ -68,7 +68,7 @@ check: deps-build ## gofmt and go vet
 
 # The packages run two at a time: many tests wait for an Engine.
 test: deps check plugin ## everything, race detector on, with private Engines
-	LOGSCAN_PLUGIN_DIR=$(abspath $(BUILD)/plugin) go test -race -timeout 14m ./...
+	LOGSCAN_PLUGIN_DIR=$(abspath $(BUILD)/plugin) go test -race -timeout 40m ./...
 
 fuzz: deps-build ## each fuzz test for FUZZTIME (1m)
 	@set -e; for pkg in $$(go list ./...); do \
