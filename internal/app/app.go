@@ -102,7 +102,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 	run(&serve, ctx, "log driver", func(ctx context.Context) error { return driver.Serve(ctx, driverListener) })
 	run(&carry, carryCtx, "ingest", in.Run)
-	run(&carry, carryCtx, "journal", journals.Run)
+	run(&carry, carryCtx, "journal", func(ctx context.Context) error {
+		if err := in.Ready(ctx); err != nil { // until then everybody's logs look like a stopped container's
+			return err
+		}
+		return journals.Run(ctx)
+	})
 	run(&serve, ctx, "scan", func(ctx context.Context) error {
 		return runScanning(ctx, scanningConfig{cfg: cfg, log: log, journals: journals, ingest: in, losses: losses, current: &scanning, control: controlListener})
 	})

@@ -36,7 +36,7 @@ func (i *Ingest) Start(ctx context.Context, fifo string, c journal.Container) er
 	if !fifoName.MatchString(name) {
 		return fmt.Errorf("%q is not the name of one of the Engine's FIFOs", fifo)
 	}
-	if err := i.ready(ctx); err != nil {
+	if err := i.Ready(ctx); err != nil {
 		return err
 	}
 	short, cancel := context.WithTimeout(ctx, startPatience)
@@ -68,8 +68,8 @@ func (i *Ingest) Start(ctx context.Context, fifo string, c journal.Container) er
 	return nil
 }
 
-// ready waits until what the last process had attached is attached again.
-func (i *Ingest) ready(ctx context.Context) error {
+// Ready waits until what the last process had attached is attached again.
+func (i *Ingest) Ready(ctx context.Context) error {
 	select {
 	case <-i.resumed:
 		return nil
@@ -141,7 +141,7 @@ func (a *attachment) settle(ctx context.Context) {
 // dockerd has closed it. The error says that some of it could not be written
 // yet: it waits in the FIFO. A FIFO that is not attached is no error.
 func (i *Ingest) Stop(ctx context.Context, fifo string) error {
-	if err := i.ready(ctx); err != nil {
+	if err := i.Ready(ctx); err != nil {
 		return err
 	}
 	a := i.lookup(filepath.Base(fifo))
@@ -180,7 +180,7 @@ func (i *Ingest) Refuse(fifo string) {
 // Flush takes what is in the FIFOs of a container now. Before that it waits, as
 // Start and Stop do, until attachments are resumed.
 func (i *Ingest) Flush(ctx context.Context, containerID string) {
-	if i.ready(ctx) != nil {
+	if i.Ready(ctx) != nil {
 		return
 	}
 	for _, a := range i.of(containerID, "") {

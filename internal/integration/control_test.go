@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -59,6 +60,18 @@ func caughtUp(t testing.TB, e *enginetest.Engine, c *api.Client) {
 		st, err := c.Stats(context.Background())
 		return err == nil && st.Scan.Lag == 0
 	})
+}
+
+// allHits returns the events of a rule once every line has been seen and what
+// it gave, at least want of them, is stored.
+func allHits(t testing.TB, e *enginetest.Engine, c *api.Client, rule string, want int) (events []api.Event) {
+	t.Helper()
+	caughtUp(t, e, c)
+	e.Eventually(time.Minute, fmt.Sprintf("%d hits of rule %s", want, rule), func() bool {
+		events = hits(t, c, rule)
+		return len(events) >= want
+	})
+	return events
 }
 
 // unbounded are settings under which each matching line is a hit of its own.

@@ -92,7 +92,9 @@ func TestLogsAreThoseOfOtherDrivers(t *testing.T) {
 					all := readLogs(t, client, c, logOptions{terminal: o.terminal})
 					return arrived(stream(all, 1), o.written("out")) && arrived(stream(all, 2), o.written("err"))
 				})
-				checkFlags(t, client, c, driver+", running", o)
+				if driver == enginetest.Plugin { // the others show what to expect, once
+					checkFlags(t, client, c, driver+", running", o)
+				}
 				e.Docker("kill", "-s", "TERM", c)
 				e.Wait(c)
 				logs[driver] = checkFlags(t, client, c, driver+", stopped", o)

@@ -80,3 +80,31 @@ func TestContainersThatOutliveDockerd(t *testing.T) {
 		t.Errorf("%d lines, the last is %q", len(lines), last)
 	}
 }
+
+// TestContainersComeBackWithTheEngine shows that a container with a restart
+// policy, which the Engine starts at its own start, finds the plugin there, and
+// that its log goes on.
+func TestContainersComeBackWithTheEngine(t *testing.T) {
+	t.Parallel()
+	e := enginetest.Start(t, enginetest.Options{})
+	e.InstallPlugin()
+	client := engineClient(e)
+	const lines = 500
+	c := e.Run([]string{"--log-driver", enginetest.Plugin, "--restart", "always"}, "loggen", "-n", fmt.Sprint(lines), "-stderr", "7", "-hold", "10m")
+	for runs, again := range []func(){func() {}, e.Restart, func() { e.Kill(); e.Resume() }} {
+		again()
+		client.CloseIdleConnections()
+		var logs []chunk
+		e.Eventually(time.Minute, fmt.Sprintf("all lines of run %d", runs+1), func() bool {
+			logs = readLogs(t, client, c, logOptions{})
+			return len(logs) >= (runs+1)*lines
+		})
+		seen := make(map[string]int)
+		for _, k := range logs {
+			seen[string(k.text[:10])]++
+		}
+		if len(logs) != (runs+1)*lines || len(seen) != lines {
+			t.Errorf("%d lines, %d different ones, after %d runs of %d", len(logs), len(seen), runs+1, lines)
+		}
+	}
+}

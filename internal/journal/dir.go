@@ -45,7 +45,7 @@ type Info struct {
 	Container
 	State
 	Bytes  int64     // on disk
-	Latest time.Time // when it was last written
+	Latest time.Time // when it was last written, or its last attachment came or went
 }
 
 // validID is what a container's, or an unknown FIFO's, journal may be called:
@@ -255,18 +255,26 @@ func (d *Dir) Close() error {
 	return nil
 }
 
-// Run compresses and removes in the background until ctx ends.
+// Run compresses and removes in the background until ctx ends. Start it when
+// the attachments of running containers are there: the logs of all others count
+// as those of stopped ones.
 func (d *Dir) Run(ctx context.Context) error {
 	tick := time.NewTicker(retainEvery)
 	defer tick.Stop()
 	for {
 		d.tidy(ctx)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-tick.C:
-			d.retain()
-		case <-d.wake:
+		d.retain()
+		looked := time.Now()
+		for wait := true; wait; {
+			select {
+			case <-ctx.Done():
+				return ctx.Err()
+			case <-tick.C:
+				wait = false
+			case <-d.wake: // a segment is full
+				d.tidy(ctx)
+				wait = d.cfg.Budget == 0 || time.Since(looked) < budgetEvery
+			}
 		}
 	}
 }

@@ -356,6 +356,7 @@ func (a *Attachment) Detach() (torn int64) {
 	if j.state.Attached == 0 {
 		j.state.Ends++
 		j.state.LastEnd = j.state.End
+		j.touch()
 	}
 	j.changedLocked()
 	j.mu.Unlock()

@@ -161,8 +161,12 @@ func (j *Journal) reopenActive() error {
 		return err
 	}
 	act.points = int64(len(rawPoints(onDisk, info.Size())) - 1)
-	if err := index.Truncate(act.points * rawPointLen); err != nil {
-		j.log.Warn("index", "container", j.id, "err", err)
+	// Only where there is something to cut off: opening a log is not to make it
+	// look as if it had just been written.
+	if int64(len(onDisk)) > act.points*rawPointLen {
+		if err := index.Truncate(act.points * rawPointLen); err != nil {
+			j.log.Warn("index", "container", j.id, "err", err)
+		}
 	}
 	if tail := info.Size() - seg.size; tail > 0 {
 		act.size = info.Size()

@@ -1,0 +1,108 @@
+package journal
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// age makes a journal's files two hours older.
+func (g *rig) age() {
+	g.t.Helper()
+	then := time.Now().Add(-2 * time.Hour)
+	files, err := filepath.Glob(filepath.Join(g.cfg.Root, testID, "*"))
+	if err != nil || len(files) == 0 {
+		g.t.Fatal(files, err)
+	}
+	for _, f := range files {
+		if err := os.Chtimes(f, then, then); err != nil {
+			g.t.Fatal(err)
+		}
+	}
+}
+
+// A container's logs grow old from its end on, however long it had been silent
+// before.
+func TestStoppedAge(t *testing.T) {
+	g := newRig(t, t.TempDir(), DefaultOptions, Config{StoppedAge: time.Hour})
+	kept := func() bool { return len(g.dir.List()) == 1 }
+	g.feed(frame(0, 1, 100))
+	g.age()
+	if g.dir.retain(); !kept() {
+		t.Fatal("removed while the container runs")
+	}
+	g.a.Detach()
+	g.j.Release()
+	if g.dir.retain(); !kept() {
+		t.Fatal("removed as soon as the container stopped")
+	}
+	g.age()
+	j, err := g.dir.Acquire(testID) // as the scanner does at each start
+	if err != nil {
+		t.Fatal(err)
+	}
+	j.Release()
+	if g.dir.retain(); kept() {
+		t.Error("kept for longer than the age")
+	}
+}
+
+// A stopped container's log that alone is too large loses its oldest lines, not
+// all of them.
+func TestBudgetOfAStoppedContainer(t *testing.T) {
+	g := newRig(t, t.TempDir(), Options{MaxSize: 50_000, MaxFile: 100}, Config{Budget: 200_000})
+	const lines = 4000
+	for i := range lines {
+		g.feed(frame(i, int64(i), 100))
+	}
+	g.a.Detach()
+	g.j.Release()
+	g.dir.retain()
+	j, err := g.dir.Acquire(testID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Release()
+	got := numbers(t, readAll(t, j, 0))
+	wantRun(t, got, got[0], lines)
+	if bytes, _ := usage(j.path); bytes > 200_000 || bytes < 130_000 {
+		t.Errorf("%d bytes are left", bytes)
+	}
+	if first, _ := j.Bounds(); len(g.losses) != 1 || g.losses[0] != (Loss{ContainerID: testID, Reason: "budget", Bytes: first, To: first}) {
+		t.Errorf("reported: %+v", g.losses)
+	}
+}
+
+// Where the kernel refuses to splice into a file, as it does for one opened to
+// be appended to, bytes are copied, and nothing changes but the cost.
+func TestSpliceRefused(t *testing.T) {
+	g := newRig(t, t.TempDir(), Options{MaxSize: 200_000, MaxFile: 100}, Config{})
+	var all []byte
+	for i := range 4000 {
+		f := frame(i, int64(i+1), 100)
+		all = append(all, f...)
+		g.feed(f)
+		if i == 100 {
+			if _, err := unix.FcntlInt(g.j.active.file.Fd(), unix.F_SETFL, unix.O_APPEND); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if !g.j.noSplice {
+		t.Fatal("the kernel did not refuse")
+	}
+	if got := readAll(t, g.j, 0); !bytes.Equal(got, all) {
+		t.Fatalf("%d bytes of %d", len(got), len(all))
+	}
+	if n := len(g.segments()); n < 3 {
+		t.Errorf("%d segments", n)
+	}
+	g.reopen()
+	if got := readAll(t, g.j, 0); !bytes.Equal(got, all) {
+		t.Errorf("after a restart %d bytes of %d", len(got), len(all))
+	}
+}
