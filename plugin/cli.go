@@ -126,10 +126,13 @@ func (c *cli) report(err error) {
 // root builds the command tree: `docker logscan …` or `logscan …`.
 func (c *cli) root() *cobra.Command {
 	top := group("logscan", "Watch container logs: rules, events, triggers",
-		c.ruleCommand(), c.triggerCommand(), c.eventsCommand(),
+		c.ruleCommand(), c.triggerCommand(), c.eventsCommand(), c.workloadCommand(),
 		c.containerCommand(), c.deliveryCommand(), c.statsCommand(),
-		c.versionCommand(), c.serveCommand())
+		c.tokenCommand(), c.versionCommand(), c.serveCommand())
+	top.Long = topHelp
 	top.PersistentFlags().StringVar(&c.engine.socket, "socket", "", "The plugin's control socket (default: asked of the Engine)")
+	top.PersistentFlags().StringVar(&c.engine.api, "api", "", "Address of logscan's API, tcp://HOST:PORT (default: $LOGSCAN_HOST, or else the control socket)")
+	top.PersistentFlags().StringVar(&c.engine.tokenFile, "token-file", "", `Read the API's token from a file, "-" for standard input (default: $LOGSCAN_TOKEN)`)
 	top.PersistentFlags().StringVar(&c.engine.plugin, "plugin", "logscan", "Name of the plugin in the Engine")
 
 	root := top
@@ -237,10 +240,41 @@ func (c *cli) versionCommand() *cobra.Command {
 	}
 }
 
+func (c *cli) tokenCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "token", Short: "Show the token of the API over TCP", Args: args(0, 0),
+		Long: `Show the token that opens the API over TCP, where the setting LOGSCAN_LISTEN makes
+it listen. Only root's control socket tells it.`,
+		Example: `  docker plugin disable -f logscan
+  docker plugin set logscan LOGSCAN_LISTEN=127.0.0.1:8414
+  docker plugin enable --timeout 0 logscan
+  LOGSCAN_HOST=tcp://127.0.0.1:8414 LOGSCAN_TOKEN=$(docker logscan token) docker logscan rule ls`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.with(cmd, func(ctx context.Context, client *api.Client) error {
+				t, err := client.Token(ctx)
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintln(c.out, t.Token)
+				return err
+			})
+		},
+	}
+}
+
 func isTerminal(f *os.File) bool {
 	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
 	return err == nil
 }
+
+const topHelp = `Watch container logs: rules, events, triggers
+
+It speaks to the plugin over its control socket, as root, which it finds by
+asking the Engine. From elsewhere it reaches a plugin that has the setting
+LOGSCAN_LISTEN over TCP: LOGSCAN_HOST=tcp://HOST:PORT, or --api, says where, and
+LOGSCAN_TOKEN, or --token-file, holds the token (docker logscan token shows it);
+https:// is for where a proxy puts TLS before it. Called as logscan, -H
+tcp://HOST:PORT means this too; docker's own -H is the Engine's.`
 
 const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
 

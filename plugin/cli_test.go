@@ -2,14 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,19 +17,20 @@ import (
 	"logscan/internal/api"
 	"logscan/internal/ingest"
 	"logscan/internal/journal"
+	"logscan/internal/rule"
 	"logscan/internal/scan"
 	"logscan/internal/store"
+	"logscan/internal/transcript"
+	"logscan/internal/trigger"
 )
-
-// update rewrites the transcripts with what the commands print now:
-// UPDATE=1 go test ./plugin -run TestTranscripts
-var update = os.Getenv("UPDATE") != ""
 
 type fakePlugin struct{}
 
 func (fakePlugin) Attachments() []ingest.Attachment { return nil }
-func (fakePlugin) Losses() int64                    { return 0 }
-func (fakePlugin) Lag() map[string]int64            { return map[string]int64{strings.Repeat("ab", 32): 1500} }
+func (fakePlugin) Losses() map[string]journal.LossCount {
+	return map[string]journal.LossCount{"budget": {Times: 2, Bytes: 4096, Latest: time.Now()}}
+}
+func (fakePlugin) Lag() map[string]int64 { return map[string]int64{strings.Repeat("ab", 32): 1500} }
 func (fakePlugin) List() []journal.Info {
 	return []journal.Info{
 		{
@@ -47,13 +48,41 @@ func (fakeIngest) Stats() ingest.Stats { return ingest.Stats{Attachments: 1, Byt
 type fakeScanner struct{ fakePlugin }
 
 func (fakeScanner) Stats() scan.Stats { return scan.Stats{} }
+func (fakeScanner) RuleStats() map[int64]rule.Counts {
+	return map[int64]rule.Counts{1: {Hits: 3, Cooldown: 46, Bucket: 2}}
+}
+
+// liveRules compiles what the store holds, as the plugin does.
+type liveRules struct{ s *store.Store }
+
+func (l liveRules) compile() (*rule.Snapshot, []rule.CompileError) {
+	rules, err := l.s.Rules(context.Background())
+	if err != nil {
+		panic(err)
+	}
+	return rule.Compile(rules)
+}
+
+func (l liveRules) Effective(workload string) []rule.Rule {
+	s, _ := l.compile()
+	return s.For(workload).Rules()
+}
+
+func (l liveRules) LeftOut() []rule.CompileError {
+	_, bad := l.compile()
+	return bad
+}
+
+// allowed are the hosts in the transcripts, for which no resolver is asked.
+var allowed = []string{"hooks.example.com", "h.example.com", "other.example.com"}
 
 // testPlugin is the control socket of a plugin that isn't there, over a real
 // store.
 type testPlugin struct {
-	t      *testing.T
-	store  *store.Store
-	socket string
+	t       *testing.T
+	store   *store.Store
+	handler http.Handler
+	socket  string
 }
 
 func newTestPlugin(t *testing.T) *testPlugin {
@@ -71,17 +100,16 @@ func newTestPlugin(t *testing.T) *testPlugin {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewUnstartedServer(api.New(api.Config{
-		Store: p.store, Scanner: fakeScanner{}, Ingest: fakeIngest{}, Journals: fakePlugin{},
-		Reload: func(context.Context) error { return nil },
-		CheckTarget: func(u string) error {
-			if strings.Contains(u, "127.0.0.1") {
-				return errors.New("loopback addresses are refused")
-			}
-			return nil
-		},
-		Version: "1.2.3", Logger: log,
-	}))
+	p.handler = api.New(api.Config{
+		Rules:  liveRules{p.store},
+		Worker: trigger.NewWorker(trigger.WorkerConfig{Store: p.store, AllowTargets: []string{"127.0.0.1"}}),
+		Token:  func() (api.Token, bool) { return api.Token{Token: "the token", Listen: "127.0.0.1:8414"}, true },
+		Store:  p.store, Scanner: fakeScanner{}, Ingest: fakeIngest{}, Journals: fakePlugin{},
+		Reload:      func(context.Context) error { return nil },
+		CheckTarget: func(u string) error { return trigger.CheckTarget(u, allowed) },
+		Version:     "1.2.3", Logger: log,
+	})
+	srv := httptest.NewUnstartedServer(p.handler)
 	srv.Listener.Close()
 	srv.Listener = l
 	srv.Start()
@@ -118,10 +146,9 @@ func (p *testPlugin) run(stdin string, args ...string) (out string, code int) {
 	return b.String(), code
 }
 
-// TestTranscripts runs what testdata/*.txt show: after each line "$ logscan …"
-// comes exactly what it prints, then [code] if that isn't 0. "$ … <<< text"
-// gives standard input; "$ emit severity rule message" makes an event, and "…"
-// in the output stands for anything within a line.
+// TestTranscripts runs what testdata/*.txt show. Besides logscan there is "emit
+// severity rule message", which makes an event, and "break id pattern", which
+// puts a pattern into the store that the API would refuse.
 func TestTranscripts(t *testing.T) {
 	t.Setenv("TZ", "UTC")
 	time.Local = time.UTC
@@ -130,58 +157,12 @@ func TestTranscripts(t *testing.T) {
 		t.Fatal("no transcripts", err)
 	}
 	for _, file := range files {
-		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
-			p := newTestPlugin(t)
-			b, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var fresh strings.Builder
-			blocks := strings.Split("\n"+string(b), "\n$ ")
-			fresh.WriteString(strings.TrimPrefix(blocks[0], "\n"))
-			for i, block := range blocks[1:] {
-				command, want, _ := strings.Cut(block, "\n")
-				if i < len(blocks)-2 && want != "" {
-					want += "\n"
-				}
-				got := p.step(t, command)
-				if fresh.Len() > 0 && !strings.HasSuffix(fresh.String(), "\n") {
-					fresh.WriteByte('\n')
-				}
-				fresh.WriteString("$ " + command + "\n")
-				if same(want, got) {
-					got = want
-				} else if !update {
-					t.Errorf("$ %s\ngot:\n%s\nwant:\n%s", command, got, want)
-				}
-				fresh.WriteString(got)
-			}
-			if update {
-				if err := os.WriteFile(file, []byte(fresh.String()), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-		})
+		transcript.Run(t, file, func(t *testing.T) transcript.Command { return newTestPlugin(t).command })
 	}
 }
 
-func (p *testPlugin) step(t *testing.T, command string) string {
+func (p *testPlugin) command(t *testing.T, words []string, stdin string) string {
 	t.Helper()
-	if strings.HasPrefix(command, "#") || strings.TrimSpace(command) == "" {
-		return ""
-	}
-	command, stdin, redirected := strings.Cut(command, " <<< ")
-	words, err := split(command)
-	if err != nil {
-		t.Fatalf("%s: %v", command, err)
-	}
-	if redirected {
-		s, err := split(stdin)
-		if err != nil || len(s) != 1 {
-			t.Fatalf("%s: standard input %q", command, stdin)
-		}
-		stdin = s[0]
-	}
 	switch words[0] {
 	case "emit":
 		more := map[string]any{}
@@ -190,6 +171,17 @@ func (p *testPlugin) step(t *testing.T, command string) string {
 		}
 		p.emit(words[1], words[2], words[3], more)
 		return ""
+	case "break":
+		id, _ := strconv.ParseInt(words[1], 10, 64)
+		r, err := p.store.Rule(t.Context(), id)
+		if err == nil {
+			r.Pattern = words[2]
+			_, err = p.store.UpdateRule(t.Context(), r)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ""
 	case "logscan":
 		out, code := p.run(stdin, words[1:]...)
 		if code != 0 {
@@ -197,74 +189,6 @@ func (p *testPlugin) step(t *testing.T, command string) string {
 		}
 		return out
 	}
-	t.Fatalf("unknown command %q", command)
+	t.Fatalf("unknown command %q", words[0])
 	return ""
-}
-
-// same compares line by line; "…" in want stands for anything.
-func same(want, got string) bool {
-	w, g := strings.Split(want, "\n"), strings.Split(got, "\n")
-	if len(w) != len(g) {
-		return false
-	}
-	for i := range w {
-		parts := strings.Split(w[i], "…")
-		rest, ok := strings.CutPrefix(g[i], parts[0])
-		if !ok {
-			return false
-		}
-		for _, part := range parts[1:] {
-			at := strings.LastIndex(rest, part)
-			if at < 0 {
-				return false
-			}
-			rest = rest[at+len(part):]
-		}
-		if rest != "" {
-			return false
-		}
-	}
-	return true
-}
-
-// split is a shell's idea of words, with quotes and $'…' for escapes.
-func split(s string) (words []string, err error) {
-	var word strings.Builder
-	in, some := rune(0), false
-	runes := []rune(s)
-	for i := 0; i < len(runes); i++ {
-		r := runes[i]
-		switch {
-		case in == '$' && r == '\\' && i+1 < len(runes):
-			i++
-			word.WriteString(map[rune]string{'n': "\n", 't': "\t", 'e': "\x1b", 'r': "\r"}[runes[i]])
-		case in != 0 && (r == in || in == '$' && r == '\''):
-			in = 0
-		case in != 0:
-			word.WriteRune(r)
-		case r == '$' && i+1 < len(runes) && runes[i+1] == '\'':
-			in, some = '$', true
-			i++
-		case r == '\'' || r == '"':
-			in, some = r, true
-		case r == ' ':
-			if some {
-				words, some = append(words, word.String()), false
-				word.Reset()
-			}
-		default:
-			some = true
-			word.WriteRune(r)
-		}
-	}
-	if in != 0 {
-		return nil, errors.New("unbalanced quotes")
-	}
-	if some {
-		words = append(words, word.String())
-	}
-	if len(words) == 0 {
-		return nil, io.ErrUnexpectedEOF
-	}
-	return words, nil
 }

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,18 +37,20 @@ const (
 
 // engineOptions say where the plugin is.
 type engineOptions struct {
-	socket  string // straight to the plugin
-	plugin  string
-	hosts   []string
-	context string
-	config  string
-	sockets string // pluginSockets but in tests
+	socket    string // straight to the plugin
+	api       string // over TCP
+	plugin    string
+	tokenFile string
+	hosts     []string
+	context   string
+	config    string
+	sockets   string // pluginSockets but in tests
 }
 
 // dockerFlags accepts docker's own global flags, which docker hands on as they
 // were given. Those that don't matter here are accepted and ignored.
 func (e *engineOptions) dockerFlags(fs *pflag.FlagSet, hidden bool) {
-	fs.StringArrayVarP(&e.hosts, "host", "H", nil, "Engine socket to connect to (default "+defaultHost+")")
+	fs.StringArrayVarP(&e.hosts, "host", "H", nil, "Engine socket to connect to (default "+defaultHost+"), or tcp://HOST:PORT of logscan's own API")
 	fs.StringVarP(&e.context, "context", "c", "", "Docker context to use")
 	fs.StringVar(&e.config, "config", "", "Location of Docker's client config files")
 	fs.BoolP("debug", "D", false, "")
@@ -64,12 +67,23 @@ func (e *engineOptions) dockerFlags(fs *pflag.FlagSet, hidden bool) {
 	})
 }
 
-// client finds the plugin's control socket.
+// client finds the plugin: its API over TCP if that is asked for, else its
+// control socket.
 func (c *cli) client(ctx context.Context) (*api.Client, error) {
 	if c.conn != nil {
 		return c.conn, nil
 	}
+	host, err := c.apiHost()
+	if err != nil {
+		return nil, err
+	}
 	socket := c.engine.socket
+	switch path, ok := strings.CutPrefix(host, "unix://"); {
+	case ok:
+		socket = path
+	case host != "":
+		return c.dialTCP(host)
+	}
 	if socket == "" {
 		id, err := c.findPlugin(ctx)
 		if err != nil {
@@ -84,6 +98,56 @@ func (c *cli) client(ctx context.Context) (*api.Client, error) {
 	socket = strings.TrimPrefix(socket, "unix://")
 	c.engine.socket = socket
 	c.conn = api.Dial(socket)
+	return c.conn, nil
+}
+
+// apiHost is where logscan's own API is said to be; "" where it isn't said. What
+// is given on the command line goes before what the environment says.
+func (c *cli) apiHost() (string, error) {
+	e := c.engine
+	switch {
+	case e.socket != "" && e.api != "":
+		return "", errors.New("either --socket or --api, not both")
+	case e.socket != "":
+		return "", nil
+	case e.api != "":
+		return e.api, nil
+	}
+	if !c.plugin && len(e.hosts) == 1 && isTCP(e.hosts[0]) {
+		return e.hosts[0], nil
+	}
+	if len(e.hosts) > 0 || e.context != "" {
+		return "", nil
+	}
+	return c.getenv("LOGSCAN_HOST"), nil
+}
+
+func isTCP(host string) bool {
+	scheme, _, _ := strings.Cut(host, "://")
+	return scheme == "tcp" || scheme == "http" || scheme == "https"
+}
+
+// dialTCP is for an address of logscan's own API.
+func (c *cli) dialTCP(host string) (*api.Client, error) {
+	base := host
+	if rest, ok := strings.CutPrefix(host, "tcp://"); ok {
+		base = "http://" + rest
+	}
+	u, err := url.Parse(base)
+	if err != nil || !isTCP(host) || u.Hostname() == "" || u.Path != "" && u.Path != "/" || u.User != nil || u.RawQuery != "" {
+		return nil, advise("tcp://127.0.0.1:8414, https://logscan.example.com or unix:///path/of/the/socket", "%q is no address of logscan's API", redactHost(host))
+	}
+	if u.Scheme == "http" && u.Port() == "" {
+		return nil, advise("tcp://"+u.Host+":PORT with the port that the setting LOGSCAN_LISTEN has", "%q has no port", redactHost(host))
+	}
+	token := c.getenv("LOGSCAN_TOKEN")
+	if c.engine.tokenFile != "" {
+		if token, err = c.readSecret("token", c.engine.tokenFile); err != nil {
+			return nil, err
+		}
+	}
+	c.engine.socket = host
+	c.conn = api.DialTCP(base, strings.TrimSpace(token))
 	return c.conn, nil
 }
 
@@ -105,7 +169,7 @@ func (c *cli) findPlugin(ctx context.Context) (string, error) {
 	}
 	path, ok := strings.CutPrefix(host, "unix://")
 	if !ok {
-		return "", advise("on the machine where the Engine runs: docker logscan …",
+		return "", advise("on the machine where the Engine runs: docker logscan …\nLOGSCAN_HOST=tcp://HOST:PORT LOGSCAN_TOKEN=… "+c.name()+" …      (if the plugin there has LOGSCAN_LISTEN set)",
 			"the Engine at %s is not on this machine, and logscan's control socket is there", redactHost(host))
 	}
 	plugins, err := listPlugins(ctx, path)

@@ -68,7 +68,7 @@ func eventMessage(e api.Event) string {
 func (c *cli) eventsCommand() *cobra.Command {
 	var l listing
 	var follow bool
-	var since, until string
+	var since, until, rule string
 	var q api.EventQuery
 	cmd := &cobra.Command{
 		Use: "events [OPTIONS]", Aliases: []string{"event"}, Short: "Show events: hits, and what logscan says about itself", Args: args(0, 0),
@@ -87,6 +87,10 @@ func (c *cli) eventsCommand() *cobra.Command {
 			}
 			if follow && until != "" {
 				return &usageError{cmd, fmt.Errorf("either --follow or --until, not both")}
+			}
+			q.Rule, q.RuleID = rule, 0
+			if n, err := strconv.ParseInt(rule, 10, 64); err == nil && n > 0 {
+				q.Rule, q.RuleID = "", n
 			}
 			p, err := newPrinter(c, l, eventColumns, eventID)
 			if err != nil {
@@ -111,7 +115,9 @@ func (c *cli) eventsCommand() *cobra.Command {
 	f.StringVar(&q.Source, "source", "", "Only this source: logscan (hits) or system")
 	f.StringVar(&q.Workload, "workload", "", "Only this workload")
 	f.StringVar(&q.Container, "container", "", "Only this container, by name or id")
-	f.StringVar(&q.Rule, "rule", "", "Only hits of this rule, by name")
+	f.StringVar(&rule, "rule", "", "Only events of this rule, by name or id")
+	c.completeWorkloads(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("rule", c.completeRules)
 	complete(cmd, "severity", "info", "warn", "error")
 	complete(cmd, "source", "logscan", "system")
 	return cmd

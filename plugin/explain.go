@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"net"
+	"net/http"
 	"strings"
 	"syscall"
 
@@ -20,6 +21,12 @@ var argument = map[string]string{
 	"streams":          "--stream",
 	"cooldown_seconds": "--cooldown",
 	"workload_id":      "--workload",
+	"overrides_id":     "--overrides",
+	"rule_id":          "--rule",
+	"workload":         "--workload",
+	"container":        "--container",
+	"rule":             "--rule",
+	"id":               "WORKLOAD",
 	"action_url":       "URL",
 	"action_secret":    "--secret",
 	"message_regex":    "--match",
@@ -46,11 +53,18 @@ func (c *cli) explain(err error) error {
 		}
 		return errors.Join(told...)
 	}
+	if p != nil && p.Status == http.StatusUnauthorized {
+		return advise("LOGSCAN_TOKEN=TOKEN "+c.name()+" …      (or --token-file FILE)\ndocker logscan token      (on the plugin's machine, as root, shows it)", "%w", err)
+	}
 	var op *net.OpError
 	if err == nil || !errors.As(err, &op) || op.Op != "dial" {
 		return err
 	}
 	at := c.engine.socket
+	if isTCP(at) {
+		return advise("docker plugin inspect -f '{{.Settings.Env}}' logscan      (on the plugin's machine: is LOGSCAN_LISTEN set?)",
+			"logscan's API does not answer at %s: %w", at, op.Err)
+	}
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return advise("sudo "+c.name()+" …", "only root may use logscan's control socket (%s)", at)

@@ -7,7 +7,7 @@
 // its CLI plugins and runs it for `docker logscan …`; called by any other name
 // it is `logscan …`, the same commands. It finds the running plugin by asking
 // the Engine, and speaks to it over the plugin's control socket, which only root
-// can open.
+// can open; or over TCP, with a token, where the plugin is set up so.
 //
 //	docker logscan rule add oom 'Out of memory' --severity error
 //	docker logscan trigger add ops https://hooks.example.com/logscan --secret -

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -13,13 +14,28 @@ import (
 )
 
 func (c *cli) ruleCommand() *cobra.Command {
+	var workload string
 	ls := listCommand(c, "List rules", ruleColumns, ruleID,
-		func(ctx context.Context, client *api.Client, _ *cobra.Command) ([]api.Rule, error) {
-			return client.Rules(ctx)
+		func(ctx context.Context, client *api.Client, cmd *cobra.Command) ([]api.Rule, error) {
+			rules, err := client.Rules(ctx)
+			if cmd.Flags().Changed("workload") {
+				rules = slices.DeleteFunc(rules, func(r api.Rule) bool { return r.WorkloadID != workload })
+			}
+			return rules, err
 		})
+	ls.Flags().StringVar(&workload, "workload", "", `Only rules made for this workload ("" for the global ones); "workload rules" lists all that hold there`)
+	c.completeWorkloads(ls)
+	stats := listCommand(c, "Show what became of each rule's matches", ruleStatsColumns, func(r api.RuleStats) string { return strconv.FormatInt(r.RuleID, 10) },
+		func(ctx context.Context, client *api.Client, _ *cobra.Command) ([]api.RuleStats, error) {
+			return client.RuleStats(ctx)
+		})
+	stats.Use, stats.Aliases = "stats [OPTIONS]", nil
+	stats.Long = `Show, since the plugin's start, how many matches of each rule became events, and
+how many its cooldown (COOLDOWN) or the bound of a container's hits (RATE) held
+back. ERROR says why a rule that is switched on is not in use.`
 	cmd := group("rule", "Manage rules: which lines matter",
 		ls, c.ruleAdd(), c.ruleEdit(), c.ruleRemove(),
-		c.ruleSwitch("enable", true), c.ruleSwitch("disable", false), c.ruleTest())
+		c.ruleSwitch("enable", true), c.ruleSwitch("disable", false), c.ruleTest(), stats)
 	cmd.Aliases = []string{"rules"}
 	return cmd
 }
@@ -33,6 +49,22 @@ var ruleColumns = []column[api.Rule]{
 	{head: "WORKLOAD", cell: func(r api.Rule) string { return ruleScope(r) }},
 	{head: "ENABLED", cell: func(r api.Rule) string { return yesNo(r.Enabled) }},
 	{head: "PATTERN", cell: func(r api.Rule) string { return r.Pattern }, cut: true},
+}
+
+var ruleStatsColumns = []column[api.RuleStats]{
+	{head: "ID", cell: func(r api.RuleStats) string { return strconv.FormatInt(r.RuleID, 10) }},
+	{head: "NAME", cell: func(r api.RuleStats) string { return r.Name }},
+	{head: "WORKLOAD", cell: func(r api.RuleStats) string { return orAll(r.WorkloadID) }},
+	{head: "ENABLED", cell: func(r api.RuleStats) string { return yesNo(r.Enabled) }},
+	{head: "HITS", cell: func(r api.RuleStats) string { return strconv.FormatInt(r.Hits, 10) }},
+	{head: "COOLDOWN", cell: func(r api.RuleStats) string { return strconv.FormatInt(r.Cooldown, 10) }},
+	{head: "RATE", cell: func(r api.RuleStats) string { return strconv.FormatInt(r.Bucket, 10) }},
+	{head: "ERROR", cell: func(r api.RuleStats) string { return orDash(r.Error) }, cut: true, paint: func(r api.RuleStats) string {
+		if r.Error != "" {
+			return severityColor("error")
+		}
+		return ""
+	}},
 }
 
 func cooldown(seconds int64) string {
@@ -68,14 +100,17 @@ func ruleName(r api.Rule) string { return r.Name }
 
 // ruleFlags are a rule's fields as flags; only those given are sent.
 type ruleFlags struct {
-	name, pattern, severity, stream, workload, description, cooldown string
+	name, pattern, severity, stream, workload, overrides, description, cooldown string
 }
 
-func (f *ruleFlags) add(cmd *cobra.Command) {
+func (f *ruleFlags) add(c *cli, cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.severity, "severity", "warn", "Severity of the events: info, warn or error")
 	cmd.Flags().StringVar(&f.stream, "stream", "all", "Stream to watch: all, stdout or stderr")
 	cmd.Flags().StringVar(&f.cooldown, "cooldown", "5m", "After a hit, only count further ones of that container for so long (0 for none)")
 	cmd.Flags().StringVar(&f.workload, "workload", "", "Only for containers of this workload (default all)")
+	cmd.Flags().StringVar(&f.overrides, "overrides", "", "Replace this global rule, given by name or id, in the workload; switched off, it takes it away there")
+	c.completeWorkloads(cmd)
+	_ = cmd.RegisterFlagCompletionFunc("overrides", c.completeRules)
 	cmd.Flags().StringVar(&f.description, "description", "", "What it means, for those who read the events")
 	complete(cmd, "severity", "info", "warn", "error")
 	complete(cmd, "stream", "all", "stdout", "stderr")
@@ -87,7 +122,32 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 	_ = cmd.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// fields returns what was given.
+// override looks up the rule to be overridden.
+func (f *ruleFlags) override(ctx context.Context, c *cli, cmd *cobra.Command, client *api.Client, out *api.RuleFields) error {
+	switch {
+	case !cmd.Flags().Changed("overrides"):
+		return nil
+	case f.overrides == "":
+		out.OverridesID = api.Set[int64](0)
+		return nil
+	}
+	rules, err := client.Rules(ctx)
+	if err != nil {
+		return err
+	}
+	globals := slices.DeleteFunc(slices.Clone(rules), func(r api.Rule) bool { return r.WorkloadID != "" })
+	r, err := find(c, "rule", f.overrides, globals, func(r api.Rule) int64 { return r.ID }, ruleName)
+	if err != nil {
+		// One that is not global: the plugin says what is wrong with that.
+		if any, e := find(c, "rule", f.overrides, rules, func(r api.Rule) int64 { return r.ID }, ruleName); e == nil {
+			r, err = any, nil
+		}
+	}
+	out.OverridesID = api.Set(r.ID)
+	return err
+}
+
+// fields returns what was given; override adds what has to be looked up.
 func (f *ruleFlags) fields(cmd *cobra.Command) (out api.RuleFields, err error) {
 	for name, to := range map[string]struct {
 		field *api.Field[string]
@@ -129,13 +189,17 @@ func (c *cli) ruleAdd() *cobra.Command {
 		Use: "add [OPTIONS] NAME PATTERN", Aliases: []string{"create"}, Short: "Add a rule; prints its id", Args: args(2, 2),
 		Long: "Add a rule. From now on each line that matches PATTERN, a regular expression (RE2 syntax), becomes an event. Prints the rule's id.",
 		Example: `  docker logscan rule add oom 'Out of memory' --severity error
-  docker logscan rule add http5xx '" 5\d\d ' --stream stdout --cooldown 1m --workload shop/web`,
+  docker logscan rule add http5xx '" 5\d\d ' --stream stdout --cooldown 1m --workload shop/web
+  docker logscan rule add oom-db 'out of memory' --workload shop/db --overrides oom`,
 		RunE: func(cmd *cobra.Command, a []string) error {
 			fields, err := f.fields(cmd)
 			if err != nil {
 				return err
 			}
 			return c.with(cmd, func(ctx context.Context, client *api.Client) error {
+				if err := f.override(ctx, c, cmd, client, &fields); err != nil {
+					return err
+				}
 				r, err := client.CreateRule(ctx, api.RuleCreate{Name: a[0], Pattern: a[1], RuleFields: fields})
 				if err != nil {
 					return err
@@ -145,7 +209,7 @@ func (c *cli) ruleAdd() *cobra.Command {
 			})
 		},
 	}
-	f.add(cmd)
+	f.add(c, cmd)
 	return cmd
 }
 
@@ -161,16 +225,19 @@ func (c *cli) ruleEdit() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if fields == (api.RuleFields{}) {
+			if fields == (api.RuleFields{}) && !cmd.Flags().Changed("overrides") {
 				return &usageError{cmd, errors.New("nothing to change: give at least one option")}
 			}
 			return c.eachRule(cmd, a, func(ctx context.Context, client *api.Client, r api.Rule) error {
+				if err := f.override(ctx, c, cmd, client, &fields); err != nil {
+					return err
+				}
 				_, err := client.UpdateRule(ctx, r.ID, fields)
 				return err
 			})
 		},
 	}
-	f.add(cmd)
+	f.add(c, cmd)
 	for _, name := range []string{"severity", "stream", "cooldown"} {
 		cmd.Flags().Lookup(name).DefValue = "" // left alone, not set to that
 	}

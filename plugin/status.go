@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -109,6 +111,16 @@ func (c *cli) deliveryCommand() *cobra.Command {
 	redeliver := &cobra.Command{
 		Use: "redeliver DELIVERY [DELIVERY...]", Short: "Send deliveries again", Args: args(1, -1),
 		Long: "Send deliveries again, under their old ids, as if they were new; dead ones above all.",
+		ValidArgsFunction: func(cmd *cobra.Command, _ []string, _ string) (out []string, _ cobra.ShellCompDirective) {
+			_ = c.with(cmd, func(ctx context.Context, client *api.Client) error {
+				deliveries, err := client.Deliveries(ctx, "dead", 0)
+				for _, d := range deliveries {
+					out = append(out, d.ID)
+				}
+				return err
+			})
+			return out, cobra.ShellCompDirectiveNoFileComp
+		},
 		RunE: func(cmd *cobra.Command, a []string) error {
 			return c.with(cmd, func(ctx context.Context, client *api.Client) error {
 				return each(c, a, func(id string) error {
@@ -177,7 +189,19 @@ func (c *cli) statsCommand() *cobra.Command {
 func (c *cli) showStats(st api.Stats) error {
 	size := func(n int64) string { return units.HumanSize(float64(n)) }
 	count := func(n int64) string { return strconv.FormatInt(n, 10) }
-	for _, row := range [][2]string{
+	losses := count(st.Journal.Losses)
+	if reasons := slices.Sorted(maps.Keys(st.Journal.ByReason)); len(reasons) > 0 {
+		var told []string
+		for _, r := range reasons {
+			told = append(told, fmt.Sprintf("%s %d", r, st.Journal.ByReason[r].Times))
+		}
+		losses += " (" + strings.Join(told, ", ") + ")"
+	}
+	rules := count(int64(st.Scan.Rules))
+	if st.Scan.LeftOut > 0 {
+		rules += fmt.Sprintf(" (%d not in use)", st.Scan.LeftOut)
+	}
+	rows := [][2]string{
 		{"Version", st.Version},
 		{"Started", ago(st.Started)},
 		{"Attached", count(int64(st.Ingest.Attachments))},
@@ -185,15 +209,19 @@ func (c *cli) showStats(st api.Stats) error {
 		{"Retries", count(st.Ingest.Retries)},
 		{"Containers", count(int64(st.Journal.Containers))},
 		{"On disk", size(st.Journal.Bytes)},
-		{"Losses", count(st.Journal.Losses)},
-		{"Rules", count(int64(st.Scan.Rules))},
+		{"Losses", losses},
+		{"Rules", rules},
 		{"Lines", count(st.Scan.Lines)},
 		{"Hits", count(st.Scan.Hits)},
-		{"Held back", count(st.Scan.Suppressed)},
+		{"Held back", fmt.Sprintf("%d (cooldown %d, rate %d)", st.Scan.Suppressed, st.Scan.Cooldown, st.Scan.Bucket)},
 		{"Cut lines", count(st.Scan.Truncated)},
 		{"Lag", size(st.Scan.Lag)},
 		{"Deliveries", fmt.Sprintf("%d pending, %d delivered, %d dead", st.Deliveries.Pending, st.Deliveries.Delivered, st.Deliveries.Dead)},
-	} {
+	}
+	for _, p := range st.Problems {
+		rows = append(rows, [2]string{"Problem", p.Reason + ": " + p.Detail})
+	}
+	for _, row := range rows {
 		if _, err := fmt.Fprintf(c.out, "%-11s %s\n", row[0]+":", clean(row[1])); err != nil {
 			return err
 		}

@@ -24,7 +24,7 @@ func (c *cli) triggerCommand() *cobra.Command {
 		})
 	cmd := group("trigger", "Manage triggers: who is told",
 		ls, c.triggerAdd(), c.triggerEdit(), c.triggerRemove(),
-		c.triggerSwitch("enable", true), c.triggerSwitch("disable", false))
+		c.triggerSwitch("enable", true), c.triggerSwitch("disable", false), c.triggerTest())
 	cmd.Aliases = []string{"triggers"}
 	return cmd
 }
@@ -83,13 +83,13 @@ func (f *triggerFlags) fields(c *cli, cmd *cobra.Command) (out api.TriggerFields
 	}
 	switch {
 	case given("secret-file"):
-		s, err := c.readSecret(f.secretFile)
+		s, err := c.readSecret("secret", f.secretFile)
 		if err != nil {
 			return out, err
 		}
 		out.ActionSecret = api.Set(s)
 	case given("secret") && f.secret == "-":
-		s, err := c.readSecret("-")
+		s, err := c.readSecret("secret", "-")
 		if err != nil {
 			return out, err
 		}
@@ -100,28 +100,30 @@ func (f *triggerFlags) fields(c *cli, cmd *cobra.Command) (out api.TriggerFields
 	return out, nil
 }
 
-// readSecret reads a secret from a file, or standard input, up to the newline
-// that editors and echo add.
-func (c *cli) readSecret(path string) (string, error) {
+// readSecret reads a secret, or a token, from a file, or standard input, up to
+// the newline that editors and echo add.
+func (c *cli) readSecret(what, path string) (string, error) {
 	r, from := c.in, "standard input"
 	if path != "-" {
 		f, err := os.Open(path)
 		if err != nil {
-			return "", fmt.Errorf("secret: %w", err)
+			return "", fmt.Errorf("%s: %w", what, err)
 		}
 		defer f.Close()
 		r, from = f, path
 	}
 	b, err := io.ReadAll(io.LimitReader(r, maxSecret+1))
 	if err != nil {
-		return "", fmt.Errorf("secret: %w", err)
+		return "", fmt.Errorf("%s: %w", what, err)
 	}
 	s := strings.TrimRight(string(b), "\r\n")
 	switch {
 	case len(b) > maxSecret:
-		return "", fmt.Errorf("the secret in %s is longer than %d bytes", from, maxSecret)
-	case s == "":
+		return "", fmt.Errorf("the %s in %s is longer than %d bytes", what, from, maxSecret)
+	case s == "" && what == "secret":
 		return "", advise(`--secret "" to send unsigned`, "there is no secret in %s", from)
+	case s == "":
+		return "", fmt.Errorf("there is no %s in %s", what, from)
 	}
 	return s, nil
 }
@@ -205,6 +207,45 @@ func (c *cli) triggerSwitch(verb string, on bool) *cobra.Command {
 			return c.eachTrigger(cmd, a, func(ctx context.Context, client *api.Client, t api.Trigger) error {
 				_, err := client.UpdateTrigger(ctx, t.ID, api.TriggerFields{Enabled: api.Set(on)})
 				return err
+			})
+		},
+	}
+}
+
+func (c *cli) triggerTest() *cobra.Command {
+	return &cobra.Command{
+		Use: "test TRIGGER [TRIGGER...]", Short: "Send a test to triggers' URLs", Args: args(1, -1),
+		Long: `Send an event marked as a test to the URLs of triggers, switched on or off, now
+and once, and tell the status of the answer and how long it took. Exits with 1
+if one was not taken.`,
+		Example:           `  docker logscan trigger test ops`,
+		ValidArgsFunction: c.completeTriggers,
+		RunE: func(cmd *cobra.Command, a []string) error {
+			return c.with(cmd, func(ctx context.Context, client *api.Client) error {
+				triggers, err := client.Triggers(ctx)
+				if err != nil {
+					return err
+				}
+				var errs []error
+				for _, ref := range a {
+					t, err := find(c, "trigger", ref, triggers, func(t api.Trigger) int64 { return t.ID }, func(t api.Trigger) string { return t.Name })
+					var r api.TriggerTestResult
+					if err == nil {
+						r, err = client.TestTrigger(ctx, t.ID)
+					}
+					switch {
+					case err != nil:
+						errs = append(errs, err)
+					case !r.OK:
+						errs = append(errs, fmt.Errorf("trigger %s: %s (after %d ms)", t.Name, r.Error, r.LatencyMS))
+					default:
+						fmt.Fprintf(c.out, "%s: taken with status %d in %d ms\n", clean(t.Name), r.Status, r.LatencyMS)
+					}
+				}
+				if len(errs) == 1 {
+					return errs[0]
+				}
+				return errors.Join(errs...)
 			})
 		},
 	}

@@ -23,6 +23,7 @@ import (
 	"logscan/internal/rule"
 	"logscan/internal/scan"
 	"logscan/internal/store"
+	"logscan/internal/trigger"
 )
 
 type fakeIngest struct{}
@@ -39,13 +40,39 @@ func (fakeJournals) List() []journal.Info {
 		Bytes:     4200,
 	}}
 }
-func (fakeJournals) Losses() int64 { return 3 }
+func (fakeJournals) Losses() map[string]journal.LossCount {
+	return map[string]journal.LossCount{"torn": {Times: 3, Bytes: 30, Latest: time.Now().Add(-2 * lossNews)}}
+}
 
 type fakeScanner struct{}
 
-func (fakeScanner) Stats() scan.Stats { return scan.Stats{Lines: 7} }
+func (fakeScanner) Stats() scan.Stats { return scan.Stats{Lines: 7, Cooldown: 4, Bucket: 2} }
+func (fakeScanner) RuleStats() map[int64]rule.Counts {
+	return map[int64]rule.Counts{1: {Hits: 5, Cooldown: 4, Bucket: 2}}
+}
 func (fakeScanner) Lag() map[string]int64 {
 	return map[string]int64{strings.Repeat("ab", 32): 99}
+}
+
+// liveRules compiles what the store holds, as the plugin does.
+type liveRules struct{ s *store.Store }
+
+func (l liveRules) compile() (*rule.Snapshot, []rule.CompileError) {
+	rules, err := l.s.Rules(context.Background())
+	if err != nil {
+		panic(err)
+	}
+	return rule.Compile(rules)
+}
+
+func (l liveRules) Effective(workload string) []rule.Rule {
+	s, _ := l.compile()
+	return s.For(workload).Rules()
+}
+
+func (l liveRules) LeftOut() []rule.CompileError {
+	_, bad := l.compile()
+	return bad
 }
 
 // bench is a real API on a real socket, over a real store.
@@ -58,6 +85,7 @@ type bench struct {
 	fail    atomic.Pointer[error] // what Reload returns
 	srv     *httptest.Server
 	log     lockedBuffer
+	reasons atomic.Pointer[[]Reason]
 }
 
 type lockedBuffer struct {
@@ -101,7 +129,20 @@ func newBench(t *testing.T) *bench {
 }
 
 func (b *bench) handler() http.Handler {
-	return New(Config{
+	return New(b.config())
+}
+
+func (b *bench) config() Config {
+	return Config{
+		Rules:  liveRules{b.store},
+		Worker: trigger.NewWorker(trigger.WorkerConfig{Store: b.store, AllowTargets: []string{"127.0.0.1"}}),
+		Degraded: func() []Reason {
+			if r := b.reasons.Load(); r != nil {
+				return *r
+			}
+			return nil
+		},
+		Token: func() (Token, bool) { return Token{Token: testToken, Listen: "127.0.0.1:8414"}, true },
 		Store: b.store, Scanner: fakeScanner{}, Ingest: fakeIngest{}, Journals: fakeJournals{},
 		Reload: func(context.Context) error {
 			b.reloads.Add(1)
@@ -111,14 +152,14 @@ func (b *bench) handler() http.Handler {
 			return nil
 		},
 		CheckTarget: func(u string) error {
-			if strings.Contains(u, "127.0.0.1") {
+			if strings.Contains(u, "127.0.0.1/") {
 				return errors.New("loopback addresses are refused")
 			}
 			return nil
 		},
 		Version: "1.2.3",
 		Logger:  slog.New(slog.NewTextHandler(&b.log, nil)),
-	})
+	}
 }
 
 func (b *bench) listen() {
@@ -338,6 +379,13 @@ func TestHostileInput(t *testing.T) {
 		{"trigger severities", "POST", triggersPath, js, `{"name":"t","action_url":"http://h/","severities":"warn,loud"}`, 422, []string{"severities", "loud"}},
 		{"trigger sources", "POST", triggersPath, js, `{"name":"t","action_url":"http://h/","sources":"docker"}`, 422, []string{"sources", "docker"}},
 		{"trigger regexp", "POST", triggersPath, js, `{"name":"t","action_url":"http://h/","message_regex":"a**"}`, 422, []string{"message_regex", "a**"[1:]}},
+		{"trigger regexp too large", "POST", triggersPath, js, `{"name":"t","action_url":"http://h/","message_regex":"` + strings.Repeat("a{1000}", 11) + `"}`, 422, []string{"message_regex", "instructions", fmt.Sprint(rule.MaxProgram)}},
+		{"trigger regexp too long", "POST", triggersPath, js, `{"name":"t","action_url":"http://h/","message_regex":"` + strings.Repeat("a", rule.MaxPattern+1) + `"}`, 422, []string{"message_regex", fmt.Sprint(rule.MaxPattern)}},
+		{"pattern too long", "POST", rulesPath, js, `{"name":"a","pattern":"` + strings.Repeat("a", rule.MaxPattern+1) + `"}`, 422, []string{"pattern", fmt.Sprint(rule.MaxPattern)}},
+		{"pattern too large", "POST", rulesPath, js, `{"name":"a","pattern":"` + strings.Repeat("a{1000}", 11) + `"}`, 422, []string{"pattern", fmt.Sprint(rule.MaxProgram)}},
+		{"test of no such trigger", "POST", triggersPath + "/4711/test", "", "", 404, []string{"no such trigger"}},
+		{"workload id too long", "GET", workloadsPath + "/" + strings.Repeat("a/", 300) + effectiveRules[1:], "", "", 422, []string{"id"}},
+		{"rule_id", "GET", eventsPath + "?rule_id=oom", "", "", 422, []string{"rule_id"}},
 		{"trigger secret too long", "POST", triggersPath, js, `{"name":"t","action_url":"http://h/","action_secret":"` + strings.Repeat("s", maxSecret+1) + `"}`, 422, []string{"action_secret"}},
 		{"limit", "GET", eventsPath + "?limit=100000", "", "", 422, []string{"limit", "1000"}},
 		{"limit is no number", "GET", eventsPath + "?limit=many", "", "", 422, []string{"limit"}},
@@ -444,8 +492,11 @@ func TestOpenAPI(t *testing.T) {
 		t.Errorf("openapi %q, version %q", doc.OpenAPI, doc.Info.Version)
 	}
 	for _, path := range []string{
-		rulesPath, rulesPath + "/{id}", rulesPath + "/test", triggersPath, triggersPath + "/{id}",
-		eventsPath, streamPath, deliveriesPath, containersPath, statsPath, healthPath,
+		rulesPath, rulesPath + "/{id}", rulesPath + "/test", rulesPath + "/stats",
+		triggersPath, triggersPath + "/{id}", triggersPath + "/{id}/test",
+		eventsPath, streamPath, deliveriesPath, deliveriesPath + "/{id}/redeliver",
+		workloadsPath, workloadsPath + "/{id}" + effectiveRules,
+		containersPath, statsPath, healthPath, metricsPath, tokenPath,
 	} {
 		if len(doc.Paths[path]) == 0 {
 			t.Errorf("%s is not described", path)

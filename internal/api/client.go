@@ -15,12 +15,16 @@ import (
 	"time"
 )
 
-// maxAnswer bounds what the client reads of one answer.
-const maxAnswer = 64 << 20
+const (
+	maxAnswer   = 64 << 20 // what the client reads of one answer
+	dialTimeout = 10 * time.Second
+)
 
-// Client talks to an API on a unix socket. It is safe concurrently.
+// Client talks to an API. It is safe concurrently.
 type Client struct {
-	http *http.Client
+	http  *http.Client
+	base  string // scheme and host
+	token string // "" on a unix socket
 }
 
 // Problem is a refusal by the API.
@@ -54,12 +58,27 @@ func IsNotFound(err error) bool {
 // Dial returns a client of the API at a unix socket. It does not connect yet.
 func Dial(socket string) *Client {
 	var d net.Dialer
-	return &Client{http: &http.Client{Transport: &http.Transport{
+	return &Client{base: "http://logscan", http: &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return d.DialContext(ctx, "unix", socket)
 		},
 		MaxIdleConns: 2,
 	}}}
+}
+
+// DialTCP returns a client of the API at an address that LOGSCAN_LISTEN made it
+// listen on, with its token. base is http://HOST:PORT, or https:// where a
+// proxy puts TLS before it. It does not connect yet.
+func DialTCP(base, token string) *Client {
+	return &Client{base: strings.TrimSuffix(base, "/"), token: token, http: &http.Client{
+		Transport: &http.Transport{
+			DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
+			TLSHandshakeTimeout: dialTimeout,
+			MaxIdleConns:        2,
+		},
+		// The token is for this address alone.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
 }
 
 // Close drops idle connections.
@@ -91,7 +110,7 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 		}
 		body = bytes.NewReader(b)
 	}
-	target := "http://logscan" + path
+	target := c.base + path
 	if len(query) > 0 {
 		target += "?" + query.Encode()
 	}
@@ -104,6 +123,9 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 	}
 	if in != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -170,6 +192,11 @@ func (c *Client) TestRule(ctx context.Context, in RuleTest) (r RuleTestResult, e
 	return r, err
 }
 
+// RuleStats tells of each rule what became of its matches.
+func (c *Client) RuleStats(ctx context.Context) ([]RuleStats, error) {
+	return all[RuleStats](ctx, c, rulesPath+"/stats", nil)
+}
+
 // Triggers lists the triggers.
 func (c *Client) Triggers(ctx context.Context) ([]Trigger, error) {
 	return all[Trigger](ctx, c, triggersPath, nil)
@@ -198,6 +225,12 @@ func (c *Client) DeleteTrigger(ctx context.Context, id int64) error {
 	return c.do(ctx, http.MethodDelete, idPath(triggersPath, id), nil, nil, nil)
 }
 
+// TestTrigger sends a test to a trigger's URL and tells what it came to.
+func (c *Client) TestTrigger(ctx context.Context, id int64) (r TriggerTestResult, err error) {
+	err = c.do(ctx, http.MethodPost, idPath(triggersPath, id)+"/test", nil, nil, &r)
+	return r, err
+}
+
 // Deliveries lists deliveries, the newest first; state "" for all.
 func (c *Client) Deliveries(ctx context.Context, state string, limit int) ([]Delivery, error) {
 	q := url.Values{}
@@ -221,6 +254,24 @@ func (c *Client) Containers(ctx context.Context) ([]Container, error) {
 	return all[Container](ctx, c, containersPath, nil)
 }
 
+// Workloads lists the workloads that containers or rules belong to.
+func (c *Client) Workloads(ctx context.Context) ([]Workload, error) {
+	return all[Workload](ctx, c, workloadsPath, nil)
+}
+
+// EffectiveRules returns the rules that hold for a workload, known or not.
+func (c *Client) EffectiveRules(ctx context.Context, workload string) (e EffectiveRules, err error) {
+	id := strings.ReplaceAll(url.PathEscape(workload), ".", "%2E") // ".." would lead elsewhere
+	err = c.do(ctx, http.MethodGet, workloadsPath+"/"+id+effectiveRules, nil, nil, &e)
+	return e, err
+}
+
+// Token returns the token of the TCP listener; the unix socket alone tells it.
+func (c *Client) Token(ctx context.Context) (t Token, err error) {
+	err = c.do(ctx, http.MethodGet, tokenPath, nil, nil, &t)
+	return t, err
+}
+
 // Stats returns the counters.
 func (c *Client) Stats(ctx context.Context) (st Stats, err error) {
 	err = c.do(ctx, http.MethodGet, statsPath, nil, nil, &st)
@@ -240,6 +291,7 @@ type EventQuery struct {
 	Workload   string
 	Container  string // name or the beginning of an id
 	Rule       string // name
+	RuleID     int64
 	Since      time.Time
 	Until      time.Time
 	After      int64 // only newer than this id: the oldest of those
@@ -265,7 +317,7 @@ func (q EventQuery) values() url.Values {
 	if !q.Until.IsZero() {
 		v.Set("until", q.Until.UTC().Format(time.RFC3339Nano))
 	}
-	for name, n := range map[string]int64{"after": q.After, "before": q.Before, "limit": int64(q.Limit)} {
+	for name, n := range map[string]int64{"after": q.After, "before": q.Before, "rule_id": q.RuleID, "limit": int64(q.Limit)} {
 		if n != 0 {
 			v.Set(name, strconv.FormatInt(n, 10))
 		}

@@ -1,6 +1,7 @@
 // Package api is logscan's control interface: JSON over HTTP on a unix socket
-// that only root can open, described by OpenAPI 3.1 at /openapi.json, and the
-// Go client for it, which the command line uses.
+// that only root can open and, where the operator says so, on TCP for those who
+// have the token; described by OpenAPI 3.1 at /openapi.json, and the Go client
+// for it, which the command line uses.
 //
 // What it promises:
 //   - Every error is an application/problem+json document (RFC 9457) that names
@@ -12,7 +13,10 @@
 //   - A trigger's secret goes in and never comes out: reads show Placeholder.
 //   - The event stream has no gaps: a client that is slow, or that comes back
 //     with Last-Event-ID, gets every event that the log still has, in order.
-//   - Bodies and pages are bounded.
+//   - It answers also while the database can't be opened: /healthz says what
+//     is wrong, and what needs the database is refused with 503.
+//   - Bodies, pages, connections and the time they may take are bounded.
 //
-// It does no authentication of its own; who may open the socket may do all.
+// New does no authentication: who may open the unix socket may do all. Over
+// TCP, a Gate stands before it.
 package api

@@ -34,6 +34,7 @@ type Filter struct {
 	Workload  string    `query:"workload" maxLength:"256"`
 	Container string    `query:"container" doc:"Name, or the beginning of an id" maxLength:"256"`
 	Rule      string    `query:"rule" doc:"Name of the rule" maxLength:"256"`
+	RuleID    int64     `query:"rule_id" doc:"Id of the rule, whatever it was called then" minimum:"1"`
 	Since     time.Time `query:"since" doc:"Created then or later"`
 	Until     time.Time `query:"until" doc:"Created before then"`
 }
@@ -80,7 +81,7 @@ func (f *Filter) severities() []string {
 // query turns the filter into the store's terms.
 func (f *Filter) query() store.EventFilter {
 	return store.EventFilter{
-		Severities: f.severities(), Source: f.Source, Workload: f.Workload, Container: f.Container, Rule: f.Rule,
+		Severities: f.severities(), Source: f.Source, Workload: f.Workload, Container: f.Container, Rule: f.Rule, RuleID: f.RuleID,
 		Since: f.Since, Until: f.Until,
 	}
 }

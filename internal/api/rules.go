@@ -23,6 +23,7 @@ const (
 func (s *server) rules(api huma.API) {
 	huma.Register(api, operation(http.MethodGet, rulesPath, "list-rules", "List rules", 200), s.listRules)
 	huma.Register(api, operation(http.MethodPost, rulesPath, "create-rule", "Add a rule", 201, 409, 413, 422), s.createRule)
+	huma.Register(api, operation(http.MethodGet, rulesPath+"/stats", "get-rule-stats", "Show what became of each rule's matches", 200), s.ruleStats)
 	huma.Register(api, operation(http.MethodGet, rulesPath+"/{id}", "get-rule", "Show a rule", 200, 404), s.getRule)
 	huma.Register(api, operation(http.MethodPatch, rulesPath+"/{id}", "update-rule", "Change a rule", 200, 404, 409, 413, 422), s.updateRule)
 	huma.Register(api, operation(http.MethodDelete, rulesPath+"/{id}", "delete-rule", "Remove a rule, and what overrides it", 204, 404), s.deleteRule)
@@ -52,8 +53,6 @@ func (s *server) getRule(ctx context.Context, in *ByID) (*output[Rule], error) {
 }
 
 func (s *server) createRule(ctx context.Context, in *struct{ Body RuleCreate }) (*created[Rule], error) {
-	s.change.Lock()
-	defer s.change.Unlock()
 	f := in.Body.RuleFields
 	f.Name, f.Pattern = Set(in.Body.Name), Set(in.Body.Pattern)
 	r := newRule()
@@ -74,16 +73,8 @@ func (s *server) updateRule(ctx context.Context, in *struct {
 	ByID
 	Body RuleFields
 }) (*output[Rule], error) {
-	s.change.Lock()
-	defer s.change.Unlock()
-	r, err := s.Store.Rule(ctx, in.ID)
+	r, err := s.changeRule(ctx, in.ID, in.Body)
 	if err != nil {
-		return nil, s.fail(err, "rule")
-	}
-	if err := in.Body.apply(&r); err != nil {
-		return nil, err
-	}
-	if r, err = s.Store.UpdateRule(ctx, r); err != nil {
 		return nil, s.fail(err, "rule")
 	}
 	if err := s.reload(ctx); err != nil {
@@ -92,13 +83,44 @@ func (s *server) updateRule(ctx context.Context, in *struct {
 	return &output[Rule]{Body: ruleOut(r)}, nil
 }
 
-func (s *server) deleteRule(ctx context.Context, in *ByID) (*struct{}, error) {
+func (s *server) changeRule(ctx context.Context, id int64, f RuleFields) (rule.Rule, error) {
 	s.change.Lock()
 	defer s.change.Unlock()
+	r, err := s.Store.Rule(ctx, id)
+	if err != nil {
+		return r, err
+	}
+	if err := f.apply(&r); err != nil {
+		return r, err
+	}
+	return s.Store.UpdateRule(ctx, r)
+}
+
+func (s *server) deleteRule(ctx context.Context, in *ByID) (*struct{}, error) {
 	if err := s.Store.DeleteRule(ctx, in.ID); err != nil {
 		return nil, s.fail(err, "rule")
 	}
 	return nil, s.reload(ctx)
+}
+
+func (s *server) ruleStats(ctx context.Context, _ *struct{}) (*output[List[RuleStats]], error) {
+	rules, err := s.Store.Rules(ctx)
+	if err != nil {
+		return nil, s.fail(err, "rule")
+	}
+	counts, why := s.Scanner.RuleStats(), map[int64]string{}
+	for _, e := range s.Rules.LeftOut() {
+		why[e.RuleID] = e.Reason
+	}
+	out := &output[List[RuleStats]]{Body: List[RuleStats]{Items: make([]RuleStats, len(rules))}}
+	for i, r := range rules {
+		c := counts[r.ID]
+		out.Body.Items[i] = RuleStats{
+			RuleID: r.ID, Name: r.Name, WorkloadID: r.WorkloadID, Enabled: r.Enabled,
+			Hits: c.Hits, Cooldown: c.Cooldown, Bucket: c.Bucket, Error: why[r.ID],
+		}
+	}
+	return out, nil
 }
 
 func newRule() rule.Rule {

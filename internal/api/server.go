@@ -14,8 +14,10 @@ import (
 
 	"logscan/internal/ingest"
 	"logscan/internal/journal"
+	"logscan/internal/rule"
 	"logscan/internal/scan"
 	"logscan/internal/store"
+	"logscan/internal/trigger"
 )
 
 // Bounds of what comes in and goes out.
@@ -35,34 +37,55 @@ type Ingest interface {
 // directories.
 type Journals interface {
 	List() []journal.Info
-	Losses() int64
+	Losses() map[string]journal.LossCount
 }
 
 // Scanner is what the API shows of the scanning. Safe concurrently; does not
 // block.
 type Scanner interface {
 	Stats() scan.Stats
-	Lag() map[string]int64 // bytes no rule has seen yet, by container
+	Lag() map[string]int64            // bytes no rule has seen yet, by container
+	RuleStats() map[int64]rule.Counts // by rule
 }
 
-// Config is what an API needs. All but Logger are required.
+// Rules are the live ones. Safe concurrently; does not block.
+type Rules interface {
+	Effective(workload string) []rule.Rule
+	LeftOut() []rule.CompileError // enabled, but not in use
+}
+
+// Worker delivers. Safe concurrently; Test takes as long as the receiver, within
+// the bound of an attempt.
+type Worker interface {
+	Test(context.Context, store.Trigger) (trigger.TestResult, error)
+	Stats() trigger.Stats
+}
+
+// Config is what an API needs. Where the database isn't open yet, Store,
+// Scanner, Rules, Worker and Reload are nil: what needs them is answered with
+// 503. Token, Degraded, Started and Logger may be left out.
 type Config struct {
 	Store       *store.Store
 	Scanner     Scanner
+	Rules       Rules
+	Worker      Worker
 	Ingest      Ingest
 	Journals    Journals
 	Reload      func(context.Context) error // makes the stored rules and triggers live before it returns
 	CheckTarget func(url string) error      // says whether a trigger may send there
+	Token       func() (Token, bool)        // of the TCP listener; false if there is none
+	Degraded    func() []Reason             // what is wrong; losses are seen here
 	Version     string
+	Started     time.Time
 	Logger      *slog.Logger
 }
 
 // server holds the handlers.
 type server struct {
 	Config
-	started time.Time
 	// change is held from reading a rule or trigger until what was made of it
-	// is live, so that two PATCHes don't undo each other.
+	// is stored, so that two PATCHes don't undo each other. Making it live needs
+	// no lock: the last to reload sees all that is stored.
 	change sync.Mutex
 }
 
@@ -71,7 +94,13 @@ func New(cfg Config) http.Handler {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &server{Config: cfg, started: time.Now()}
+	if cfg.Started.IsZero() {
+		cfg.Started = time.Now()
+	}
+	if cfg.Degraded == nil {
+		cfg.Degraded = func() []Reason { return nil }
+	}
+	s := &server{Config: cfg}
 	mux := http.NewServeMux()
 	hc := huma.DefaultConfig("logscan", cfg.Version)
 	hc.Info.Description = "Rules over container logs, the events they make, and the triggers that send them on."
@@ -81,11 +110,32 @@ func New(cfg Config) http.Handler {
 	hc.RejectUnknownQueryParameters = true
 	hc.Transformers = []huma.Transformer{explain(hc.Components.Schemas)}
 	api := humago.New(mux, hc)
+	if cfg.Store == nil {
+		api.UseMiddleware(s.waiting(api))
+	}
 	s.rules(api)
 	s.triggers(api)
 	s.events(api)
+	s.workloads(api)
 	s.status(api)
+	s.metrics(api)
 	return problems(mux)
+}
+
+// alone are the operations that are possible without the database.
+var alone = map[string]bool{"get-health": true, "get-metrics": true, "get-token": true, "list-containers": true}
+
+// waiting refuses what needs the database while it isn't open.
+func (s *server) waiting(api huma.API) func(huma.Context, func(huma.Context)) {
+	return func(ctx huma.Context, next func(huma.Context)) {
+		if alone[ctx.Operation().OperationID] {
+			next(ctx)
+			return
+		}
+		ctx.SetHeader("Retry-After", "5")
+		// The connection's client is the one to say so if this fails.
+		_ = huma.WriteErr(api, ctx, http.StatusServiceUnavailable, "the database is not open yet; lines are kept meanwhile and checked once it is ("+healthPath+" tells what keeps it)")
+	}
 }
 
 // operation fills in what all operations share.
@@ -151,6 +201,7 @@ func invalid(field, reason string) error {
 // shape of all others.
 func problems(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r = slashes(r)
 		h, pattern := mux.Handler(r)
 		if pattern != "" {
 			mux.ServeHTTP(w, r)
@@ -170,10 +221,15 @@ func problems(mux *http.ServeMux) http.Handler {
 		if rec.status == http.StatusMethodNotAllowed {
 			detail = r.Method + " is not possible here; allowed: " + rec.header.Get("Allow")
 		}
-		w.Header().Set("Content-Type", "application/problem+json")
-		w.WriteHeader(rec.status)
-		json.NewEncoder(w).Encode(huma.NewError(rec.status, detail))
+		refuse(w, rec.status, detail)
 	})
+}
+
+// refuse answers with a problem document where no operation is concerned.
+func refuse(w http.ResponseWriter, status int, detail string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(huma.NewError(status, detail))
 }
 
 // refusal keeps the status of an answer and drops its text.

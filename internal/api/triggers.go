@@ -5,12 +5,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"logscan/internal/rule"
 	"logscan/internal/store"
 )
 
@@ -20,7 +20,6 @@ const (
 	maxName   = 128
 	maxURL    = 2048
 	maxSecret = 4096
-	maxRegex  = 4096
 )
 
 func (s *server) triggers(api huma.API) {
@@ -29,6 +28,7 @@ func (s *server) triggers(api huma.API) {
 	huma.Register(api, operation(http.MethodGet, triggersPath+"/{id}", "get-trigger", "Show a trigger", 200, 404), s.getTrigger)
 	huma.Register(api, operation(http.MethodPatch, triggersPath+"/{id}", "update-trigger", "Change a trigger", 200, 404, 409, 413, 422), s.updateTrigger)
 	huma.Register(api, operation(http.MethodDelete, triggersPath+"/{id}", "delete-trigger", "Remove a trigger", 204, 404), s.deleteTrigger)
+	huma.Register(api, operation(http.MethodPost, triggersPath+"/{id}/test", "test-trigger", "Send a test to a trigger's URL, now and once", 200, 404), s.testTrigger)
 }
 
 func (s *server) listTriggers(ctx context.Context, _ *struct{}) (*output[List[Trigger]], error) {
@@ -52,8 +52,6 @@ func (s *server) getTrigger(ctx context.Context, in *ByID) (*output[Trigger], er
 }
 
 func (s *server) createTrigger(ctx context.Context, in *struct{ Body TriggerCreate }) (*created[Trigger], error) {
-	s.change.Lock()
-	defer s.change.Unlock()
 	f := in.Body.TriggerFields
 	f.Name, f.ActionURL = Set(in.Body.Name), Set(in.Body.ActionURL)
 	t := store.Trigger{Enabled: true}
@@ -74,16 +72,8 @@ func (s *server) updateTrigger(ctx context.Context, in *struct {
 	ByID
 	Body TriggerFields
 }) (*output[Trigger], error) {
-	s.change.Lock()
-	defer s.change.Unlock()
-	t, err := s.Store.Trigger(ctx, in.ID)
+	t, err := s.changeTrigger(ctx, in.ID, in.Body)
 	if err != nil {
-		return nil, s.fail(err, "trigger")
-	}
-	if err := s.applyTrigger(in.Body, &t); err != nil {
-		return nil, err
-	}
-	if t, err = s.Store.UpdateTrigger(ctx, t); err != nil {
 		return nil, s.fail(err, "trigger")
 	}
 	if err := s.reload(ctx); err != nil {
@@ -92,13 +82,40 @@ func (s *server) updateTrigger(ctx context.Context, in *struct {
 	return &output[Trigger]{Body: triggerOut(t)}, nil
 }
 
-func (s *server) deleteTrigger(ctx context.Context, in *ByID) (*struct{}, error) {
+func (s *server) changeTrigger(ctx context.Context, id int64, f TriggerFields) (store.Trigger, error) {
 	s.change.Lock()
 	defer s.change.Unlock()
+	t, err := s.Store.Trigger(ctx, id)
+	if err != nil {
+		return t, err
+	}
+	if err := s.applyTrigger(f, &t); err != nil {
+		return t, err
+	}
+	return s.Store.UpdateTrigger(ctx, t)
+}
+
+func (s *server) deleteTrigger(ctx context.Context, in *ByID) (*struct{}, error) {
 	if err := s.Store.DeleteTrigger(ctx, in.ID); err != nil {
 		return nil, s.fail(err, "trigger")
 	}
 	return nil, s.reload(ctx)
+}
+
+// testTrigger also tests a trigger that is switched off: one is tested before
+// it is switched on.
+func (s *server) testTrigger(ctx context.Context, in *ByID) (*output[TriggerTestResult], error) {
+	t, err := s.Store.Trigger(ctx, in.ID)
+	if err != nil {
+		return nil, s.fail(err, "trigger")
+	}
+	r, err := s.Worker.Test(ctx, t)
+	if err != nil {
+		return nil, s.fail(err, "trigger")
+	}
+	return &output[TriggerTestResult]{Body: TriggerTestResult{
+		OK: r.Error == "", Status: r.Status, LatencyMS: r.Latency.Milliseconds(), Error: r.Error,
+	}}, nil
 }
 
 func triggerOut(t store.Trigger) Trigger {
@@ -155,8 +172,6 @@ func (s *server) applyTrigger(f TriggerFields, t *store.Trigger) error {
 		return invalid("action_url", fmt.Sprintf("is longer than %d bytes", maxURL))
 	case len(t.ActionSecret) > maxSecret:
 		return invalid("action_secret", fmt.Sprintf("is longer than %d bytes", maxSecret))
-	case len(t.MessageRegex) > maxRegex:
-		return invalid("message_regex", fmt.Sprintf("is longer than %d bytes", maxRegex))
 	}
 	if t.Severities, err = choices("severities", t.Severities, severities); err != nil {
 		return err
@@ -164,8 +179,10 @@ func (s *server) applyTrigger(f TriggerFields, t *store.Trigger) error {
 	if t.Sources, err = choices("sources", t.Sources, []string{"logscan", "system"}); err != nil {
 		return err
 	}
-	if _, err := regexp.Compile(t.MessageRegex); err != nil {
-		return invalid("message_regex", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+	if t.MessageRegex != "" {
+		if err := rule.CheckPattern(t.MessageRegex); err != nil {
+			return invalid("message_regex", err.Error())
+		}
 	}
 	if t.ActionURL != old.ActionURL || t.ActionURL == "" {
 		if t.ActionURL == "" {

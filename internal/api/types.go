@@ -164,6 +164,57 @@ type EventPage struct {
 	More bool `json:"more" doc:"There are more events in the direction asked for"`
 }
 
+// RuleStats tell what became of a rule's matches since the plugin's start.
+type RuleStats struct {
+	RuleID     int64  `json:"rule_id"`
+	Name       string `json:"name"`
+	WorkloadID string `json:"workload_id"`
+	Enabled    bool   `json:"enabled"`
+	Hits       int64  `json:"hits" doc:"Matches that became events"`
+	Cooldown   int64  `json:"suppressed_cooldown" doc:"Matches that its cooldown held back"`
+	Bucket     int64  `json:"suppressed_bucket" doc:"Matches that the bound of a container's hits held back"`
+	Error      string `json:"error,omitempty" doc:"Why it is not in use although it is enabled"`
+}
+
+// TriggerTestResult is what a test of a trigger came to. What the receiver
+// answered is told by its status alone.
+type TriggerTestResult struct {
+	OK        bool   `json:"ok" doc:"The receiver took it"`
+	Status    int    `json:"status,omitzero" doc:"The HTTP status of its answer; absent if there was none"`
+	LatencyMS int64  `json:"latency_ms"`
+	Error     string `json:"error,omitempty" doc:"Why it was not taken"`
+}
+
+// Workload is what containers that do the same are called together.
+type Workload struct {
+	ID         string `json:"id"`
+	Containers int    `json:"containers" doc:"Whose logs are kept"`
+	Running    int    `json:"running"`
+	Rules      int    `json:"rules" doc:"Of its own, switched on or off"`
+	Overrides  int    `json:"overrides" doc:"Of global rules, switched on or off"`
+}
+
+// EffectiveRules are those that lines of a workload's containers are checked
+// with: the global ones that it doesn't override, its overrides and its own.
+type EffectiveRules struct {
+	WorkloadID string    `json:"workload_id"`
+	Items      []Rule    `json:"items" nullable:"false"`
+	LeftOut    []LeftOut `json:"left_out" nullable:"false" doc:"Rules that would hold here too, but can't be used"`
+}
+
+// LeftOut is an enabled rule that is not in use.
+type LeftOut struct {
+	RuleID int64  `json:"rule_id"`
+	Name   string `json:"name"`
+	Reason string `json:"reason"`
+}
+
+// Token is what opens the API over TCP.
+type Token struct {
+	Token  string `json:"token"`
+	Listen string `json:"listen" doc:"The address set by LOGSCAN_LISTEN"`
+}
+
 // Stats are what logscan counts, since the plugin's start unless said otherwise.
 type Stats struct {
 	Version string       `json:"version"`
@@ -173,13 +224,23 @@ type Stats struct {
 	Scan    ScanStats    `json:"scan"`
 
 	Deliveries DeliveryStats `json:"deliveries"`
+	Problems   []Reason      `json:"problems" nullable:"false" doc:"What is wrong now, as in /healthz"`
 }
 
-// DeliveryStats are how many deliveries there are now, by state.
+// DeliveryStats are how many deliveries there are now, by state, and what
+// attempts came to since the start.
 type DeliveryStats struct {
-	Pending   int64 `json:"pending"`
+	Pending   int64            `json:"pending"`
+	Delivered int64            `json:"delivered"`
+	Dead      int64            `json:"dead"`
+	Outcomes  DeliveryOutcomes `json:"outcomes"`
+}
+
+// DeliveryOutcomes are counted since the plugin's start.
+type DeliveryOutcomes struct {
 	Delivered int64 `json:"delivered"`
-	Dead      int64 `json:"dead"`
+	Retried   int64 `json:"retried" doc:"Attempts that failed and are repeated"`
+	Dead      int64 `json:"dead" doc:"Deliveries given up"`
 }
 
 // IngestStats are about the way from containers to their logs.
@@ -191,23 +252,44 @@ type IngestStats struct {
 
 // JournalStats are about the logs kept.
 type JournalStats struct {
-	Containers int   `json:"containers"`
-	Bytes      int64 `json:"bytes" doc:"On disk"`
-	Losses     int64 `json:"losses" doc:"How often something could not be kept; each is an event"`
+	Containers int             `json:"containers"`
+	Bytes      int64           `json:"bytes" doc:"On disk"`
+	Losses     int64           `json:"losses" doc:"How often something could not be kept; each is an event"`
+	ByReason   map[string]Loss `json:"losses_by_reason" doc:"torn, corrupt: what containers' streams held; unscanned: removed by retention before a rule had seen it; budget: removed to keep within the disk budget"`
+}
+
+// Loss sums up what could not be kept for one reason.
+type Loss struct {
+	Times int64 `json:"times"`
+	Bytes int64 `json:"bytes"`
 }
 
 // ScanStats are about rules.
 type ScanStats struct {
 	Rules      int   `json:"rules"`
+	LeftOut    int   `json:"left_out" doc:"Rules that are enabled and can't be used; rule stats say why"`
 	Lines      int64 `json:"lines" doc:"Checked"`
 	Hits       int64 `json:"hits"`
-	Suppressed int64 `json:"suppressed" doc:"Hits that a cooldown or the rate limit held back; the next event of the rule tells how many"`
+	Suppressed int64 `json:"suppressed" doc:"Matches that a cooldown or the bound of a container's hits held back; the next event of the rule tells how many"`
+	Cooldown   int64 `json:"suppressed_cooldown"`
+	Bucket     int64 `json:"suppressed_bucket"`
 	Truncated  int64 `json:"truncated" doc:"Lines too long to be checked beyond their beginning"`
+	Malformed  int64 `json:"malformed" doc:"Entries that could not be read"`
+	Skipped    int64 `json:"skipped" doc:"Bytes of log that were gone before any rule saw them"`
+	Waiting    int   `json:"waiting" doc:"Events not stored yet"`
 	Lag        int64 `json:"lag" doc:"Bytes of log that no rule has seen yet"`
 }
 
-// Health is the answer of a plugin that is well.
+// Health tells whether all is well. A plugin that is degraded still carries,
+// keeps and serves lines.
 type Health struct {
-	Status  string `json:"status"`
-	Version string `json:"version"`
+	Status  string   `json:"status" doc:"ok or degraded" enum:"ok,degraded"`
+	Version string   `json:"version"`
+	Reasons []Reason `json:"reasons" nullable:"false" doc:"What is wrong; without details where no token was given"`
+}
+
+// Reason is one thing that is wrong.
+type Reason struct {
+	Reason string `json:"reason" doc:"database, settings, rules, triggers or losses"`
+	Detail string `json:"detail,omitempty"`
 }

@@ -17,10 +17,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
+	"logscan/internal/api"
 	"logscan/internal/ingest"
 	"logscan/internal/journal"
 	"logscan/internal/logdriver"
+	"logscan/internal/trigger"
 )
 
 // Names of the sockets in Config.SocketDir. The first is what config.json
@@ -108,8 +111,17 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		}
 		return journals.Run(ctx)
 	})
+	ctl := &control{cfg: cfg, log: log, database: errors.New("it is being opened")}
+	apiConfig := api.Config{
+		Ingest: in, Journals: journals,
+		CheckTarget: func(url string) error { return trigger.CheckTarget(url, cfg.AllowTargets) },
+		Token:       ctl.tcpToken, Degraded: ctl.reasons,
+		Version: cfg.Version, Started: time.Now(), Logger: log,
+	}
+	ctl.use(api.New(apiConfig))
+	run(&serve, ctx, "API", func(ctx context.Context) error { ctl.run(ctx, controlListener); return nil })
 	run(&serve, ctx, "scan", func(ctx context.Context) error {
-		return runScanning(ctx, scanningConfig{cfg: cfg, log: log, journals: journals, ingest: in, losses: losses, current: &scanning, control: controlListener})
+		return runScanning(ctx, scanningConfig{cfg: cfg, log: log, journals: journals, losses: losses, current: &scanning, control: ctl, api: apiConfig})
 	})
 	log.Info("logscan started", "version", cfg.Version, "data", cfg.DataDir)
 

@@ -1,8 +1,11 @@
 package app
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -28,6 +31,8 @@ type Config struct {
 	EventsMax    int           // events kept
 	EventsAge    time.Duration // events kept for
 	AllowTargets []string      // hosts or CIDRs that webhooks may reach although the target guard refuses them
+	Listen       string        // HOST:PORT of the API over TCP; "" = none
+	Token        string        // opens it; "" = the generated one
 
 	Version  string
 	Problems []error // settings that could not be used, and what is used instead
@@ -51,7 +56,14 @@ func ConfigFromEnv(getenv func(string) string) Config {
 		EventsMax:    r.number("LOGSCAN_EVENTS_MAX", "100000"),
 		EventsAge:    r.duration("LOGSCAN_EVENTS_AGE", "2160h"),
 		AllowTargets: r.list("LOGSCAN_ALLOW_TARGETS"),
+		Listen:       r.address("LOGSCAN_LISTEN"),
+		Token:        r.token("LOGSCAN_TOKEN"),
 		LogLevel:     r.level("LOGSCAN_LOG_LEVEL"),
+	}
+	for _, a := range c.AllowTargets {
+		if _, err := netip.ParsePrefix(a); strings.Contains(a, "/") && err != nil {
+			r.problems = append(r.problems, fmt.Errorf("setting LOGSCAN_ALLOW_TARGETS: %q is neither a host nor a CIDR such as 127.0.0.0/8; leaving it out", a))
+		}
 	}
 	c.Problems = r.problems
 	return c
@@ -74,7 +86,7 @@ func (s *settings) str(name, fallback string) string {
 func parse[T any](s *settings, name, fallback, want string, conv func(string) (T, error)) T {
 	v, err := conv(s.str(name, fallback))
 	if err != nil {
-		s.problems = append(s.problems, fmt.Errorf("setting %s=%q is not %s; using %s", name, s.getenv(name), want, fallback))
+		s.problems = append(s.problems, fmt.Errorf("setting %s=%q is not %s; using %s", name, s.getenv(name), want, cmp.Or(fallback, "none")))
 		v, _ = conv(fallback)
 	}
 	return v
@@ -115,6 +127,41 @@ func (s *settings) level(name string) slog.Level {
 		err = l.UnmarshalText([]byte(v))
 		return l, err
 	})
+}
+
+func (s *settings) address(name string) string {
+	return parse(s, name, "", "HOST:PORT such as 127.0.0.1:8414", func(v string) (string, error) {
+		if v == "" {
+			return "", nil
+		}
+		host, port, err := net.SplitHostPort(v)
+		if err != nil || strings.ContainsAny(host, "/ \t") {
+			return "", strconv.ErrSyntax
+		}
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return "", strconv.ErrRange
+		}
+		return v, nil
+	})
+}
+
+// minToken is how long a token of one's own has to be: it may be guessed at
+// from the network.
+const minToken = 16
+
+// token never repeats what was set.
+func (s *settings) token(name string) string {
+	v := s.str(name, "")
+	switch {
+	case v == "":
+	case len(v) < minToken:
+		s.problems = append(s.problems, fmt.Errorf("setting %s is shorter than %d characters; using the generated token", name, minToken))
+		return ""
+	case strings.ContainsFunc(v, func(r rune) bool { return r <= ' ' || r > '~' }):
+		s.problems = append(s.problems, fmt.Errorf("setting %s has characters other than visible ASCII; using the generated token", name))
+		return ""
+	}
+	return v
 }
 
 func (s *settings) list(name string) []string {

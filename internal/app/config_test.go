@@ -30,11 +30,13 @@ func TestConfigValues(t *testing.T) {
 		"LOGSCAN_STOPPED_AGE":   "0",
 		"LOGSCAN_ALLOW_TARGETS": " 127.0.0.1, 10.0.0.0/8 ,",
 		"LOGSCAN_LOG_LEVEL":     "debug",
+		"LOGSCAN_LISTEN":        "[::1]:8414",
+		"LOGSCAN_TOKEN":         " 0123456789abcdef ",
 	}))
 	if len(c.Problems) != 0 {
 		t.Fatal(c.Problems)
 	}
-	if c.DiskBudget != 10<<30 || c.StoppedAge != 0 || c.LogLevel != slog.LevelDebug {
+	if c.DiskBudget != 10<<30 || c.StoppedAge != 0 || c.LogLevel != slog.LevelDebug || c.Listen != "[::1]:8414" || c.Token != "0123456789abcdef" {
 		t.Errorf("%+v", c)
 	}
 	if got := strings.Join(c.AllowTargets, "|"); got != "127.0.0.1|10.0.0.0/8" {
@@ -45,6 +47,8 @@ func TestConfigValues(t *testing.T) {
 // A bad setting never stops the plugin: it is named, and the default holds.
 func TestConfigBadSettings(t *testing.T) {
 	for name, bad := range map[string]string{
+		"LOGSCAN_LISTEN":        "8414",
+		"LOGSCAN_TOKEN":         "too short",
 		"LOGSCAN_DISK_BUDGET":   "-1",
 		"LOGSCAN_HOLD_MAX":      "lots",
 		"LOGSCAN_STOPPED_AGE":   "30",
@@ -63,5 +67,36 @@ func TestConfigBadSettings(t *testing.T) {
 			want.HoldMax+want.DiskBudget+int64(want.BucketBurst+want.EventsMax)+int64(want.LogLevel)+int64(want.StoppedAge+want.BucketRefill); got != want {
 			t.Errorf("%s=%s: default not used", name, bad)
 		}
+	}
+}
+
+func TestConfigListen(t *testing.T) {
+	for _, bad := range []string{"8414", "localhost", "localhost:", "localhost:http", ":0", "1.2.3.4:70000", "http://1.2.3.4:80", "::1:80", "a b:80", "/run/x:1"} {
+		c := ConfigFromEnv(env(map[string]string{"LOGSCAN_LISTEN": bad}))
+		if len(c.Problems) != 1 || c.Listen != "" {
+			t.Errorf("%q: %q, %v", bad, c.Listen, c.Problems)
+		}
+	}
+	for _, good := range []string{":8414", "0.0.0.0:8414", "[::1]:1", "logs.example.com:65535"} {
+		if c := ConfigFromEnv(env(map[string]string{"LOGSCAN_LISTEN": good})); len(c.Problems) != 0 || c.Listen != good {
+			t.Errorf("%q: %q, %v", good, c.Listen, c.Problems)
+		}
+	}
+}
+
+// What is wrong with a token is told without telling the token.
+func TestConfigTokenStaysIn(t *testing.T) {
+	for _, bad := range []string{"s3cr3t", "s3cr3t with spaces that is long", "s3cr3t\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"} {
+		c := ConfigFromEnv(env(map[string]string{"LOGSCAN_TOKEN": bad}))
+		if len(c.Problems) != 1 || c.Token != "" || strings.Contains(c.Problems[0].Error(), "s3cr3t") {
+			t.Errorf("%q: %q, %v", bad, c.Token, c.Problems)
+		}
+	}
+}
+
+func TestConfigAllowTargets(t *testing.T) {
+	c := ConfigFromEnv(env(map[string]string{"LOGSCAN_ALLOW_TARGETS": "10.0.0.0/8,300.0.0.0/8,host"}))
+	if len(c.Problems) != 1 || !strings.Contains(c.Problems[0].Error(), "300.0.0.0/8") {
+		t.Errorf("%v", c.Problems)
 	}
 }

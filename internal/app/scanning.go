@@ -5,15 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
-	"net/http"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"logscan/internal/api"
-	"logscan/internal/ingest"
 	"logscan/internal/journal"
 	"logscan/internal/rule"
 	"logscan/internal/scan"
@@ -25,6 +22,9 @@ import (
 // removed.
 const pruneEvery = time.Minute
 
+// storeAgain is how soon what the store refused is tried again.
+const storeAgain = time.Second
+
 // scanning is all that reads the journal and needs the database.
 type scanning struct {
 	scanner *scan.Scanner
@@ -33,23 +33,36 @@ type scanning struct {
 	worker  *trigger.Worker
 	bucket  rule.Bucket
 	log     *slog.Logger
+
+	journals *journal.Dir
+	losses   *lossQueue
+	settings func() []string // those ignored, and why
+
+	snapshot atomic.Pointer[rule.Snapshot]
+	leftOut  atomic.Pointer[[]rule.CompileError]
+	unusable atomic.Pointer[[]trigger.Unusable]
+	noticed  chan struct{} // holds a token when notices may have changed
+
+	asked   atomic.Uint64 // calls of reload
+	loading sync.Mutex    // held while rules are compiled; guards the rest
+	loaded  uint64        // calls of reload that are done with
+	loadErr error         // of the latest
 }
 
 type scanningConfig struct {
 	cfg      Config
 	log      *slog.Logger
 	journals *journal.Dir
-	ingest   *ingest.Ingest
 	losses   *lossQueue
 	current  *atomic.Pointer[scanning]
-	control  net.Listener
+	control  *control
+	api      api.Config // without what needs the database
 }
 
-// runScanning opens the database, however long that takes, and scans, delivers
-// and serves the control socket until ctx ends.
+// runScanning opens the database, however long that takes, then scans and
+// delivers until ctx ends, and has the API serve all of it.
 func runScanning(ctx context.Context, c scanningConfig) error {
-	defer c.control.Close()
-	db, err := openStore(ctx, filepath.Join(c.cfg.DataDir, "logscan.db"), c.log)
+	db, err := openStore(ctx, filepath.Join(c.cfg.DataDir, "logscan.db"), c.log, c.control.setDatabase)
 	if err != nil {
 		return err
 	}
@@ -57,40 +70,54 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 
 	s := &scanning{
 		store: db, router: trigger.NewRouter(), log: c.log,
-		bucket: rule.Bucket{Burst: c.cfg.BucketBurst, Refill: c.cfg.BucketRefill},
+		bucket:   rule.Bucket{Burst: c.cfg.BucketBurst, Refill: c.cfg.BucketRefill},
+		journals: c.journals, losses: c.losses, settings: c.control.settings,
+		noticed: make(chan struct{}, 1),
 	}
 	s.scanner = scan.New(scan.Config{Journals: c.journals, Store: db, Route: s.router.Match, Logger: c.log})
 	s.worker = trigger.NewWorker(trigger.WorkerConfig{Store: db, Route: s.router.Match, Logger: c.log, AllowTargets: c.cfg.AllowTargets})
-	if err := s.reload(ctx); err != nil {
-		c.log.Error("rules and triggers", "err", err)
+	for said := false; ; {
+		if err := s.reload(ctx); err == nil {
+			break
+		} else if !said {
+			c.log.Error("rules and triggers not read yet", "err", err)
+			said = true
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Second):
+		}
 	}
-	handler := api.New(api.Config{
-		Store: db, Scanner: s.scanner, Ingest: c.ingest, Journals: c.journals,
-		Reload:      s.reload,
-		CheckTarget: func(url string) error { return trigger.CheckTarget(url, c.cfg.AllowTargets) },
-		Version:     c.cfg.Version,
-		Logger:      c.log,
-	})
+	full := c.api
+	full.Store, full.Scanner, full.Rules, full.Worker, full.Reload = db, s.scanner, s, s.worker, s.reload
+	full.Degraded = func() []api.Reason { return append(c.control.reasons(), s.reasons()...) }
+	c.control.use(api.New(full))
+	c.control.setDatabase(nil)
+	defer func() { // requests in flight end with ctx
+		c.control.setDatabase(errors.New("the plugin is stopping"))
+		c.control.use(api.New(c.api))
+	}()
 	c.current.Store(s)
+	defer c.current.Store(nil)
 
 	var wg sync.WaitGroup
 	wg.Go(func() { s.scanner.Run(ctx) })
 	wg.Go(func() { s.worker.Run(ctx) })
-	wg.Go(func() { s.keepHouse(ctx, c.cfg, c.losses) })
-	wg.Go(func() { serveControl(ctx, c.control, handler, c.log) })
+	wg.Go(func() { s.keepHouse(ctx, c.cfg) })
 	wg.Wait()
-	c.current.Store(nil)
 	return nil
 }
 
 // openStore retries until it succeeds: with a full disk, say, lines are carried
 // and served meanwhile, and scanned afterwards.
-func openStore(ctx context.Context, path string, log *slog.Logger) (*store.Store, error) {
+func openStore(ctx context.Context, path string, log *slog.Logger, tell func(error)) (*store.Store, error) {
 	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
 		db, err := store.Open(path, log)
 		if err == nil {
 			return db, nil
 		}
+		tell(err)
 		log.Error("database not open; lines are kept and will be scanned once it is", "err", err)
 		select {
 		case <-ctx.Done():
@@ -100,8 +127,23 @@ func openStore(ctx context.Context, path string, log *slog.Logger) (*store.Store
 	}
 }
 
-// reload makes the stored rules and triggers the live ones.
+// reload makes the stored rules and triggers the live ones: all those there were
+// when it was called. Calls that come while rules are compiled share the next
+// round, so that a storm of changes costs few.
 func (s *scanning) reload(ctx context.Context) error {
+	n := s.asked.Add(1)
+	s.loading.Lock()
+	defer s.loading.Unlock()
+	if s.loaded >= n {
+		return s.loadErr
+	}
+	upTo := s.asked.Load()
+	s.loadErr = s.load(ctx)
+	s.loaded = upTo
+	return s.loadErr
+}
+
+func (s *scanning) load(ctx context.Context) error {
 	rules, err := s.store.Rules(ctx)
 	if err != nil {
 		return fmt.Errorf("read rules: %w", err)
@@ -111,28 +153,67 @@ func (s *scanning) reload(ctx context.Context) error {
 		return fmt.Errorf("read triggers: %w", err)
 	}
 	snapshot, bad := rule.Compile(rules, rule.WithBucket(s.bucket))
-	for _, b := range bad {
-		s.log.Error("rule left out: it does not compile", "rule", b.Name, "reason", b.Reason)
-	}
-	s.router.Set(triggers)
+	unusable := s.router.Set(triggers)
+	s.snapshot.Store(snapshot)
 	s.scanner.SetSnapshot(snapshot)
+	s.leftOut.Store(&bad)
+	s.unusable.Store(&unusable)
 	s.worker.Wake()
+	select {
+	case s.noticed <- struct{}{}:
+	default:
+	}
 	return nil
 }
 
-// keepHouse turns losses into events and keeps the event log within its bounds.
-func (s *scanning) keepHouse(ctx context.Context, cfg Config, losses *lossQueue) {
+// Effective returns the live rules of a workload.
+func (s *scanning) Effective(workload string) []rule.Rule {
+	return s.snapshot.Load().For(workload).Rules()
+}
+
+// LeftOut returns the enabled rules that are not in use.
+func (s *scanning) LeftOut() []rule.CompileError { return *s.leftOut.Load() }
+
+// reasons are what is wrong with the open database, rules and triggers.
+func (s *scanning) reasons() []api.Reason {
+	var out []api.Reason
+	if st := s.scanner.Stats(); st.Failing {
+		out = append(out, api.Reason{Reason: "database", Detail: fmt.Sprintf("it refuses %d hits, which wait; the plugin's log says why", st.Waiting)})
+	}
+	if bad := *s.leftOut.Load(); len(bad) > 0 {
+		out = append(out, api.Reason{Reason: "rules", Detail: fmt.Sprintf("%d enabled rules are not in use, the first: %v", len(bad), bad[0])})
+	}
+	if bad := *s.unusable.Load(); len(bad) > 0 {
+		out = append(out, api.Reason{Reason: "triggers", Detail: fmt.Sprintf("%d enabled triggers get no events, the first: %s: %s", len(bad), bad[0].Name, bad[0].Reason)})
+	}
+	return out
+}
+
+// keepHouse turns losses and what is wrong with settings and rules into events,
+// and keeps the event log within its bounds.
+func (s *scanning) keepHouse(ctx context.Context, cfg Config) {
 	tick := time.NewTicker(pruneEvery)
 	defer tick.Stop()
+	told := s.recall(ctx)
 	for {
+		again := time.Duration(0)
+		if err := s.tell(ctx, told); err != nil && ctx.Err() == nil {
+			s.log.Error("notices not kept; trying again", "err", err)
+			again = storeAgain
+		}
+		if next := s.tellLosses(ctx, time.Now()); !next.IsZero() && (again == 0 || time.Until(next) < again) {
+			again = max(time.Until(next), time.Millisecond)
+		}
+		var timer <-chan time.Time
+		if again > 0 {
+			timer = time.After(again)
+		}
 		select {
 		case <-ctx.Done():
 			return
-		case ev := <-losses.c:
-			if _, err := s.store.Commit(ctx, store.Batch{Events: []store.Event{ev}}, s.router.Match); err != nil {
-				s.log.Error("event about lost lines not kept", "err", err)
-			}
-			s.worker.Wake()
+		case <-timer:
+		case <-s.noticed:
+		case <-s.losses.wake:
 		case <-tick.C:
 			if err := s.store.Prune(ctx, cfg.EventsMax, cfg.EventsAge); err != nil {
 				s.log.Error("event retention", "err", err)
@@ -141,23 +222,24 @@ func (s *scanning) keepHouse(ctx context.Context, cfg Config, losses *lossQueue)
 	}
 }
 
-func serveControl(ctx context.Context, l net.Listener, h http.Handler, log *slog.Logger) {
-	srv := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    64 << 10,
-		BaseContext:       func(net.Listener) context.Context { return ctx }, // live streams end with us
+// tellLosses stores events about losses, and returns when to call again.
+func (s *scanning) tellLosses(ctx context.Context, now time.Time) (next time.Time) {
+	due, next := s.losses.take(now)
+	if len(due) == 0 {
+		return next
 	}
-	stop := context.AfterFunc(ctx, func() {
-		grace, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		if srv.Shutdown(grace) != nil {
-			srv.Close()
+	var events []store.Event
+	for k, sum := range due {
+		c, _ := s.journals.Container(k.container)
+		events = append(events, lossEvent(k, sum, c))
+	}
+	if _, err := s.store.Commit(ctx, store.Batch{Events: events}, s.router.Match); err != nil {
+		s.losses.putBack(due)
+		if ctx.Err() == nil {
+			s.log.Error("events about lost lines not kept; trying again", "err", err)
 		}
-	})
-	defer stop()
-	if err := srv.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
-		log.Error("control socket", "err", err)
+		return now.Add(storeAgain)
 	}
+	s.worker.Wake()
+	return next
 }

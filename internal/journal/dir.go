@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -34,10 +34,19 @@ type Dir struct {
 	cfg  Config
 	wake chan struct{} // there is something to compress or to remove
 
-	mu     sync.Mutex // guards the maps and every Journal's refs
-	open   map[string]*Journal
-	metas  map[string]Container
-	losses atomic.Int64
+	mu    sync.Mutex // guards the maps and every Journal's refs
+	open  map[string]*Journal
+	metas map[string]Container
+
+	lossMu sync.Mutex // guards losses
+	losses map[string]LossCount
+}
+
+// LossCount sums up the losses of one reason since the start.
+type LossCount struct {
+	Times  int64
+	Bytes  int64
+	Latest time.Time
 }
 
 // Info describes one journal.
@@ -58,7 +67,7 @@ func OpenDir(cfg Config) (*Dir, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
-	d := &Dir{cfg: cfg, wake: make(chan struct{}, 1), open: map[string]*Journal{}, metas: map[string]Container{}}
+	d := &Dir{cfg: cfg, wake: make(chan struct{}, 1), open: map[string]*Journal{}, metas: map[string]Container{}, losses: map[string]LossCount{}}
 	if err := os.MkdirAll(cfg.Root, 0o700); err != nil {
 		return nil, err
 	}
@@ -171,6 +180,14 @@ func (d *Dir) release(j *Journal) {
 	j.mu.Unlock()
 }
 
+// Container returns what is known of a container, and whether its logs are kept.
+func (d *Dir) Container(id string) (Container, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	c, ok := d.metas[id]
+	return c, ok
+}
+
 // List describes all journals, by container name and id.
 func (d *Dir) List() []Info {
 	d.mu.Lock()
@@ -224,11 +241,18 @@ func usage(path string) (bytes int64, latest time.Time) {
 	return bytes, latest
 }
 
-// Losses returns how many times something could not be kept since the start.
-func (d *Dir) Losses() int64 { return d.losses.Load() }
+// Losses returns what could not be kept since the start, by Loss.Reason.
+func (d *Dir) Losses() map[string]LossCount {
+	d.lossMu.Lock()
+	defer d.lossMu.Unlock()
+	return maps.Clone(d.losses)
+}
 
 func (d *Dir) loss(l Loss) {
-	d.losses.Add(1)
+	d.lossMu.Lock()
+	c := d.losses[l.Reason]
+	d.losses[l.Reason] = LossCount{Times: c.Times + 1, Bytes: c.Bytes + l.Bytes, Latest: time.Now()}
+	d.lossMu.Unlock()
 	if d.cfg.OnLoss != nil {
 		d.cfg.OnLoss(l)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"logscan/internal/store"
@@ -41,6 +42,7 @@ type committer struct {
 	last  chan struct{}   // closed by finish: nothing more will be added
 	ctx   context.Context // ends finishWithin after close
 	stop  context.CancelFunc
+	fails atomic.Bool // the store refuses the commit under way
 
 	mu      sync.Mutex // guards the rest
 	room    sync.Cond  // there is less waiting, or closed
@@ -127,12 +129,14 @@ func (c *committer) commit() {
 			c.log.Error("hits can't be stored; scanning waits, lines are kept", "events", len(events), "err", err)
 		}
 		failed = true
+		c.fails.Store(true)
 		select {
 		case <-time.After(wait):
 		case <-c.ctx.Done():
 		}
 	}
 	if failed {
+		c.fails.Store(false)
 		c.log.Info("hits are stored again")
 	}
 	c.mu.Lock()

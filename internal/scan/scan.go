@@ -70,6 +70,7 @@ type Stats struct {
 	Malformed  int64 // entries that could not be decoded
 	Skipped    int64 // bytes that the journal no longer had
 	Waiting    int   // events not yet committed
+	Failing    bool  // the store refuses them
 }
 
 // New returns a scanner. It may be notified at once; it scans in Run, once it
@@ -213,7 +214,7 @@ func (s *Scanner) Stats() Stats {
 	st := Stats{
 		Lines: c.lines.Load(), Hits: c.hits.Load(), Cooldown: c.cooldown.Load(), Bucket: c.bucket.Load(),
 		Overflow: c.overflow.Load(), Malformed: c.malformed.Load(), Skipped: c.skipped.Load(),
-		Waiting: s.commits.waiting(),
+		Waiting: s.commits.waiting(), Failing: s.commits.fails.Load(),
 	}
 	st.Suppressed = st.Cooldown + st.Bucket
 	return st

@@ -125,6 +125,7 @@ type EventFilter struct {
 	Workload   string
 	Container  string // a name, or the beginning of an id
 	Rule       string // a name
+	RuleID     int64
 	Since      time.Time
 	Until      time.Time // exclusive
 	After      int64     // ids greater than this
@@ -158,6 +159,9 @@ func (s *Store) Events(ctx context.Context, f EventFilter) ([]Event, error) {
 	}
 	if f.Rule != "" {
 		add("rule_name = ?", f.Rule)
+	}
+	if f.RuleID != 0 {
+		add("rule_id = ?", f.RuleID)
 	}
 	if !f.Since.IsZero() {
 		add("created_at >= ?", nanos(f.Since))

@@ -104,7 +104,7 @@ func checkOverride(ctx context.Context, tx *sql.Tx, r rule.Rule) error {
 			return err
 		}
 		if n > 0 {
-			return &rule.FieldError{Field: "workload_id", Reason: fmt.Sprintf("this rule has to stay global: %d rules override it", n)}
+			return &rule.FieldError{Field: "workload_id", Reason: fmt.Sprintf("this rule has to stay global: it is overridden in %d workloads", n)}
 		}
 	}
 	if r.OverridesID == 0 {

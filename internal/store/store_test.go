@@ -130,8 +130,8 @@ func TestOverrides(t *testing.T) {
 		"twice":                   {create("web", global.ID), "overrides_id", "already"},
 		"of itself":               {edit(own, "web", own.ID), "overrides_id", "itself"},
 		"moved onto another":      {edit(over2, "web", global.ID), "overrides_id", "already"},
-		"base becomes workload's": {edit(global, "web", 0), "workload_id", "2 rules override it"},
-		"base becomes override":   {edit(global, "web", other.ID), "workload_id", "2 rules override it"},
+		"base becomes workload's": {edit(global, "web", 0), "workload_id", "overridden in 2 workloads"},
+		"base becomes override":   {edit(global, "web", other.ID), "workload_id", "overridden in 2 workloads"},
 	} {
 		var fe *rule.FieldError
 		if !errors.As(tt.err, &fe) || fe.Field != tt.field || !strings.Contains(fe.Reason, tt.says) {

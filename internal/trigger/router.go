@@ -6,6 +6,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"logscan/internal/rule"
 	"logscan/internal/store"
 )
 
@@ -30,9 +31,16 @@ func NewRouter() *Router {
 	return r
 }
 
-// Set replaces the triggers. One whose regular expression doesn't compile
-// matches nothing.
-func (r *Router) Set(triggers []store.Trigger) {
+// Unusable says why an enabled trigger gets no events.
+type Unusable struct {
+	TriggerID int64
+	Name      string
+	Reason    string
+}
+
+// Set replaces the triggers. One whose regular expression can't be used matches
+// nothing, and is returned.
+func (r *Router) Set(triggers []store.Trigger) (bad []Unusable) {
 	compiled := map[string]*regexp.Regexp{}
 	for _, f := range *r.filters.Load() {
 		compiled[f.pattern] = f.message
@@ -46,8 +54,13 @@ func (r *Router) Set(triggers []store.Trigger) {
 		if t.MessageRegex != "" {
 			f.message = compiled[t.MessageRegex]
 			if f.message == nil {
-				re, err := regexp.Compile(t.MessageRegex)
+				err := rule.CheckPattern(t.MessageRegex)
+				var re *regexp.Regexp
+				if err == nil {
+					re, err = regexp.Compile(t.MessageRegex)
+				}
 				if err != nil {
+					bad = append(bad, Unusable{t.ID, t.Name, "message_regex " + err.Error()})
 					continue
 				}
 				f.message, compiled[t.MessageRegex] = re, re
@@ -56,6 +69,7 @@ func (r *Router) Set(triggers []store.Trigger) {
 		filters = append(filters, f)
 	}
 	r.filters.Store(&filters)
+	return bad
 }
 
 // Match returns the ids of the triggers that all filters of let e pass.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	mrand "math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -113,11 +114,16 @@ type TestResult struct {
 }
 
 // Test sends a made-up event, marked as a test, to a trigger's URL, once and
-// now. The trigger need not be stored or enabled.
+// now. It has all that the event of a hit always has. The trigger need not be stored or enabled.
 func (w *Worker) Test(ctx context.Context, t store.Trigger) (TestResult, error) {
+	now := w.Now().UTC()
 	body, err := newPayload(store.Event{
 		Source: store.SourceLogscan, Severity: "info", Message: "This is a test of the trigger " + t.Name,
-		Metadata: map[string]any{"rule_name": "test"}, CreatedAt: w.Now(),
+		Metadata: map[string]any{
+			"workload_id": "test", "container_id": strings.Repeat("0", 64), "container_name": "test", "image": "test",
+			"rule_id": 0, "rule_name": "test", "stream": "stdout", "line_time": now.Format(time.RFC3339Nano),
+		},
+		CreatedAt: now,
 	}, true)
 	if err != nil {
 		return TestResult{}, err
