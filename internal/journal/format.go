@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"logscan/internal/entry"
 )
 
 // blockSize is how many bytes of frames lie between two points of an index;
@@ -67,8 +69,9 @@ func rawPoints(b []byte, size int64) []point {
 			maxTime: int64(binary.BigEndian.Uint64(b[16:])),
 		}
 		p.pos = p.offset
-		if !follows(ps[len(ps)-1], p) || p.offset > size {
-			break
+		last := ps[len(ps)-1]
+		if !follows(last, p) || p.offset > size || p.offset-last.offset > blockSize+entry.HeaderLen+entry.MaxBody {
+			break // in the last case points are missing: they are found again by hopping
 		}
 		ps = append(ps, p)
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -20,6 +21,8 @@ type active struct {
 	need   int64 // file size at which the unfinished frame, or its header, is whole; 0 at a boundary
 	points int64 // records in the index file
 	idxPos int64 // offset of the last point
+	stale  bool  // the file may be longer than size: to be cut before more is written
+	behind bool  // what was written last could not be read back yet
 }
 
 // buffers hold what was just spliced while frames are found in it. One is in
@@ -29,9 +32,11 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b 
 // Attachment is one writer of a journal: a FIFO.
 type Attachment struct {
 	j        *Journal
-	discard  bool   // a corrupt stream: read, not kept
-	spill    []byte // read but not yet written; only where splice is refused
+	spill    []byte // read but not yet written: where splice is refused, and behind rubbish
 	detached bool
+	drop     dropping
+	waits    time.Time // since when another attachment's unfinished frame has not grown
+	waitSize int64     // the file's size then
 }
 
 // Attach adds a writer. resumed says that it was attached before the process
@@ -52,7 +57,8 @@ func (j *Journal) Attach(resumed bool) *Attachment {
 // and returns how many. The errors: io.EOF, the pipe is empty and nobody holds
 // its other end; unix.EAGAIN, it is empty; ErrBusy, another attachment of this
 // container is inside a frame; any other, such as unix.ENOSPC, the bytes could
-// not be written and wait in the pipe: call again later.
+// not be written and wait in the pipe: call again soon. When that lasts, they
+// are dropped, see Dropping.
 func (a *Attachment) Ingest(fd, max int) (int, error) {
 	j := a.j
 	j.mu.Lock()
@@ -67,15 +73,52 @@ func (a *Attachment) Ingest(fd, max int) (int, error) {
 	return n, err
 }
 
-func (a *Attachment) ingestLocked(fd, max int) (int, error) {
-	j := a.j
-	if a.discard {
-		return discard(fd, max)
+func (a *Attachment) ingestLocked(fd, max int) (total int, err error) {
+	for {
+		n, err := a.stepLocked(fd, max)
+		total += n
+		if err != nil || len(a.spill) == 0 {
+			if total > 0 {
+				err = nil
+			}
+			return total, err
+		}
 	}
-	if j.owner != nil && j.owner != a {
+}
+
+// stepLocked writes once, or drops where it can't be written.
+func (a *Attachment) stepLocked(fd, max int) (int, error) {
+	j := a.j
+	if j.owner != nil && j.owner != a && !a.overdueLocked() {
 		return 0, ErrBusy
 	}
-	if j.active == nil && len(a.spill) == 0 {
+	a.waits = time.Time{}
+	if a.drop.inside() || a.drop.on && time.Since(a.drop.tried) < writeAgain {
+		return a.dropLocked(fd)
+	}
+	n, err := a.writeLocked(fd, max)
+	switch {
+	case n > 0:
+		a.wroteLocked(fd, n)
+		return n, nil
+	case err == nil || err == unix.EAGAIN || err == io.EOF:
+		return n, err
+	case a.patientLocked(err):
+		return 0, err
+	}
+	return a.dropLocked(fd)
+}
+
+// writeLocked moves bytes from the pipe to the active segment.
+func (a *Attachment) writeLocked(fd, max int) (int, error) {
+	j := a.j
+	if j.active != nil && j.active.behind {
+		if err := j.hopLocked(); err != nil && !errors.Is(err, entry.ErrFrame) {
+			return 0, err
+		}
+		j.active.behind = false
+	}
+	if (j.active == nil || j.fullLocked()) && len(a.spill) == 0 {
 		// No segment for a container that says nothing.
 		if err := Waiting(fd); err != nil {
 			return 0, err
@@ -99,17 +142,14 @@ func (a *Attachment) ingestLocked(fd, max int) (int, error) {
 		return 0, err
 	}
 	act.size += int64(n)
-	if err := j.hopLocked(); err != nil {
-		if errors.Is(err, entry.ErrFrame) {
-			a.discard = true
-			j.cutLocked("corrupt")
-			return n, nil
-		}
-		// What was written stays; the next call hops over it again.
+	if err := j.hopLocked(); errors.Is(err, entry.ErrFrame) {
+		return n - a.resyncLocked(), nil
+	} else if err != nil {
 		j.log.Error("read back", "container", j.id, "err", err)
+		act.behind = true // the next call hops over it again, before it writes
 	}
 	j.owner = nil
-	if act.need != 0 {
+	if act.need != 0 || act.behind {
 		j.owner = a
 	}
 	return n, nil
@@ -192,28 +232,27 @@ func Waiting(fd int) error {
 	return nil
 }
 
-func discard(fd, max int) (int, error) {
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
-	n, err := unix.Read(fd, (*buf)[:min(max, len(*buf))])
-	if err != nil {
-		return 0, pipeError(err)
-	}
-	if n == 0 {
-		return 0, io.EOF
-	}
-	return n, nil
-}
-
 // prepareLocked makes sure that there is an active segment with room, rotating
 // at a frame boundary.
 func (j *Journal) prepareLocked() error {
-	if j.active != nil && j.active.need == 0 && j.meta.Options.MaxSize > 0 && j.active.size >= j.meta.Options.MaxSize {
+	if j.fullLocked() {
 		j.closeActive()
 		j.dir.wakeUp()
 	}
-	if j.active != nil {
+	if act := j.active; act != nil {
+		if act.stale {
+			if err := act.file.Truncate(act.size); err != nil {
+				return fmt.Errorf("remove an unfinished entry: %w", err)
+			}
+			act.stale = false
+		}
 		return nil
+	}
+	if j.unsaved {
+		if err := writeMeta(j.path, j.meta); err != nil {
+			return fmt.Errorf("new segment: %w", err)
+		}
+		j.unsaved = false
 	}
 	base := j.state.End
 	file, err := os.OpenFile(segmentPath(j.path, base, rawSuffix), os.O_CREATE|os.O_RDWR, 0o600)
@@ -230,6 +269,13 @@ func (j *Journal) prepareLocked() error {
 		summary: summary{maxTime: noTime}, base: base, points: []point{{maxTime: noTime}},
 	})
 	return nil
+}
+
+// fullLocked reports whether the active segment has reached max-size, at a frame
+// boundary.
+func (j *Journal) fullLocked() bool {
+	act, limit := j.active, j.meta.Options.MaxSize
+	return act != nil && act.need == 0 && !act.behind && limit > 0 && act.size >= limit
 }
 
 func (j *Journal) closeActive() {
@@ -306,24 +352,36 @@ func (j *Journal) addPoint(seg *segment) {
 	}
 }
 
-// cutLocked removes the unfinished frame at the end, if there is one.
+// cutLocked removes the unfinished frame at the end, if there is one, and
+// reports it.
 func (j *Journal) cutLocked(reason string) int64 {
+	torn := j.truncateLocked()
+	if torn > 0 {
+		j.dir.loss(Loss{ContainerID: j.id, Reason: reason, Bytes: torn, From: j.state.End, To: j.state.End})
+	}
+	return torn
+}
+
+// truncateLocked removes what follows the last whole frame and returns how many
+// bytes that is. Where the file can't be cut now, it is before the next write.
+func (j *Journal) truncateLocked() int64 {
 	j.owner = nil
-	if j.active == nil {
+	act := j.active
+	if act == nil {
 		return 0
 	}
 	seg := j.segments[len(j.segments)-1]
-	torn := j.active.size - seg.size
-	j.active.need = 0
+	torn := act.size - seg.size
+	act.need, act.behind = 0, false
 	if torn == 0 {
 		return 0
 	}
-	if err := j.active.file.Truncate(seg.size); err != nil {
+	act.size = seg.size
+	j.state.End = seg.end()
+	if err := act.file.Truncate(seg.size); err != nil {
+		act.stale = true
 		j.log.Error("remove an unfinished entry", "container", j.id, "err", err)
 	}
-	j.active.size = seg.size
-	j.state.End = seg.end()
-	j.dir.loss(Loss{ContainerID: j.id, Reason: reason, Bytes: torn, From: j.state.End, To: j.state.End})
 	return torn
 }
 
@@ -349,6 +407,7 @@ func (a *Attachment) Detach() (torn int64) {
 		j.dir.loss(Loss{ContainerID: j.id, Reason: "torn", Bytes: n, From: j.state.End, To: j.state.End})
 		a.spill = nil
 	}
+	a.drop.tell(j)
 	if j.owner == a || j.state.Attached == 1 {
 		torn = j.cutLocked("torn")
 	}
