@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"io"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -115,6 +116,14 @@ func (d *dropping) tell(j *Journal) {
 		on(Loss{ContainerID: j.id, Reason: d.reason, Bytes: d.bytes, Frames: d.frames, From: j.state.End, To: j.state.End})
 	}
 	d.bytes, d.frames = 0, 0
+}
+
+// Stray returns an attachment for a container whose journal can't be opened, and
+// why: it keeps its writer waiting, and then drops its lines, as where the disk
+// can't be written to.
+func (d *Dir) Stray(id string, why error) *Attachment {
+	j := &Journal{dir: d, id: id, path: filepath.Join(d.cfg.Root, id), log: d.cfg.Logger, stray: why}
+	return j.Attach(true)
 }
 
 // Dropping reports whether the attachment's lines are thrown away, because the

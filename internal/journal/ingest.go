@@ -235,6 +235,9 @@ func Waiting(fd int) error {
 // prepareLocked makes sure that there is an active segment with room, rotating
 // at a frame boundary.
 func (j *Journal) prepareLocked() error {
+	if j.stray != nil {
+		return j.stray
+	}
 	if j.fullLocked() {
 		j.closeActive()
 		j.dir.wakeUp()
@@ -389,7 +392,7 @@ func (j *Journal) truncateLocked() int64 {
 func (a *Attachment) Unfinished() bool {
 	a.j.mu.Lock()
 	defer a.j.mu.Unlock()
-	return a.j.owner == a || len(a.spill) > 0
+	return a.j.owner == a || len(a.spill) > 0 || len(a.drop.head) > 0 || a.drop.rest > 0
 }
 
 // Detach ends the attachment: its writer is gone, and a frame that it left

@@ -84,8 +84,9 @@ type Journal struct {
 	hold     int64
 	owner    *Attachment // inside a frame; nil at a boundary, or after a restart
 	changed  chan struct{}
-	noSplice bool // the filesystem refuses it
-	unsaved  bool // container.json does not say what meta does
+	noSplice bool  // the filesystem refuses it
+	unsaved  bool  // container.json does not say what meta does
+	stray    error // why it could not be opened; it keeps nothing
 	recovery Recovery
 }
 

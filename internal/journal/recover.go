@@ -8,6 +8,8 @@ import (
 	"os"
 	"slices"
 
+	"golang.org/x/sys/unix"
+
 	"logscan/internal/entry"
 )
 
@@ -39,6 +41,8 @@ func (j *Journal) recover() error {
 			delete(compressed, base)
 		} else if sum, _, err := readTrailer(segmentPath(j.path, base, compressedSuffix)); err == nil && sum.size <= limits[base] {
 			j.segments = append(j.segments, &segment{summary: sum, base: base, compressed: true})
+		} else if scarce(err) {
+			return err
 		} else if err := restoreRaw(j.path, base); err != nil {
 			j.setAside(base, compressedSuffix, errIndex)
 			j.log.Error("and can't be unpacked without its index", "err", err)
@@ -49,6 +53,9 @@ func (j *Journal) recover() error {
 	}
 	for base := range raw {
 		seg, err := recoverRaw(j.path, base, limits[base])
+		if scarce(err) {
+			return err
+		}
 		if err != nil {
 			j.setAside(base, rawSuffix, err)
 			continue
@@ -59,6 +66,9 @@ func (j *Journal) recover() error {
 	j.recovery.Segments = len(j.segments)
 	if err := j.reopenActive(); err != nil {
 		j.closeActive() // lines go to a new one, if need be once the disk is well
+		if last := len(j.segments) - 1; j.segments[last].size == 0 {
+			j.segments = j.segments[:last] // which may have this one's name
+		}
 		j.log.Error("the newest segment can't be written to", "container", j.id, "err", err)
 	}
 	if len(j.segments) > 0 {
@@ -93,6 +103,11 @@ func (j *Journal) reportMissing() {
 		j.dir.missing[j.id] = n
 		j.dir.loss(Loss{ContainerID: j.id, Reason: "corrupt", Bytes: n, From: j.state.First, To: j.state.End})
 	}
+}
+
+// scarce reports whether an error tells of the process rather than of the file.
+func scarce(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
 }
 
 func (j *Journal) setAside(base int64, suffix string, err error) {
@@ -164,7 +179,10 @@ func recoverRaw(path string, base, limit int64) (*segment, error) {
 		} else {
 			start = seg.size
 			if have, err = r.ReadAt(buf, start); err != nil && err != io.EOF {
-				return nil, err
+				if seg.size == 0 {
+					return nil, err
+				}
+				return seg, nil // as much as can be read
 			}
 			h = buf[:min(have, 64)]
 		}
@@ -176,10 +194,7 @@ func recoverRaw(path string, base, limit int64) (*segment, error) {
 			if err == nil && n <= tornMax {
 				return seg, nil
 			}
-			next, err := findFrame(r, seg.size+1)
-			if err != nil {
-				return nil, err
-			}
+			next := findFrame(r, seg.size+1)
 			if next < 0 {
 				return seg, nil
 			}
@@ -222,14 +237,14 @@ func readIndex(name string, size int64) ([]point, error) {
 func indexMax(size int64) int64 { return (size/blockSize + 2) * rawPointLen }
 
 // findFrame looks for the first frame at or behind off that is whole, and
-// returns where it begins; -1 if there is none.
-func findFrame(r *io.SectionReader, off int64) (int64, error) {
+// returns where it begins; -1 if none is found.
+func findFrame(r *io.SectionReader, off int64) int64 {
 	const overlap = 2 << 20 // holds the longest frame
 	buf := make([]byte, 2*overlap)
 	for off < r.Size() {
 		n, err := r.ReadAt(buf, off)
 		if err != nil && err != io.EOF {
-			return -1, err
+			return -1
 		}
 		b := buf[:n]
 		for {
@@ -241,7 +256,7 @@ func findFrame(r *io.SectionReader, off int64) (int64, error) {
 				break // look again with all of it
 			}
 			if _, _, err := entry.Next(b); err == nil {
-				return off + int64(n-len(b)), nil
+				return off + int64(n-len(b))
 			}
 			b = b[1:]
 		}
@@ -250,7 +265,7 @@ func findFrame(r *io.SectionReader, off int64) (int64, error) {
 		}
 		off += int64(n - min(len(b), overlap))
 	}
-	return -1, nil
+	return -1
 }
 
 // reopenActive goes on with the last segment if it is a raw one. What follows
