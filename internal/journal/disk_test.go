@@ -57,7 +57,22 @@ func (g *rig) pour(b []byte) {
 	}
 }
 
-// lines are frames from one number to another, of several sizes.
+// ingest hands b over in a pipe of its own.
+func (g *rig) ingest(b []byte) {
+	g.t.Helper()
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
+		g.t.Fatal(err)
+	}
+	defer unix.Close(p[0])
+	defer unix.Close(p[1])
+	unix.Write(p[1], b)
+	if n, err := g.a.Ingest(p[0], 1<<20); n != len(b) || err != nil {
+		g.t.Fatal(n, err)
+	}
+}
+
+// frames are those from one number to another, of several sizes.
 func frames(from, to int) (out []byte) {
 	for i := from; i < to; i++ {
 		size := 20 + i*37%300
