@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 
@@ -312,4 +314,43 @@ func FuzzFIFO(f *testing.F) {
 			t.Errorf("%d bytes of %d can be read", kept, end)
 		}
 	})
+}
+
+// Whatever is in an attachment's record, the FIFO is read, under some name.
+func TestRecordDamage(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	name, f := h.fifo(1)
+	h.mustStart(name, "a")
+	h.stop()
+	path := h.in.recordPath(name)
+	good, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rnd := rand.New(rand.NewPCG(1, 1))
+	bad := [][]byte{
+		nil, []byte("null"), []byte("[]"), []byte(`{"container_id": 7}`), []byte(`{"container_id": "../../etc"}`),
+		[]byte(`{"container_id": "` + strings.Repeat("x", 1<<20) + `"}`), bytes.Repeat([]byte("["), 1<<20),
+	}
+	for range 25 {
+		b := bytes.Clone(good)
+		b[rnd.IntN(len(b))] ^= 1 << rnd.IntN(8)
+		bad = append(bad, b, good[:rnd.IntN(len(good))])
+	}
+	for k, b := range bad {
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		lines(f, k*10, k*10+10)
+		h.start()
+		eventually(t, "read", func() bool {
+			n := 0
+			for _, c := range h.dir.List() {
+				n += len(read(t, h.dir, c.ID))
+			}
+			return n == k*10+10
+		})
+		h.stop()
+	}
 }

@@ -69,6 +69,9 @@ var validID = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
 // metaMax bounds what is read of a container.json in bytes.
 const metaMax = 16 << 20
 
+// ValidID reports whether a journal can have that name.
+func ValidID(id string) bool { return validID.MatchString(id) }
+
 // OpenDir lists the journals under root, making it if need be. Each is
 // recovered when it is first used, so that starting takes no longer with many.
 func OpenDir(cfg Config) (*Dir, error) {
@@ -84,7 +87,7 @@ func OpenDir(cfg Config) (*Dir, error) {
 		return nil, err
 	}
 	for _, e := range dirs {
-		if !e.IsDir() || !validID.MatchString(e.Name()) {
+		if !e.IsDir() || !ValidID(e.Name()) {
 			continue
 		}
 		c, err := readMeta(filepath.Join(cfg.Root, e.Name()))
@@ -133,7 +136,7 @@ func writeMeta(path string, c Container) error {
 // Create opens the journal of c.ID, making it if there is none, with what c now
 // says. The caller owes a Release.
 func (d *Dir) Create(c Container) (*Journal, error) {
-	if !validID.MatchString(c.ID) {
+	if !ValidID(c.ID) {
 		return nil, fmt.Errorf("journal: %q is no container id", c.ID)
 	}
 	d.mu.Lock()
