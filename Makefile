@@ -5,6 +5,10 @@ NAME    ?= logscan
 CLI_DIR ?= /usr/local/lib/docker/cli-plugins
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 GOARCH  ?= $(shell go env GOARCH)
+# Where the newest Engine is built, and the Engines that test-engines tests on:
+# debian is the one in PATH.
+ENGINE_CACHE ?= $(HOME)/.cache/logscan/engine29
+ENGINES      ?= debian $(ENGINE_CACHE)
 
 # The C compiler is for SQLite; Debian has one for each architecture.
 HOSTARCH := $(shell go env GOHOSTARCH)
@@ -21,10 +25,10 @@ export PATH := $(PATH):$(abspath $(BUILD))/tools/usr/bin
 TAGS    := netgo,osusergo,timetzdata,sqlite_omit_load_extension
 LDFLAGS := -s -w -linkmode external -extldflags -static -X main.version=$(VERSION)
 
-.PHONY: help build plugin arm64 install uninstall push check test demo deps deps-build clean
+.PHONY: help build plugin arm64 install uninstall push check test engine29 test-engines demo deps deps-build clean
 
 help: ## say what there is
-	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-10s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
 
 build: deps-build ## the static binary: $(BUILD)/logscan, plugin and command line in one
 	go build -trimpath -tags $(TAGS) -ldflags '$(LDFLAGS)' -o $(BUILD)/logscan ./plugin
@@ -64,10 +68,21 @@ check: deps-build ## gofmt and go vet
 test: deps check plugin ## everything, race detector on, with private Engines
 	LOGSCAN_PLUGIN_DIR=$(abspath $(BUILD)/plugin) go test -race -timeout 14m ./...
 
+engine29: ## build the newest Docker Engine, once, into $(ENGINE_CACHE)
+	@BUILD=$(BUILD) scripts/deps.sh engine29
+	@scripts/engine29.sh $(ENGINE_CACHE)
+
+test-engines: deps plugin $(if $(findstring $(ENGINE_CACHE),$(ENGINES)),engine29) ## the tests on an Engine, on Debian's and on the newest
+	@for bin in $(ENGINES); do \
+		echo "Engine: $$bin"; \
+		LOGSCAN_ENGINE_BIN=$${bin#debian} LOGSCAN_PLUGIN_DIR=$(abspath $(BUILD)/plugin) \
+			go test -count=1 -timeout 25m ./internal/enginetest/... ./internal/integration || exit 1; \
+	done
+
 demo: deps plugin ## see it work, on a private Engine, in about a minute
 	go build -o $(BUILD)/withengine ./internal/enginetest/withengine
 	go build -o $(BUILD)/receiver ./internal/enginetest/receiver
-	BUILD=$(abspath $(BUILD)) $(BUILD)/withengine -image box scripts/demo.sh
+	BUILD=$(abspath $(BUILD)) $(BUILD)/withengine -image busybox scripts/demo.sh
 
 deps-build: # what a build needs
 	@BUILD=$(BUILD) scripts/deps.sh build $(CROSS)

@@ -29,6 +29,7 @@ import (
 	"syscall"
 
 	"logscan/internal/app"
+	"logscan/internal/supervisor"
 )
 
 // version is stamped by the linker.
@@ -69,7 +70,8 @@ func endWithDocker(socket string, cancel func()) {
 	cancel()
 }
 
-// serve is what runs inside the plugin.
+// serve is what runs inside the plugin: the supervisor, which the Engine starts,
+// and the worker, which the supervisor starts.
 func serve(ctx context.Context) error {
 	cfg := app.ConfigFromEnv(os.Getenv)
 	cfg.Version = version
@@ -83,5 +85,16 @@ func serve(ctx context.Context) error {
 			return a
 		},
 	}))
-	return app.Run(ctx, cfg, log)
+	if !supervisor.IsWorker() {
+		return supervisor.Run(ctx, supervisor.Config{
+			SocketDir: cfg.SocketDir,
+			Sockets:   []string{app.DriverSocket, app.ControlSocket},
+			Logger:    log,
+		})
+	}
+	sockets, status, err := supervisor.Inherit(2)
+	if err != nil {
+		return err
+	}
+	return app.Run(ctx, cfg, app.Inherited{Driver: sockets[0], Control: sockets[1], Worker: status}, log)
 }

@@ -185,6 +185,7 @@ func seconds(s string) (int64, error) {
 
 func (c *cli) ruleAdd() *cobra.Command {
 	var f ruleFlags
+	var disabled bool
 	cmd := &cobra.Command{
 		Use: "add [OPTIONS] NAME PATTERN", Aliases: []string{"create"}, Short: "Add a rule; prints its id", Args: args(2, 2),
 		Long: "Add a rule. From now on each line that matches PATTERN, a regular expression (RE2 syntax), becomes an event. Prints the rule's id.",
@@ -195,6 +196,9 @@ func (c *cli) ruleAdd() *cobra.Command {
 			fields, err := f.fields(cmd)
 			if err != nil {
 				return err
+			}
+			if disabled {
+				fields.Enabled = api.Set(false)
 			}
 			return c.with(cmd, func(ctx context.Context, client *api.Client) error {
 				if err := f.override(ctx, c, cmd, client, &fields); err != nil {
@@ -210,6 +214,7 @@ func (c *cli) ruleAdd() *cobra.Command {
 		},
 	}
 	f.add(c, cmd)
+	cmd.Flags().BoolVar(&disabled, "disabled", false, "Keep it switched off; an override then takes the global rule away in its workload")
 	return cmd
 }
 

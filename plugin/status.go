@@ -204,6 +204,7 @@ func (c *cli) showStats(st api.Stats) error {
 	rows := [][2]string{
 		{"Version", st.Version},
 		{"Started", ago(st.Started)},
+		{"Restarts", restarts(st.Worker)},
 		{"Attached", count(int64(st.Ingest.Attachments))},
 		{"Taken in", size(st.Ingest.Bytes)},
 		{"Retries", count(st.Ingest.Retries)},
@@ -227,4 +228,12 @@ func (c *cli) showStats(st api.Stats) error {
 		}
 	}
 	return nil
+}
+
+// restarts says how often the plugin's worker had to be started again, and why.
+func restarts(w api.WorkerStats) string {
+	if w.Restarts == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%d, the last %s (%s)", w.Restarts, ago(w.LastAt), w.LastExit)
 }

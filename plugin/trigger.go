@@ -130,6 +130,7 @@ func (c *cli) readSecret(what, path string) (string, error) {
 
 func (c *cli) triggerAdd() *cobra.Command {
 	var f triggerFlags
+	var disabled bool
 	cmd := &cobra.Command{
 		Use: "add [OPTIONS] NAME URL", Aliases: []string{"create"}, Short: "Add a trigger; prints its id", Args: args(2, 2),
 		Long: `Add a trigger. From now on each event that all its filters select is POSTed to
@@ -146,6 +147,9 @@ keep it to yourself.`,
 			if err != nil {
 				return err
 			}
+			if disabled {
+				fields.Enabled = api.Set(false)
+			}
 			return c.with(cmd, func(ctx context.Context, client *api.Client) error {
 				t, err := client.CreateTrigger(ctx, api.TriggerCreate{Name: a[0], ActionURL: a[1], TriggerFields: fields})
 				if err != nil {
@@ -157,6 +161,7 @@ keep it to yourself.`,
 		},
 	}
 	f.add(cmd)
+	cmd.Flags().BoolVar(&disabled, "disabled", false, "Keep it switched off")
 	return cmd
 }
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what building (build), testing (test) or cross-building (a GNU triple)
-# needs and this machine lacks. It says what it does, and does nothing when
+# Installs what building (build), testing (test), building the newest Engine
+# (engine29) or cross-building (a GNU triple) needs and this machine lacks. It says what it does, and does nothing when
 # nothing is missing.
 set -euo pipefail
 
@@ -27,7 +27,12 @@ for what in "$@"; do
 		have docker || { apt-cache show docker-cli >/dev/null 2>&1 && packages+=(docker-cli); }
 		need busybox busybox-static
 		need ps procps
+		need curl curl
 		have docker-registry || unpack+=(docker-registry)
+		;;
+	engine29)
+		[ -e /usr/include/seccomp.h ] || packages+=(libseccomp-dev)
+		need pkg-config pkg-config
 		;;
 	*)
 		need "$what-gcc" "gcc-${what//_/-}"

@@ -38,12 +38,21 @@ enable() {
 	docker plugin enable --timeout 0 "$NAME" >/dev/null
 }
 
+work= registry= away=
+# finish cleans up after an upgrade, whatever ended it. A plugin that was taken
+# away is brought back above all: containers wait for it.
+finish() {
+	[ -z "$away" ] || enable || echo "plugin $NAME is disabled and containers wait for it: docker plugin enable --timeout 0 $NAME" >&2
+	[ -z "$registry" ] || kill "$registry" 2>/dev/null || true
+	[ -z "$work" ] || rm -rf "$work"
+}
+
 upgrade() {
 	command -v docker-registry >/dev/null || BUILD=$BUILD "$(dirname "$0")/deps.sh" test
 	PATH=$PATH:$(realpath -m "$BUILD")/tools/usr/bin
+	trap finish EXIT
+	trap 'exit 130' INT TERM HUP
 	work=$(mktemp -d)
-	registry=
-	trap 'if [ -n "$registry" ]; then kill "$registry" 2>/dev/null || true; fi; rm -rf "$work"' EXIT
 	local port try
 	for try in 1 2 3 4 5; do
 		port=$((20000 + RANDOM % 20000))
@@ -71,12 +80,14 @@ upgrade() {
 	docker plugin rm "$remote" >/dev/null
 
 	# From here until enable, containers' lines wait in their pipes.
+	away=1
 	if [ "$(docker plugin inspect -f '{{.Enabled}}' "$NAME")" = true ]; then
 		docker plugin disable -f "$NAME" >/dev/null
 	fi
 	local status=0
 	docker plugin upgrade --grant-all-permissions --skip-remote-check "$NAME" "$remote" >/dev/null || status=$?
 	enable
+	away=
 	[ $status = 0 ] || fail "the upgrade failed; the version that was installed runs on"
 }
 
@@ -92,7 +103,8 @@ install_plugin() {
 		echo "Installed and enabled plugin $NAME."
 	fi
 	install -D -m 0755 "$BUILD/logscan" "$CLI_DIR/docker-logscan"
-	echo "Try: docker run --rm --log-driver $NAME … ; docker logscan --help"
+	echo "Try: docker run --rm --log-driver $NAME busybox echo hello"
+	echo "     docker logscan --help"
 }
 
 users() { # running containers that log through the plugin

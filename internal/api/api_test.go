@@ -488,6 +488,9 @@ func TestOpenAPI(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &doc); err != nil || resp.StatusCode != 200 {
 		t.Fatal(resp.StatusCode, err)
 	}
+	if !strings.Contains(body, `"scheme":"bearer"`) {
+		t.Error("the token over TCP is not described")
+	}
 	if !strings.HasPrefix(doc.OpenAPI, "3.1") || doc.Info.Version != "1.2.3" {
 		t.Errorf("openapi %q, version %q", doc.OpenAPI, doc.Info.Version)
 	}

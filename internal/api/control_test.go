@@ -219,7 +219,7 @@ func TestMetrics(t *testing.T) {
 		t.Fatalf("%d %v", resp.StatusCode, resp.Header)
 	}
 	for _, want := range []string{
-		`logscan_build_info{version="1.2.3"} 1`, "logscan_lines_total 7", "logscan_ingested_bytes_total 4096", "logscan_hits_total 0",
+		`logscan_build_info{version="1.2.3"} 1`, "logscan_lines_total 7", "logscan_worker_restarts_total 0", "logscan_ingested_bytes_total 4096", "logscan_hits_total 0",
 		`logscan_suppressed_total{reason="cooldown"} 4`, `logscan_suppressed_total{reason="bucket"} 2`,
 		"logscan_lag_bytes 99", `logscan_container_lag_bytes{container_id="abababababab",container_name="web"} 99`,
 		`logscan_losses_total{reason="torn"} 3`, `logscan_losses_total{reason="unscanned"} 0`, `logscan_lost_bytes_total{reason="torn"} 30`,

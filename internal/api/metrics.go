@@ -50,6 +50,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 var (
 	descBuild        = desc("build_info", "The version that runs; always 1.", "version")
+	descRestarts     = desc("worker_restarts_total", "Worker processes that ended and were replaced, since the Engine started the plugin.")
 	descAttachments  = desc("attachments", "Containers attached now.")
 	descBytes        = desc("ingested_bytes_total", "Bytes taken in from containers.")
 	descRetries      = desc("ingest_retries_total", "Writes to logs that had to be repeated.")
@@ -77,7 +78,7 @@ type collector struct{ s *server }
 
 func (collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		descBuild, descAttachments, descBytes, descRetries, descContainers, descJournal, descLosses, descLostBytes,
+		descBuild, descRestarts, descAttachments, descBytes, descRetries, descContainers, descJournal, descLosses, descLostBytes,
 		descLines, descHits, descSuppressed, descTruncated, descMalformed, descSkipped, descWaiting, descLag, descContainerLag,
 		descLeftOut, descOutcomes, descDeliveries, descDegraded,
 	} {
@@ -94,6 +95,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
 	}
 	gauge(descBuild, 1, s.Version)
+	counter(descRestarts, int64(s.Process.Restarts))
 	in := s.Ingest.Stats()
 	gauge(descAttachments, int64(in.Attachments))
 	counter(descBytes, in.Bytes)

@@ -17,6 +17,7 @@ import (
 	"logscan/internal/rule"
 	"logscan/internal/scan"
 	"logscan/internal/store"
+	"logscan/internal/supervisor"
 	"logscan/internal/trigger"
 )
 
@@ -75,6 +76,7 @@ type Config struct {
 	CheckTarget func(url string) error      // says whether a trigger may send there
 	Token       func() (Token, bool)        // of the TCP listener; false if there is none
 	Degraded    func() []Reason             // what is wrong; losses are seen here
+	Process     supervisor.Status           // what became of the worker processes before this one
 	Version     string
 	Started     time.Time
 	Logger      *slog.Logger
@@ -104,6 +106,10 @@ func New(cfg Config) http.Handler {
 	mux := http.NewServeMux()
 	hc := huma.DefaultConfig("logscan", cfg.Version)
 	hc.Info.Description = "Rules over container logs, the events they make, and the triggers that send them on."
+	hc.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"token": {Type: "http", Scheme: "bearer", Description: "Over TCP, for all but " + healthPath + ". The unix socket needs none."},
+	}
+	hc.Security = []map[string][]string{{"token": {}}, {}}
 	hc.DocsPath = ""     // its page loads scripts from elsewhere
 	hc.CreateHooks = nil // no $schema members and Link headers
 	hc.NoFormatFallback = false

@@ -92,6 +92,8 @@ func (s *server) getStats(ctx context.Context, _ *struct{}) (*output[Stats], err
 		return nil, s.fail(err, "delivery")
 	}
 	st := Stats{Version: s.Version, Started: s.Started.UTC(), Problems: s.reasons()}
+	last := s.Process.Last()
+	st.Worker = WorkerStats{Restarts: s.Process.Restarts, InARow: s.Process.InARow, LastExit: last.Why, LastAt: last.At.UTC()}
 	in := s.Ingest.Stats()
 	st.Ingest = IngestStats{Attachments: in.Attachments, Bytes: in.Bytes, Retries: in.Failures}
 	st.Journal.ByReason = map[string]Loss{}

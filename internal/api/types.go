@@ -219,6 +219,7 @@ type Token struct {
 type Stats struct {
 	Version string       `json:"version"`
 	Started time.Time    `json:"started"`
+	Worker  WorkerStats  `json:"worker"`
 	Ingest  IngestStats  `json:"ingest"`
 	Journal JournalStats `json:"journal"`
 	Scan    ScanStats    `json:"scan"`
@@ -241,6 +242,15 @@ type DeliveryOutcomes struct {
 	Delivered int64 `json:"delivered"`
 	Retried   int64 `json:"retried" doc:"Attempts that failed and are repeated"`
 	Dead      int64 `json:"dead" doc:"Deliveries given up"`
+}
+
+// WorkerStats are about the processes before the one that answers: the plugin
+// starts another whenever one ends.
+type WorkerStats struct {
+	Restarts int       `json:"restarts" doc:"Since the Engine started the plugin"`
+	InARow   int       `json:"in_a_row" doc:"Of those, the latest ones that ended within seconds of their start"`
+	LastExit string    `json:"last_exit,omitempty" doc:"How the latest one ended: its exit status or signal"`
+	LastAt   time.Time `json:"last_at,omitzero" doc:"When"`
 }
 
 // IngestStats are about the way from containers to their logs.

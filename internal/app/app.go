@@ -1,9 +1,11 @@
 // Package app wires logscan's parts together and runs them. It is the only
 // place where they meet; the order here is the plugin's start-up and shutdown.
 //
-// Carrying lines comes first and depends on nothing: the Engine's socket
-// listens before anything is recovered, and a database that cannot be opened
-// delays rules and events but never a container.
+// Carrying lines comes first and depends on nothing: the sockets listen before
+// this process exists (package supervisor), and a database that cannot be opened
+// delays rules and events but never a container. Neither does a part that keeps
+// crashing: what isn't needed to carry lines starts the later, the more
+// processes have ended soon after their start.
 package app
 
 import (
@@ -19,10 +21,13 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"logscan/internal/api"
 	"logscan/internal/ingest"
 	"logscan/internal/journal"
 	"logscan/internal/logdriver"
+	"logscan/internal/supervisor"
 	"logscan/internal/trigger"
 )
 
@@ -34,12 +39,21 @@ const (
 	ControlSocket = "logscan-api.sock"
 )
 
+// lockRetry is the pause before another try to lock the data directory.
+const lockRetry = 10 * time.Millisecond
+
+// Inherited is what a process gets from its supervisor. Run closes the sockets.
+type Inherited struct {
+	Driver, Control net.Listener
+	Worker          supervisor.Status
+}
+
 // Run carries, scans and serves until ctx ends, then stops cleanly: calls in
 // flight are answered, what was scanned is committed. Attachments stay as they
-// are, for the next start to resume. It returns an error only where it cannot
-// listen at all.
-func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
-	syscall.Umask(0o077) // sockets and files are root's alone from their first instant
+// are, for the next start to resume. It returns an error only where there is no
+// place for logs at all.
+func Run(ctx context.Context, cfg Config, from Inherited, log *slog.Logger) error {
+	syscall.Umask(0o077) // files are root's alone from their first instant
 	for _, err := range cfg.Problems {
 		log.Warn("setting ignored", "err", err)
 	}
@@ -47,14 +61,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		log.Error("data directory", "err", err)
 	}
 
-	driverListener, err := listen(cfg.SocketDir, DriverSocket)
-	if err != nil {
-		return err
-	}
-	controlListener, err := listen(cfg.SocketDir, ControlSocket)
-	if err != nil {
-		driverListener.Close()
-		return err
+	defer from.Driver.Close()
+	defer from.Control.Close()
+	unlock := lockData(ctx, cfg.DataDir, log)
+	defer unlock()
+	if ctx.Err() != nil {
+		return nil
 	}
 
 	var scanning atomic.Pointer[scanning] // nil until the database is open
@@ -89,7 +101,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	if err != nil {
 		return fmt.Errorf("ingest: %w", err)
 	}
-	driver := logdriver.New(logdriver.Config{Ingest: in, Journals: journals, Logger: log})
+	driver := logdriver.New(logdriver.Config{Ingest: in, Journals: journals, PendingDir: filepath.Join(cfg.DataDir, "unanswered"), Logger: log})
 
 	// Two stages of shutdown: the Engine's side goes first, so that what its
 	// last calls drained is still scanned and committed.
@@ -103,7 +115,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 			}
 		})
 	}
-	run(&serve, ctx, "log driver", func(ctx context.Context) error { return driver.Serve(ctx, driverListener) })
+	run(&serve, ctx, "log driver", func(ctx context.Context) error { return driver.Serve(ctx, from.Driver) })
 	run(&carry, carryCtx, "ingest", in.Run)
 	run(&carry, carryCtx, "journal", func(ctx context.Context) error {
 		if err := in.Ready(ctx); err != nil { // until then everybody's logs look like a stopped container's
@@ -116,12 +128,12 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		Ingest: in, Journals: journals,
 		CheckTarget: func(url string) error { return trigger.CheckTarget(url, cfg.AllowTargets) },
 		Token:       ctl.tcpToken, Degraded: ctl.reasons,
-		Version: cfg.Version, Started: time.Now(), Logger: log,
+		Process: from.Worker, Version: cfg.Version, Started: time.Now(), Logger: log,
 	}
 	ctl.use(api.New(apiConfig))
-	run(&serve, ctx, "API", func(ctx context.Context) error { ctl.run(ctx, controlListener); return nil })
+	run(&serve, ctx, "API", func(ctx context.Context) error { ctl.run(ctx, from.Control); return nil })
 	run(&serve, ctx, "scan", func(ctx context.Context) error {
-		return runScanning(ctx, scanningConfig{cfg: cfg, log: log, journals: journals, losses: losses, current: &scanning, control: ctl, api: apiConfig})
+		return runScanning(ctx, scanningConfig{cfg: cfg, log: log, journals: journals, losses: losses, current: &scanning, control: ctl, api: apiConfig, from: from})
 	})
 	log.Info("logscan started", "version", cfg.Version, "data", cfg.DataDir)
 
@@ -132,20 +144,32 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	return journals.Close()
 }
 
-// listen makes a unix socket that only root can connect to, replacing one left
-// by a process that was killed.
-func listen(dir, name string) (net.Listener, error) {
-	path := filepath.Join(dir, name)
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("remove stale socket: %w", err)
-	}
-	l, err := net.Listen("unix", path)
+// lockData waits until no other process works in the data directory. The Engine
+// starts no second plugin while the first lives; were that ever to fail, two
+// readers would tear each FIFO's lines apart. Where locks don't work, there is
+// none.
+func lockData(ctx context.Context, dir string, log *slog.Logger) (unlock func()) {
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, err
+		log.Error("data directory not locked", "err", err)
+		return func() {}
 	}
-	if err := os.Chmod(path, 0o600); err != nil {
-		l.Close()
-		return nil, err
+	for waited := false; ctx.Err() == nil; waited = true {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			break
+		}
+		if err != unix.EWOULDBLOCK && err != unix.EINTR {
+			log.Error("data directory not locked", "err", err)
+			break
+		}
+		if !waited {
+			log.Error("another process works in the data directory; waiting for its end", "dir", dir)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(lockRetry):
+		}
 	}
-	return l, nil
+	return func() { f.Close() }
 }

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -54,9 +57,16 @@ func newPlugin(t *testing.T, settings map[string]string) *plugin {
 
 func (p *plugin) start() {
 	p.t.Helper()
+	var from Inherited
+	for name, l := range map[string]*net.Listener{DriverSocket: &from.Driver, ControlSocket: &from.Control} {
+		var err error
+		if *l, err = net.Listen("unix", filepath.Join(p.cfg.SocketDir, name)); err != nil {
+			p.t.Fatal(err)
+		}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.cancel, p.ended = cancel, make(chan error, 1)
-	go func() { p.ended <- Run(ctx, p.cfg, slog.New(slog.DiscardHandler)) }()
+	go func() { p.ended <- Run(ctx, p.cfg, from, slog.New(slog.DiscardHandler)) }()
 	p.eventually("the API answers", func() bool { _, err := p.Health(p.t.Context()); return err == nil })
 }
 
@@ -219,9 +229,21 @@ func TestNoTCP(t *testing.T) {
 
 // A rule and a trigger that reached the store but can't be used are told, once.
 func TestUnusableRulesAreTold(t *testing.T) {
-	p := newPlugin(t, nil)
+	var mu sync.Mutex
+	var heard []string
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		heard = append(heard, string(b))
+	}))
+	defer receiver.Close()
+	p := newPlugin(t, map[string]string{"LOGSCAN_ALLOW_TARGETS": "127.0.0.1"})
 	p.start()
 	p.ready()
+	if _, err := p.CreateTrigger(t.Context(), api.TriggerCreate{Name: "ops", ActionURL: receiver.URL, TriggerFields: api.TriggerFields{Sources: api.Set("system")}}); err != nil {
+		t.Fatal(err)
+	}
 	p.stop()
 	db, err := store.Open(p.database(), nil)
 	if err != nil {
@@ -241,7 +263,14 @@ func TestUnusableRulesAreTold(t *testing.T) {
 	count := func(what string) int { return strings.Count(strings.Join(p.events(), "\n"), what) }
 	p.eventually("both are told", func() bool {
 		return count("Rule broken (1) is not in use: pattern missing closing ) at position 3.") == 1 &&
-			count("Trigger deaf (1) gets no events: message_regex compiles to ") == 1
+			count("Trigger deaf (2) gets no events: message_regex compiles to ") == 1
+	})
+	// Events about ourselves go to triggers like all others.
+	p.eventually("the trigger for them gets both", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		all := strings.Join(heard, "\n")
+		return strings.Contains(all, "Rule broken (1)") && strings.Contains(all, "Trigger deaf (2)") && strings.Contains(all, `"type":"logscan.system"`)
 	})
 	reasons := map[string]bool{}
 	for _, r := range p.health().Reasons {
@@ -283,7 +312,7 @@ func TestUnusableRulesAreTold(t *testing.T) {
 	if _, err := p.UpdateRule(t.Context(), broken.ID, api.RuleFields{Pattern: api.Set("b")}); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.DeleteTrigger(t.Context(), 1); err != nil {
+	if err := p.DeleteTrigger(t.Context(), 2); err != nil {
 		t.Fatal(err)
 	}
 	if h := p.health(); h.Status != "ok" {

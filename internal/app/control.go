@@ -155,7 +155,7 @@ func (c *control) serve(ctx context.Context, l net.Listener, h http.Handler) {
 		IdleTimeout:    time.Minute,
 		MaxHeaderBytes: 16 << 10,
 		BaseContext:    func(net.Listener) context.Context { return ctx }, // live streams end with us
-		ErrorLog:       slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
+		ErrorLog:       slog.NewLogLogger(c.log.Handler(), slog.LevelError),
 	}
 	stop := context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.Background(), 2*time.Second)

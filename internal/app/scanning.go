@@ -57,11 +57,20 @@ type scanningConfig struct {
 	current  *atomic.Pointer[scanning]
 	control  *control
 	api      api.Config // without what needs the database
+	from     Inherited
 }
 
 // runScanning opens the database, however long that takes, then scans and
 // delivers until ctx ends, and has the API serve all of it.
 func runScanning(ctx context.Context, c scanningConfig) error {
+	if d := scanDelay(c.from.Worker); d > 0 {
+		c.log.Error("logscan keeps ending soon after its start; lines are carried, and scanned later", "in_a_row", c.from.Worker.InARow, "why", c.from.Worker.Last().Why, "later", d)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(d):
+		}
+	}
 	db, err := openStore(ctx, filepath.Join(c.cfg.DataDir, "logscan.db"), c.log, c.control.setDatabase)
 	if err != nil {
 		return err
@@ -100,6 +109,11 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	}()
 	c.current.Store(s)
 	defer c.current.Store(nil)
+	if ev, notable := restartEvent(c.from.Worker); notable {
+		if _, err := db.Commit(ctx, store.Batch{Events: []store.Event{ev}}, s.router.Match); err != nil {
+			c.log.Error("event about the worker's end not kept", "err", err)
+		}
+	}
 
 	var wg sync.WaitGroup
 	wg.Go(func() { s.scanner.Run(ctx) })

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -137,6 +138,9 @@ func (e *Engine) Command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd.WaitDelay = 5 * time.Second
 	return cmd
 }
+
+// Env is the environment in which docker, and what calls it, uses this Engine.
+func (e *Engine) Env() []string { return slices.Clone(e.env) }
 
 // Logs returns what `docker logs FLAGS name` prints on its two streams.
 func (e *Engine) Logs(name string, flags ...string) (stdout, stderr []byte) {

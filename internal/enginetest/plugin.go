@@ -1,9 +1,11 @@
 package enginetest
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -148,57 +150,130 @@ func (e *Engine) PluginID() string {
 	return e.Docker("plugin", "inspect", "-f", "{{.Id}}", Plugin)
 }
 
-// PluginPID returns the process id of the running plugin, 0 if none runs.
+// PluginPID returns the process id of the running plugin's worker, which does
+// the plugin's work; 0 if none runs.
 func (e *Engine) PluginPID() int {
 	e.t.Helper()
-	return e.pluginPID(e.PluginID())
+	_, worker := e.pluginPIDs(e.PluginID())
+	return worker
 }
 
-// pluginPID finds the plugin as the child of its shim, which is among the
-// descendants of this Engine's keeper.
-func (e *Engine) pluginPID(id string) int {
+// SupervisorPID returns the process id of the running plugin's first process;
+// 0 if none runs.
+func (e *Engine) SupervisorPID() int {
+	e.t.Helper()
+	supervisor, _ := e.pluginPIDs(e.PluginID())
+	return supervisor
+}
+
+// pluginPIDs finds the plugin's first process as the child of its shim, which
+// is among the descendants of this Engine's keeper, and its worker as the child
+// of that.
+func (e *Engine) pluginPIDs(id string) (supervisor, worker int) {
+	if shim := e.shimPID("plugins.moby", id); shim != 0 {
+		if supervisor = logscanBelow(shim); supervisor != 0 {
+			worker = e.WorkerOf(supervisor)
+		}
+	}
+	return supervisor, worker
+}
+
+// WorkerOf returns the process id of the worker that a supervisor has now; 0 if
+// it has none. It may be called beside the Engine's other methods.
+func (e *Engine) WorkerOf(supervisor int) int { return logscanBelow(supervisor) }
+
+// PluginShimPID and ContainerShimPID return the process id of the shim that
+// keeps the plugin, or a container.
+func (e *Engine) PluginShimPID() int {
+	e.t.Helper()
+	return e.shimPID("plugins.moby", e.PluginID())
+}
+
+func (e *Engine) ContainerShimPID(name string) int {
+	e.t.Helper()
+	return e.shimPID("moby", e.ContainerID(name))
+}
+
+func (e *Engine) shimPID(namespace, id string) int {
 	for _, pid := range private.Descendants(e.KeeperPID()) {
 		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-		if !strings.Contains(string(args), "\x00-namespace\x00plugins.moby\x00-id\x00"+id+"\x00") {
-			continue
-		}
-		for _, child := range private.Descendants(pid) {
-			exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", child))
-			if err == nil && filepath.Base(exe) == "logscan" { // not runc on its way there
-				return child
-			}
+		if strings.Contains(string(args), "\x00-namespace\x00"+namespace+"\x00-id\x00"+id+"\x00") {
+			return pid
 		}
 	}
 	return 0
 }
 
-// KillPlugin kills the plugin with SIGKILL and waits until a new process
-// answers in its place.
+// logscanBelow returns the nearest descendant that runs the plugin's binary,
+// not runc on its way there.
+func logscanBelow(pid int) int {
+	for _, child := range private.Descendants(pid) {
+		exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", child))
+		if err == nil && filepath.Base(exe) == "logscan" {
+			return child
+		}
+	}
+	return 0
+}
+
+// KillPlugin kills the plugin's first process with SIGKILL, and so all of the
+// plugin, and waits until a new one answers in its place.
 func (e *Engine) KillPlugin() {
 	e.t.Helper()
 	id := e.PluginID()
-	pid := e.pluginPID(id)
+	pid, _ := e.pluginPIDs(id)
 	if pid == 0 {
 		e.t.Fatal("the plugin is not running")
 	}
 	if age := processAge(pid); age < restartable {
 		time.Sleep(restartable - age)
 	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		e.t.Fatal(err)
-	}
+	e.kill(pid)
 	e.Eventually(respawnTime, "a new plugin process answering", func() bool {
-		again := e.pluginPID(id)
-		return again != 0 && again != pid && answers(filepath.Join(pluginSockets, id, "logscan.sock"))
+		again, _ := e.pluginPIDs(id)
+		return again != 0 && again != pid && e.answers(id)
 	})
 }
 
-func answers(socket string) bool {
-	c, err := net.Dial("unix", socket)
-	if err == nil {
-		c.Close()
+// KillWorker kills the plugin's worker with SIGKILL, at whatever age, and waits
+// until a new one answers in its place.
+func (e *Engine) KillWorker() {
+	e.t.Helper()
+	id := e.PluginID()
+	_, pid := e.pluginPIDs(id)
+	if pid == 0 {
+		e.t.Fatal("the plugin's worker is not running")
 	}
-	return err == nil
+	e.kill(pid)
+	e.Eventually(respawnTime, "a new worker answering", func() bool {
+		_, again := e.pluginPIDs(id)
+		return again != 0 && again != pid && e.answers(id)
+	})
+}
+
+func (e *Engine) kill(pid int) {
+	e.t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+// answers tells whether the plugin replies as it does to the Engine. That it
+// can be connected to says little: its socket outlives its worker.
+func (e *Engine) answers(id string) bool {
+	client := &http.Client{Timeout: respawnTime, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "unix", filepath.Join(pluginSockets, id, "logscan.sock"))
+		},
+	}}
+	res, err := client.Post("http://plugin/LogDriver.Capabilities", "application/json", nil)
+	if err != nil {
+		return false
+	}
+	res.Body.Close()
+	return res.StatusCode == http.StatusOK
 }
 
 // processAge returns how long ago a process started, to a hundredth of a

@@ -15,7 +15,7 @@ func (e *Engine) Registry() string {
 	e.t.Helper()
 	// A port that was free a moment ago; another program might take it now.
 	for range 5 {
-		addr, err := freeAddr()
+		addr, err := FreeAddr()
 		if err != nil {
 			e.t.Fatal(err)
 		}
@@ -59,7 +59,8 @@ http: {addr: %s}
 	return false
 }
 
-func freeAddr() (string, error) {
+// FreeAddr returns a loopback address whose port nobody listens on now.
+func FreeAddr() (string, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err

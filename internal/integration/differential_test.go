@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -92,12 +93,15 @@ func TestLogsAreThoseOfOtherDrivers(t *testing.T) {
 					all := readLogs(t, client, c, logOptions{terminal: o.terminal})
 					return arrived(stream(all, 1), o.written("out")) && arrived(stream(all, 2), o.written("err"))
 				})
-				if driver == enginetest.Plugin { // the others show what to expect, once
-					checkFlags(t, client, c, driver+", running", o)
+				// The others show that what we expect is right.
+				streams := []int{1, 2}
+				if driver == enginetest.Plugin {
+					streams = []int{0, 1, 2, 3, 4, 5}
+					checkFlags(t, client, c, driver+", running", o, streams)
 				}
 				e.Docker("kill", "-s", "TERM", c)
 				e.Wait(c)
-				logs[driver] = checkFlags(t, client, c, driver+", stopped", o)
+				logs[driver] = checkFlags(t, client, c, driver+", stopped", o, streams)
 				checkCommand(t, e, c, logs[driver], o.terminal)
 			}
 			for driver, all := range logs {
@@ -172,8 +176,8 @@ func arrived(got []chunk, written string) bool {
 }
 
 // checkFlags compares every combination of flags with the whole log, which it
-// returns.
-func checkFlags(t *testing.T, client *http.Client, name, what string, o output) []chunk {
+// returns. streams are those of the six combinations of -t and streams to try.
+func checkFlags(t *testing.T, client *http.Client, name, what string, o output, streams []int) []chunk {
 	t.Helper()
 	all := readLogs(t, client, name, logOptions{timestamps: true, terminal: o.terminal})
 	for i := 1; i < len(all); i++ {
@@ -182,10 +186,12 @@ func checkFlags(t *testing.T, client *http.Client, name, what string, o output) 
 		}
 	}
 	failures := 0
-	for _, tail := range []string{"", "all", "0", "1", "3", strconv.Itoa(len(all)), "1000000"} {
+	tails := []string{"all", "0", "1", "3", strconv.Itoa(len(all)), "1000000"}
+	slices.Sort(tails)
+	for _, tail := range slices.Compact(tails) {
 		for _, since := range times(all, 0) {
 			for _, until := range times(all, 1) {
-				for flags := range 6 {
+				for _, flags := range streams {
 					c := logOptions{tail: tail, since: since, until: until, timestamps: flags%2 == 1, noErr: flags/2 == 1, noStdout: flags/2 == 2, terminal: o.terminal}
 					if o.terminal && (c.noErr || c.noStdout) {
 						continue // a terminal has one stream
@@ -255,6 +261,9 @@ func TestAMillionLines(t *testing.T) {
 		e.Wait(c)
 		all := readLogs(t, client, c, logOptions{timestamps: true})
 		logs[driver] = all
+		if driver != enginetest.Plugin {
+			continue
+		}
 		mid, late := all[len(all)/2].time, all[len(all)*9/10].time
 		for _, o := range []logOptions{
 			{tail: "1"}, {tail: "100", timestamps: true}, {tail: "100000"}, {since: mid}, {until: mid, noErr: true},

@@ -25,7 +25,7 @@ import (
 // them what the scanner knew.
 func TestTwoHundredContainers(t *testing.T) {
 	t.Parallel()
-	const containers, every = 200, 20
+	const containers, every = 200, 10
 	// Its debug mode makes dockerd say how many goroutines it has.
 	e := enginetest.Start(t, enginetest.Options{Daemon: map[string]any{"debug": true}})
 	e.InstallPlugin(unbounded...)
@@ -35,7 +35,7 @@ func TestTwoHundredContainers(t *testing.T) {
 
 	ids := make([]string, containers)
 	for i := range ids {
-		ids[i] = create(t, client, logscanContainer(nil, "loggen", "-n", "0", "-rate", "25", "-mark", strconv.Itoa(every)))
+		ids[i] = create(t, client, logscanContainer(nil, "loggen", "-n", "0", "-rate", "5", "-mark", strconv.Itoa(every)))
 	}
 	started := 0
 	run := func(ids []string) {

@@ -27,7 +27,7 @@ func TestAnUnknownFIFOIsDrained(t *testing.T) {
 	t.Parallel()
 	e := enginetest.Start(t, enginetest.Options{})
 	e.InstallPlugin(unbounded...)
-	f := startFlow(t, e, "-duty", "5ms", "-idle", "45ms")
+	f := startFlow(t, e, "-rate", "2000")
 	data := filepath.Join(e.PluginData(), ".logscan")
 	records := func() []string {
 		names, _ := filepath.Glob(filepath.Join(data, "attachments/*.json"))

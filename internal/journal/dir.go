@@ -20,7 +20,7 @@ import (
 type Config struct {
 	Root       string
 	HoldMax    int64         // bytes kept for the scanner beyond max-file
-	StoppedAge time.Duration // logs of containers that stopped longer ago are removed; 0 = never
+	StoppedAge time.Duration // logs of containers that stopped, or were read, longer ago are removed; 0 = never
 	Budget     int64         // bytes on disk of all journals; 0 = no bound
 	Logger     *slog.Logger
 	OnAppend   func(id string) // a journal has grown
@@ -190,17 +190,22 @@ func (d *Dir) acquireLocked(id string) (*Journal, error) {
 	return j, nil
 }
 
-// release closes a journal that nobody uses any more.
+// release closes a journal that nobody uses any more, once it is tidy: what is
+// known of it, such as how far it was scanned, goes with it.
 func (d *Dir) release(j *Journal) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if j.refs--; j.refs > 0 {
 		return
 	}
-	delete(d.open, j.id)
 	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.untidy {
+		d.wakeUp()
+		return
+	}
+	delete(d.open, j.id)
 	j.closeActive()
-	j.mu.Unlock()
 }
 
 // Container returns what is known of a container, and whether its logs are kept.
@@ -314,21 +319,23 @@ func (d *Dir) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { d.roomLoop(ctx) }) // not behind a compression
-	tick := time.NewTicker(retainEvery)
-	defer tick.Stop()
 	for {
 		d.tidy(ctx)
 		d.retain()
 		looked := time.Now()
+		next := time.NewTimer(retainEvery)
 		for wait := true; wait; {
 			select {
 			case <-ctx.Done():
+				next.Stop()
 				return ctx.Err()
-			case <-tick.C:
+			case <-next.C:
 				wait = false
 			case <-d.wake: // a segment is full
 				d.tidy(ctx)
-				wait = d.cfg.Budget == 0 || time.Since(looked) < budgetEvery
+				if d.cfg.Budget > 0 {
+					next.Reset(time.Until(looked.Add(budgetEvery)))
+				}
 			}
 		}
 	}
@@ -338,8 +345,14 @@ func (d *Dir) Run(ctx context.Context) error {
 func (d *Dir) remove(id string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.open[id] != nil {
-		return false
+	if j := d.open[id]; j != nil {
+		if j.refs > 0 {
+			return false
+		}
+		delete(d.open, id)
+		j.mu.Lock()
+		j.closeActive()
+		j.mu.Unlock()
 	}
 	if err := os.RemoveAll(filepath.Join(d.cfg.Root, id)); err != nil {
 		d.cfg.Logger.Error("remove old logs", "container", id, "err", err)

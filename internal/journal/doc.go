@@ -53,9 +53,11 @@
 //
 // A container's segments by max-size and max-file, as in Docker's local driver.
 // Segments that nobody has scanned yet are kept beyond max-file up to
-// Config.HoldMax; past that they go, counted and reported. Logs of containers
-// that stopped long ago, and the oldest ones when all together pass
-// Config.Budget, are removed.
+// Config.HoldMax; past that they go, counted and reported. Logs are removed of
+// containers that stopped, or whose logs were last read, longer ago than
+// Config.StoppedAge; and when all together pass Config.Budget, the oldest lines
+// of stopped containers, beginning with the one that stopped first, and then
+// those of running ones.
 //
 // Nothing is synced to disk but what is renamed: a power cut loses what the
 // kernel had not written back, as with Docker's own drivers.

@@ -9,8 +9,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"logscan/internal/entry"
 )
 
 // blockSize is how many bytes of frames lie between two points of an index;
@@ -69,9 +67,9 @@ func rawPoints(b []byte, size int64) []point {
 			maxTime: int64(binary.BigEndian.Uint64(b[16:])),
 		}
 		p.pos = p.offset
-		last := ps[len(ps)-1]
-		if !follows(last, p) || p.offset > size || p.offset-last.offset > blockSize+entry.HeaderLen+entry.MaxBody {
-			break // in the last case points are missing: they are found again by hopping
+		// Blocks are never larger than what is unpacked at once.
+		if last := ps[len(ps)-1]; !follows(last, p) || p.offset > size || p.offset-last.offset > maxBlock {
+			break
 		}
 		ps = append(ps, p)
 	}

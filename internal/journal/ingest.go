@@ -240,7 +240,7 @@ func (j *Journal) prepareLocked() error {
 	}
 	if j.fullLocked() {
 		j.closeActive()
-		j.dir.wakeUp()
+		j.untidyLocked()
 	}
 	if act := j.active; act != nil {
 		if act.stale {

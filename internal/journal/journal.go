@@ -85,6 +85,7 @@ type Journal struct {
 	owner    *Attachment // inside a frame; nil at a boundary, or after a restart
 	changed  chan struct{}
 	noSplice bool  // the filesystem refuses it
+	untidy   bool  // there may be something to remove or to compress: stays open until tidy has looked
 	unsaved  bool  // container.json does not say what meta does
 	stray    error // why it could not be opened; it keeps nothing
 	recovery Recovery
@@ -147,11 +148,15 @@ func (j *Journal) changedLocked() {
 func (j *Journal) SetHold(off int64) {
 	j.mu.Lock()
 	j.hold = off
-	over := j.overLocked()
-	j.mu.Unlock()
-	if over {
-		j.dir.wakeUp()
+	if j.overLocked() {
+		j.untidyLocked()
 	}
+	j.mu.Unlock()
+}
+
+func (j *Journal) untidyLocked() {
+	j.untidy = true
+	j.dir.wakeUp()
 }
 
 // overLocked reports whether max-file asks for something to be removed.
@@ -166,7 +171,7 @@ func (j *Journal) trim() {
 	excess := len(j.segments) - max(1, j.meta.Options.MaxFile)
 	for ; excess > 0; excess-- {
 		s, hold := j.segments[0], j.hold
-		if s.end() > hold && j.state.End-hold <= j.dir.cfg.HoldMax || !j.dropOldestLocked() {
+		if s.end() > hold && j.segments[excess].base-s.base <= j.dir.cfg.HoldMax || !j.dropOldestLocked() {
 			return
 		}
 		if s.end() > hold {

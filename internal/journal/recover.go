@@ -71,6 +71,9 @@ func (j *Journal) recover() error {
 		}
 		j.log.Error("the newest segment can't be written to", "container", j.id, "err", err)
 	}
+	if len(j.segments) > max(1, j.meta.Options.MaxFile) || len(j.uncompressedLocked()) > 0 {
+		j.untidyLocked() // a kill came before tidy
+	}
 	if len(j.segments) > 0 {
 		j.state.First, j.state.End = j.segments[0].base, j.segments[len(j.segments)-1].end()
 	}
@@ -302,13 +305,23 @@ func (j *Journal) reopenActive() error {
 	if err != nil {
 		return err
 	}
-	act.points = int64(len(points) - 1)
+	act.points = int64(min(len(points), len(seg.points)) - 1)
 	// Only where there is something to cut off: opening a log is not to make it
 	// look as if it had just been written.
 	if onDisk.Size() > act.points*rawPointLen {
 		if err := index.Truncate(act.points * rawPointLen); err != nil {
 			j.log.Warn("index", "container", j.id, "err", err)
 		}
+	}
+	// What was written but not indexed when the process ended is indexed now, so
+	// that gaps of several ends don't add up to a block too large to unpack.
+	for _, p := range seg.points[1+act.points:] {
+		var rec [rawPointLen]byte
+		if _, err := index.WriteAt(appendRawPoint(rec[:0], p), act.points*rawPointLen); err != nil {
+			j.log.Warn("index", "container", j.id, "err", err)
+			break
+		}
+		act.points++
 	}
 	if tail := info.Size() - seg.size; tail > 0 {
 		act.size = info.Size()

@@ -44,6 +44,9 @@ func (d *Dir) tidy(ctx context.Context) {
 	}
 	d.mu.Unlock()
 	for _, j := range js {
+		j.mu.Lock()
+		j.untidy = false
+		j.mu.Unlock()
 		if ctx.Err() == nil {
 			j.trim()
 			j.compressRotated(ctx)
@@ -52,16 +55,22 @@ func (d *Dir) tidy(ctx context.Context) {
 	}
 }
 
-func (j *Journal) compressRotated(ctx context.Context) {
-	j.mu.Lock()
-	var rotated []*segment
-	if j.meta.Options.Compress {
-		for i, s := range j.segments {
-			if !s.compressed && !s.keepRaw && s.size > 0 && (i < len(j.segments)-1 || j.active == nil) {
-				rotated = append(rotated, s)
-			}
+// uncompressedLocked returns the segments that are to be compressed.
+func (j *Journal) uncompressedLocked() (rotated []*segment) {
+	if !j.meta.Options.Compress {
+		return nil
+	}
+	for i, s := range j.segments {
+		if !s.compressed && !s.keepRaw && s.size > 0 && (i < len(j.segments)-1 || j.active == nil) {
+			rotated = append(rotated, s)
 		}
 	}
+	return rotated
+}
+
+func (j *Journal) compressRotated(ctx context.Context) {
+	j.mu.Lock()
+	rotated := j.uncompressedLocked()
 	j.mu.Unlock()
 	if len(rotated) == 0 {
 		return

@@ -2,6 +2,8 @@ package journal
 
 import (
 	"bytes"
+	"context"
+	"math"
 	"os"
 	"path/filepath"
 	"testing"
@@ -104,5 +106,40 @@ func TestSpliceRefused(t *testing.T) {
 	g.reopen()
 	if got := readAll(t, g.j, 0); !bytes.Equal(got, all) {
 		t.Errorf("after a restart %d bytes of %d", len(got), len(all))
+	}
+}
+
+// A container may end before anybody has looked after the segments that it
+// filled, and its last lines may be scanned just before its log is closed: what
+// max-file and compress ask for is done all the same, also after a kill.
+func TestTidyAfterTheEnd(t *testing.T) {
+	for _, killed := range []bool{false, true} {
+		g := newRig(t, t.TempDir(), Options{MaxSize: 50_000, MaxFile: 3, Compress: true}, Config{HoldMax: 1 << 30})
+		const lines = 5000
+		for i := range lines {
+			g.feed(frame(i, int64(i), 100))
+		}
+		g.j.SetHold(math.MaxInt64)
+		g.a.Detach()
+		if killed {
+			g.dir.Close()
+			var err error
+			if g.dir, err = OpenDir(g.cfg); err != nil {
+				t.Fatal(err)
+			}
+			if g.j, err = g.dir.Acquire(testID); err != nil {
+				t.Fatal(err)
+			}
+			g.j.SetHold(math.MaxInt64)
+		}
+		g.j.Release()
+		g.dir.tidy(context.Background())
+		if n := len(g.dir.open); n != 0 {
+			t.Errorf("killed %t: %d logs are open", killed, n)
+		}
+		names, _ := filepath.Glob(filepath.Join(g.cfg.Root, testID, "*.zst"))
+		if all := g.segments(); len(all) != 3 || len(names) != 2 {
+			t.Errorf("killed %t: segments %v", killed, all)
+		}
 	}
 }

@@ -36,9 +36,10 @@ const (
 
 // Config is a Driver's.
 type Config struct {
-	Ingest   *ingest.Ingest
-	Journals *journal.Dir
-	Logger   *slog.Logger
+	Ingest     *ingest.Ingest
+	Journals   *journal.Dir
+	PendingDir string // where calls are remembered until they are answered
+	Logger     *slog.Logger
 }
 
 // Driver serves the Engine.
@@ -47,11 +48,12 @@ type Driver struct {
 	log       *slog.Logger
 	keepalive time.Duration // how often a silent follower is sent something
 	calls     inFlight
+	pending   *pending
 }
 
 // New returns a driver; Serve makes it answer.
 func New(cfg Config) *Driver {
-	return &Driver{cfg: cfg, log: cfg.Logger, keepalive: keepalive, calls: inFlight{idle: make(chan struct{})}}
+	return &Driver{cfg: cfg, log: cfg.Logger, keepalive: keepalive, calls: inFlight{idle: make(chan struct{})}, pending: openPending(cfg.PendingDir, cfg.Logger)}
 }
 
 type startRequest struct {
@@ -79,7 +81,13 @@ type capabilities struct {
 
 // Serve, called once, answers on l until ctx ends. Then it accepts no more, lets calls in
 // flight finish for a few seconds, and returns; followers of a log are cut.
+//
+// A call is safe from our end while it waits in l's backlog, and hardly
+// afterwards (see pending). So it is left there until it can be answered at once.
 func (d *Driver) Serve(ctx context.Context, l net.Listener) error {
+	if err := d.cfg.Ingest.Ready(ctx); err != nil {
+		return nil
+	}
 	h := sdk.NewHandler(manifest)
 	handle := func(path string, f func(ctx context.Context, w http.ResponseWriter, r *http.Request)) {
 		h.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
@@ -88,6 +96,8 @@ func (d *Driver) Serve(ctx context.Context, l net.Listener) error {
 				return
 			}
 			defer d.calls.end()
+			// Nor does a call come on a connection that may just have ended.
+			w.Header().Set("Connection", "close")
 			callCtx, cancel := context.WithCancel(r.Context())
 			defer cancel()
 			defer context.AfterFunc(ctx, func() { time.AfterFunc(shutdownGrace, cancel) })()
@@ -160,11 +170,13 @@ func reply(w http.ResponseWriter, v any) {
 	json.NewEncoder(w).Encode(v)
 }
 
+var errEmpty = errors.New("empty request")
+
 // decode reads one JSON request.
 func decode(r *http.Request, v any) error {
 	err := json.NewDecoder(r.Body).Decode(v)
 	if err == io.EOF {
-		err = errors.New("empty request")
+		err = errEmpty
 	}
 	return err
 }
@@ -173,11 +185,21 @@ func (d *Driver) startLogging(ctx context.Context, w http.ResponseWriter, r *htt
 	var req startRequest
 	var c journal.Container
 	err := decode(r, &req)
-	if err == nil {
+	switch {
+	case err == nil:
 		c, err = ParseLogOpts(req.Info)
+	case errors.Is(err, errEmpty):
+		if call, ok := d.pending.take(); ok {
+			d.log.Info("a call that a process before had is answered", "container", call.Container.ID)
+			req.File, c, err = call.File, call.Container, nil
+		} else {
+			err = errLost
+		}
 	}
 	if err == nil {
+		d.pending.begin(startCall{File: req.File, Container: c})
 		err = d.cfg.Ingest.Start(ctx, req.File, c)
+		d.pending.end(req.File)
 	}
 	if err != nil {
 		if req.File != "" {

@@ -58,8 +58,10 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-func newEngine(t testing.TB) *engine {
-	e := &engine{t: t, root: t.TempDir()}
+func newEngine(t testing.TB) *engine { return engineIn(t, t.TempDir()) }
+
+func engineIn(t testing.TB, root string) *engine {
+	e := &engine{t: t, root: root}
 	log := slog.New(slog.NewTextHandler(&e.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	fifoDir := filepath.Join(e.root, "fifo")
 	os.Mkdir(fifoDir, 0o700)
@@ -80,7 +82,7 @@ func newEngine(t testing.TB) *engine {
 	}}}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	e.driver = New(Config{Ingest: e.in, Journals: dir, Logger: log})
+	e.driver = New(Config{Ingest: e.in, Journals: dir, PendingDir: filepath.Join(e.root, "unanswered"), Logger: log})
 	e.driver.keepalive = 20 * time.Millisecond
 	wg.Go(func() { e.in.Run(ctx) })
 	wg.Go(func() { dir.Run(ctx) })

@@ -343,11 +343,15 @@ func TestReadUnknownContainer(t *testing.T) {
 // are refused.
 func TestShutdownFinishesCalls(t *testing.T) {
 	e := newEngine(t)
-	conn, err := net.Dial("unix", filepath.Join(e.root, "s"))
-	if err != nil {
-		t.Fatal(err)
+	dial := func() net.Conn {
+		conn, err := net.Dial("unix", filepath.Join(e.root, "s"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { conn.Close() })
+		return conn
 	}
-	defer conn.Close()
+	late, conn := dial(), dial() // accepted in this order
 	body := `{"File": "/run/docker/logging/x"}`
 	fmt.Fprintf(conn, "POST /LogDriver.StopLogging HTTP/1.1\r\nHost: plugin\r\nContent-Length: %d\r\n\r\n%s", len(body), body[:5])
 	eventually(t, "call begun", func() bool { return e.inFlight() == 1 })
@@ -358,8 +362,7 @@ func TestShutdownFinishesCalls(t *testing.T) {
 		return err != nil
 	})
 	io.WriteString(conn, body[5:])
-	in := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(in, nil)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -368,8 +371,8 @@ func TestShutdownFinishesCalls(t *testing.T) {
 		t.Errorf("%+v, %v", answer, err)
 	}
 	<-stopped
-	fmt.Fprint(conn, "POST /LogDriver.Capabilities HTTP/1.1\r\nHost: plugin\r\nContent-Length: 0\r\n\r\n")
-	if resp, err := http.ReadResponse(in, nil); err != nil || resp.StatusCode != http.StatusServiceUnavailable {
+	fmt.Fprint(late, "POST /LogDriver.Capabilities HTTP/1.1\r\nHost: plugin\r\nContent-Length: 0\r\n\r\n")
+	if resp, err := http.ReadResponse(bufio.NewReader(late), nil); err != nil || resp.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("after shutdown: %v, %v", resp, err)
 	}
 }

@@ -40,17 +40,19 @@ func TestDamage(t *testing.T) {
 		damage func(b []byte) []byte
 		aside  bool
 	}{
-		"none":                    {func(b []byte) []byte { return b }, false},
-		"empty":                   {func([]byte) []byte { return nil }, false},
-		"other file":              {func([]byte) []byte { return bytes.Repeat([]byte("not a database\n"), 1000) }, true},
-		"short other file":        {func([]byte) []byte { return []byte("oops") }, true},
-		"zeros":                   {func(b []byte) []byte { return make([]byte, len(b)) }, true},
-		"first page zeroed":       {func(b []byte) []byte { clear(b[:4096]); return b }, true},
-		"second half missing":     {func(b []byte) []byte { return b[:len(b)/2] }, true},
-		"cut inside a page":       {func(b []byte) []byte { return b[:len(b)/2+100] }, true},
-		"cut inside the header":   {func(b []byte) []byte { return b[:50] }, true},
-		"pages overwritten":       {func(b []byte) []byte { return overwrite(b, len(b)/2, 3*4096) }, true},
-		"the schema overwritten":  {func(b []byte) []byte { return bytes.ReplaceAll(b, []byte("CREATE TABLE rules"), []byte("CREATE\x00\xffABLE rules")) }, true},
+		"none":                  {func(b []byte) []byte { return b }, false},
+		"empty":                 {func([]byte) []byte { return nil }, false},
+		"other file":            {func([]byte) []byte { return bytes.Repeat([]byte("not a database\n"), 1000) }, true},
+		"short other file":      {func([]byte) []byte { return []byte("oops") }, true},
+		"zeros":                 {func(b []byte) []byte { return make([]byte, len(b)) }, true},
+		"first page zeroed":     {func(b []byte) []byte { clear(b[:4096]); return b }, true},
+		"second half missing":   {func(b []byte) []byte { return b[:len(b)/2] }, true},
+		"cut inside a page":     {func(b []byte) []byte { return b[:len(b)/2+100] }, true},
+		"cut inside the header": {func(b []byte) []byte { return b[:50] }, true},
+		"pages overwritten":     {func(b []byte) []byte { return overwrite(b, len(b)/2, 3*4096) }, true},
+		"the schema overwritten": {func(b []byte) []byte {
+			return bytes.ReplaceAll(b, []byte("CREATE TABLE rules"), []byte("CREATE\x00\xffABLE rules"))
+		}, true},
 		"a page within a B-tree":  {func(b []byte) []byte { return overwrite(b, len(b)/8192*4096, 64) }, true},
 		"the last page half gone": {func(b []byte) []byte { clear(b[len(b)-4096:]); return b }, true},
 		"appended zeros":          {func(b []byte) []byte { return append(b, make([]byte, 8192)...) }, false},

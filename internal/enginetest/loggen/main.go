@@ -3,6 +3,7 @@
 //	loggen -n 1000000 -len 120            numbered lines on stdout
 //	loggen -n 0 -duty 50ms -idle 50ms     bursts, until SIGTERM
 //	loggen -play DIR                      the files NAME.out and NAME.err, in order
+//	loggen -n 0 -tally FILE               what was written, known also after a kill
 //
 // A numbered line is ten digits, a blank, and filling up to -len; every -mark'th
 // has MARK after the number. On SIGTERM the current line is finished and a last
@@ -11,8 +12,11 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"encoding/binary"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -34,6 +38,7 @@ var (
 	duty   = flag.Duration("duty", 0, "write this long, then idle; 0 = always")
 	idle   = flag.Duration("idle", 0, "pause between duties")
 	hold   = flag.Duration("hold", 0, "wait this long, or for SIGTERM, before the end")
+	tally  = flag.String("tally", "", "after each write, put into this file how many lines have been written, and the nanoseconds that the longest write took: two little-endian uint64")
 	play   = flag.String("play", "", "write the files of this directory instead")
 )
 
@@ -90,7 +95,15 @@ func playFiles(dir string) error {
 }
 
 func number(stop *atomic.Bool) error {
-	stdout := bufio.NewWriterSize(os.Stdout, max(*buffer, 16))
+	var w io.Writer = os.Stdout
+	if *tally != "" {
+		f, err := os.OpenFile(*tally, os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return err
+		}
+		w = &tallied{file: f}
+	}
+	stdout := bufio.NewWriterSize(w, max(*buffer, 16))
 	stderr := bufio.NewWriterSize(os.Stderr, max(*buffer, 16))
 	flush := func() error {
 		if err := stdout.Flush(); err != nil {
@@ -132,6 +145,27 @@ func number(stop *atomic.Bool) error {
 		fmt.Fprintf(stdout, "end %d\n", i)
 	}
 	return flush()
+}
+
+// tallied is standard output, and the file that says what got through to it.
+type tallied struct {
+	file    *os.File
+	lines   uint64
+	longest time.Duration
+}
+
+func (t *tallied) Write(b []byte) (int, error) {
+	start := time.Now()
+	n, err := os.Stdout.Write(b)
+	t.longest = max(t.longest, time.Since(start))
+	t.lines += uint64(bytes.Count(b[:n], []byte("\n")))
+	var out [16]byte
+	binary.LittleEndian.PutUint64(out[:], t.lines)
+	binary.LittleEndian.PutUint64(out[8:], uint64(t.longest))
+	if _, werr := t.file.WriteAt(out[:], 0); err == nil {
+		err = werr
+	}
+	return n, err
 }
 
 // numbered is line i, without its newline.

@@ -89,6 +89,28 @@ func keptDir() (string, *keeper, error) {
 	return dir, k, nil
 }
 
+// KillEverything kills, with SIGKILL, every process of the Engine, containers
+// and plugins included, as a power cut would but for what the kernel keeps.
+// StartAgain starts it again.
+func (e *Engine) KillEverything() error {
+	deadline := time.Now().Add(stopTime)
+	for pids := Descendants(e.KeeperPID()); len(pids) > 0; pids = Descendants(e.KeeperPID()) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("processes %v don't end", pids)
+		}
+		for _, pid := range pids {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+		time.Sleep(5 * time.Millisecond) // the keeper reaps them meanwhile
+	}
+	e.dockerd, e.containerd = nil, nil
+	os.Remove(filepath.Join(e.Dir, "docker.pid"))
+	return nil
+}
+
+// StartAgain starts an Engine after KillEverything.
+func (e *Engine) StartAgain() error { return e.start() }
+
 func (e *Engine) start() error {
 	config := fmt.Sprintf(`version = 2
 root = %q

@@ -30,9 +30,13 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	// An interrupt reaches the command too; we wait for it and then clean up.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGINT, syscall.SIGTERM)
-	code, err := run(*image, flag.Args())
+	if os.Geteuid() != 0 {
+		fmt.Fprintln(os.Stderr, "withengine: a Docker Engine needs root: run this as root")
+		os.Exit(1)
+	}
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	code, err := run(*image, flag.Args(), signals)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "withengine:", err)
 		code = max(code, 1)
@@ -40,7 +44,8 @@ func main() {
 	os.Exit(code)
 }
 
-func run(image string, argv []string) (code int, err error) {
+// run waits for the command also after a signal, and then cleans up.
+func run(image string, argv []string, signals <-chan os.Signal) (code int, err error) {
 	e, err := private.Start(private.Options{})
 	if err != nil {
 		return 1, err
@@ -65,7 +70,23 @@ func run(image string, argv []string) (code int, err error) {
 	}
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = env, os.Stdin, os.Stdout, os.Stderr
-	err = cmd.Run()
+	select {
+	case s := <-signals: // while the Engine started
+		return 128 + int(s.(syscall.Signal)), nil
+	default:
+	}
+	if err := cmd.Start(); err != nil {
+		return 1, err
+	}
+	go func() {
+		for s := range signals {
+			// An interrupt typed at the terminal reaches the command by itself.
+			if s != syscall.SIGINT {
+				cmd.Process.Signal(s)
+			}
+		}
+	}()
+	err = cmd.Wait()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) {
 		return max(exit.ExitCode(), 1), nil

@@ -1,0 +1,50 @@
+package app
+
+import (
+	"fmt"
+	"time"
+
+	"logscan/internal/store"
+	"logscan/internal/supervisor"
+)
+
+const (
+	// startsTried is how many processes in a row may end soon after their start
+	// before the next ones begin to scan later.
+	startsTried = 3
+	// scanDelayMin is doubled for each that follows, up to scanDelayMax.
+	scanDelayMin = 100 * time.Millisecond
+	scanDelayMax = 10 * time.Second
+)
+
+// scanDelay is how long to only carry lines and serve docker logs. Whatever ends
+// the processes, a line that a bug can't stand or a database that takes more
+// memory than there is, is likely among what then hasn't started yet; meanwhile
+// containers have their FIFOs drained.
+func scanDelay(w supervisor.Status) time.Duration {
+	if w.InARow <= startsTried {
+		return 0
+	}
+	return min(scanDelayMin<<min(w.InARow-startsTried-1, 16), scanDelayMax)
+}
+
+// restartEvent tells of the processes that ended before this one: at the first
+// of several in a row, and each time that their number has doubled.
+func restartEvent(w supervisor.Status) (store.Event, bool) {
+	n := w.InARow
+	if n == 0 || n&(n-1) != 0 {
+		return store.Event{}, false
+	}
+	last := w.Last()
+	message := fmt.Sprintf("logscan's worker ended unexpectedly (%s) and was started again. No line is lost by that.", last.Why)
+	if n > 1 {
+		message = fmt.Sprintf("logscan's worker ended unexpectedly %d times in a row (the last time: %s) and was started again. No line is lost by that.", n, last.Why)
+	}
+	return store.Event{
+		Source: store.SourceSystem, Severity: "error", Message: message,
+		Metadata: map[string]any{
+			"about": "worker", "why": last.Why, "after_seconds": last.After.Seconds(), "ended_at": last.At.UTC(),
+			"in_a_row": n, "restarts": w.Restarts,
+		},
+	}, true
+}

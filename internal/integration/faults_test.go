@@ -1,0 +1,359 @@
+package integration
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"text/tabwriter"
+	"time"
+
+	"logscan/internal/api"
+	"logscan/internal/enginetest"
+)
+
+// stopTime is how long a stopped plugin stands still.
+const stopTime = 10 * time.Second
+
+// inFlight is the most that can be on its way from a container to the plugin in
+// bytes of its output: the pipe that the container writes to, the shim's copy,
+// the FIFO to dockerd and dockerd's own buffer; and inFIFO what the FIFO from
+// dockerd to the plugin holds at its largest, in the same bytes or less.
+const (
+	inFlight = 64<<10 + 32<<10 + 64<<10 + 16<<10
+	inFIFO   = 1 << 20
+)
+
+// fault is one row of the table.
+type fault struct {
+	name string
+	opts enginetest.Options
+	do   func(t *testing.T, e *enginetest.Engine, container string)
+	// ends says that the container doesn't outlive the fault.
+	ends bool
+	// mayLose bounds the output, in bytes, that may be lost because both ends of
+	// a pipe died, or dockerd with what it had read; why says so.
+	mayLose int
+	why     string
+}
+
+var faults = []fault{
+	{name: "none, for comparison", do: func(t *testing.T, e *enginetest.Engine, _ string) {
+		beat(e, 10)
+	}},
+	{name: "SIGKILL of the worker, 20 times", do: func(t *testing.T, e *enginetest.Engine, _ string) {
+		for range 20 {
+			e.KillWorker()
+		}
+	}},
+	{name: "SIGKILL of PID 1, 5 times", do: func(t *testing.T, e *enginetest.Engine, _ string) {
+		for range 5 {
+			e.KillPlugin()
+		}
+	}},
+	{name: "SIGKILL of the plugin's shim", do: func(t *testing.T, e *enginetest.Engine, _ string) {
+		pid := e.SupervisorPID()
+		kill(t, e.PluginShimPID(), syscall.SIGKILL)
+		e.Eventually(time.Minute, "another plugin process", func() bool { again := e.SupervisorPID(); return again != 0 && again != pid })
+		control(t, e)
+	}},
+	{name: fmt.Sprintf("SIGSTOP of the plugin for %s", stopTime), do: func(t *testing.T, e *enginetest.Engine, _ string) {
+		pids := []int{e.SupervisorPID(), e.PluginPID()}
+		for _, pid := range pids {
+			kill(t, pid, syscall.SIGSTOP)
+		}
+		time.Sleep(stopTime)
+		for _, pid := range pids {
+			kill(t, pid, syscall.SIGCONT)
+		}
+	}},
+	{name: "plugin disable -f, enable", do: func(t *testing.T, e *enginetest.Engine, _ string) {
+		e.DisablePlugin()
+		e.EnablePlugin()
+	}},
+	{name: "plugin disable -f, set, enable", do: func(t *testing.T, e *enginetest.Engine, _ string) {
+		e.DisablePlugin()
+		e.Docker("plugin", "set", enginetest.Plugin, "LOGSCAN_LOG_LEVEL=debug")
+		e.EnablePlugin()
+	}},
+	{name: "plugin disable -f, upgrade, enable", do: func(t *testing.T, e *enginetest.Engine, _ string) {
+		remote := e.Registry() + "/logscan:next"
+		e.PushPlugin(enginetest.VariantPlugin(t, enginetest.BuildPlugin(t), "next"), remote)
+		e.DisablePlugin()
+		e.UpgradePlugin(remote)
+		e.EnablePlugin()
+	}},
+	{name: "dockerd restart, live-restore", opts: enginetest.Options{LiveRestore: true},
+		do:      func(t *testing.T, e *enginetest.Engine, _ string) { e.Restart() },
+		mayLose: inFlight, why: "dockerd ends with what it had read"},
+	{name: "SIGKILL of dockerd, live-restore", opts: enginetest.Options{LiveRestore: true},
+		do:      func(t *testing.T, e *enginetest.Engine, _ string) { e.Kill(); e.Resume() },
+		mayLose: inFlight, why: "dockerd ends with what it had read"},
+	{name: "dockerd restart", ends: true,
+		do: func(t *testing.T, e *enginetest.Engine, _ string) { e.Restart() }},
+	{name: "SIGKILL of dockerd", ends: true,
+		do:      func(t *testing.T, e *enginetest.Engine, _ string) { e.Kill(); e.Resume() },
+		mayLose: inFlight, why: "dockerd ends with what it had read, and then ends the container"},
+	{name: "SIGKILL of the container's shim", ends: true,
+		do: func(t *testing.T, e *enginetest.Engine, c string) {
+			kill(t, e.ContainerShimPID(c), syscall.SIGKILL)
+			e.Wait(c)
+		},
+		mayLose: inFlight, why: "the container dies with its shim, and so do both ends of its pipe"},
+	{name: "SIGKILL of everything", ends: true,
+		do: func(t *testing.T, e *enginetest.Engine, _ string) {
+			for _, f := range []func() error{e.KillEverything, e.StartAgain} {
+				if err := f(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			control(t, e)
+		},
+		mayLose: inFlight + inFIFO, why: "both ends of every pipe die"},
+}
+
+// beat lets the container write for a while: it starts and removes others.
+func beat(e *enginetest.Engine, n int) {
+	for range n {
+		e.Docker("rm", "-f", e.Run([]string{"--log-driver", enginetest.Plugin}, "loggen", "-n", "100"))
+	}
+}
+
+func kill(t *testing.T, pid int, sig syscall.Signal) {
+	t.Helper()
+	if pid <= 1 {
+		t.Fatalf("no process to send %s to", sig)
+	}
+	if err := syscall.Kill(pid, sig); err != nil {
+		t.Fatalf("%s to %d: %v", sig, pid, err)
+	}
+}
+
+// outcome is what a fault did.
+type outcome struct {
+	written, lost, doubled, cut         int // lines; cut: the rest of one whose beginning was lost
+	hitsLost, hitsDoubled               int
+	deliveries, delivLost, delivDoubled int
+	blocked                             time.Duration
+}
+
+// TestFaults makes every fault while a container writes numbered lines at full
+// speed, in bursts, and prints what it did: the table in README.md.
+//
+// A clock that is stepped is not among them: a machine's clock can't be changed
+// for one Engine alone. Package scan tests entries with such times.
+func TestFaults(t *testing.T) {
+	var mu sync.Mutex
+	outcomes := make([]outcome, len(faults))
+	t.Run("table", func(t *testing.T) {
+		for i, f := range faults {
+			t.Run(f.name, func(t *testing.T) {
+				t.Parallel()
+				o := f.run(t)
+				mu.Lock()
+				outcomes[i] = o
+				mu.Unlock()
+			})
+		}
+	})
+	var out strings.Builder
+	w := tabwriter.NewWriter(&out, 0, 0, 1, ' ', 0)
+	fmt.Fprintln(w, "| fault\t| lines\t| lost\t| cut\t| doubled\t| hits lost\t| doubled\t| deliveries\t| lost\t| repeated\t| blocked at most\t| why\t|")
+	for i, o := range outcomes {
+		fmt.Fprintf(w, "| %s\t| %d\t| %d\t| %d\t| %d\t| %d\t| %d\t| %d\t| %d\t| %d\t| %s\t| %s\t|\n", faults[i].name,
+			o.written, o.lost, o.cut, o.doubled, o.hitsLost, o.hitsDoubled, o.deliveries, o.delivLost, o.delivDoubled,
+			o.blocked.Round(10*time.Millisecond), faults[i].why)
+	}
+	t.Logf("\n%s", out.String())
+}
+
+// lineLen is the length of a numbered line, with its newline.
+const lineLen = 41
+
+func (f fault) run(t *testing.T) (o outcome) {
+	e := enginetest.Start(t, f.opts)
+	e.InstallPlugin(append([]string{"LOGSCAN_ALLOW_TARGETS=127.0.0.1"}, unbounded...)...)
+	client, c := engineClient(e), control(t, e)
+	hooks := startHookCounter(t)
+	addRule(t, c, "mark", `^(?P<n>\d+) MARK`)
+	if _, err := c.CreateTrigger(t.Context(), api.TriggerCreate{Name: "hooks", ActionURL: hooks.URL, TriggerFields: api.TriggerFields{Sources: api.Set("logscan")}}); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	name := e.Run([]string{"--log-driver", enginetest.Plugin, "--log-opt", "max-file=1000", "-v", dir + ":/tally"},
+		"loggen", "-n", "0", "-len", strconv.Itoa(lineLen-1), "-mark", strconv.Itoa(markEvery), "-buf", "4096",
+		"-duty", "20ms", "-idle", "80ms", "-tally", "/tally/n")
+	e.Eventually(time.Minute, "first lines", func() bool {
+		return len(readLogs(t, client, name, logOptions{tail: "1"})) > 0
+	})
+
+	f.do(t, e, name)
+
+	client.CloseIdleConnections()
+	if up := e.Docker("inspect", "-f", "{{.State.Running}}", name); up == "true" == f.ends {
+		t.Errorf("the container runs: %s", up)
+	}
+	if !f.ends {
+		before := tally(t, dir).lines
+		e.Eventually(time.Minute, "the container writing on", func() bool { return tally(t, dir).lines > before+markEvery })
+		e.Docker("kill", "-s", "TERM", name)
+		e.Wait(name)
+	}
+	// The Engine is well: it runs another container, and its log is whole.
+	after := e.Run([]string{"--log-driver", enginetest.Plugin}, "loggen", "-n", "1000")
+	e.Wait(after)
+	if lines := readLogs(t, client, after, logOptions{}); len(lines) != 1000 {
+		t.Errorf("%d of 1000 lines of a container started afterwards", len(lines))
+	}
+
+	written := tally(t, dir)
+	o.written, o.blocked = written.lines, written.longest
+	marks := o.count(t, client, name)
+	c = control(t, e)
+	caughtUp(t, e, c)
+	o.countHits(t, c, marks)
+	e.Eventually(2*time.Minute, "every event delivered", func() bool {
+		st, err := c.Stats(t.Context())
+		return err == nil && st.Deliveries.Pending == 0
+	})
+	o.countDeliveries(hooks, len(hits(t, c, "mark")))
+
+	if o.doubled != 0 || o.hitsLost != 0 || o.hitsDoubled != 0 || o.delivLost != 0 {
+		t.Errorf("%+v", o)
+	}
+	if o.lost*lineLen > f.mayLose || o.cut > 1 || o.cut == 1 && f.mayLose == 0 {
+		t.Errorf("%d lines lost and %d cut, with at most %d bytes on their way", o.lost, o.cut, f.mayLose)
+	}
+	return o
+}
+
+type written struct {
+	lines   int
+	longest time.Duration
+}
+
+// tally reads what loggen keeps about its own writes.
+func tally(t *testing.T, dir string) written {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, "n"))
+	if err != nil || len(b) != 16 {
+		t.Fatalf("loggen's tally: %d bytes, %v", len(b), err)
+	}
+	return written{int(binary.LittleEndian.Uint64(b)), time.Duration(binary.LittleEndian.Uint64(b[8:]))}
+}
+
+// count compares the container's whole log with the numbers that were written,
+// and returns which of the marked lines are in it.
+func (o *outcome) count(t *testing.T, client *http.Client, name string) (marks []int) {
+	t.Helper()
+	body := openLogs(t, client, name, logOptions{})
+	defer body.Close()
+	r := bufio.NewReaderSize(body, 1<<20)
+	seen := make([]bool, o.written)
+	next := 0
+	for {
+		var header [8]byte
+		if _, err := io.ReadFull(r, header[:]); err == io.EOF {
+			break
+		} else if err != nil {
+			t.Fatalf("docker logs: %v", err)
+		}
+		line := make([]byte, binary.BigEndian.Uint32(header[4:]))
+		if _, err := io.ReadFull(r, line); err != nil {
+			t.Fatalf("docker logs: %v", err)
+		}
+		if bytes.HasPrefix(line, []byte("end ")) {
+			o.written-- // loggen counts it too
+			continue
+		}
+		n, err := strconv.Atoi(string(line[:min(10, len(line))]))
+		if err != nil || len(line) != lineLen {
+			o.cut++
+			t.Logf("after line %d: %q", next-1, line)
+			continue
+		}
+		if n < next {
+			o.doubled++
+		}
+		next = n + 1
+		// A write that was cut short by a kill has lines that weren't counted.
+		if n < len(seen) {
+			seen[n] = true
+		}
+		if n%markEvery == 0 {
+			marks = append(marks, n)
+		}
+	}
+	for _, ok := range seen[:o.written] {
+		if !ok {
+			o.lost++
+		}
+	}
+	return marks
+}
+
+// countHits compares events with the marked lines that docker logs has.
+func (o *outcome) countHits(t *testing.T, c *api.Client, marks []int) {
+	t.Helper()
+	found := map[int]int{}
+	for _, ev := range hits(t, c, "mark") {
+		captures, _ := ev.Metadata["captures"].(map[string]any)
+		n, err := strconv.Atoi(fmt.Sprint(captures["n"]))
+		if err != nil {
+			n = math.MinInt
+		}
+		found[n]++
+	}
+	for n, times := range found {
+		if !slices.Contains(marks, n) {
+			t.Errorf("a hit on line %d, which isn't there", n)
+		}
+		o.hitsDoubled += times - 1
+	}
+	for _, n := range marks {
+		if found[n] == 0 {
+			o.hitsLost++
+		}
+	}
+}
+
+// hookCounter is a real receiver of webhooks; it counts each delivery's attempts.
+type hookCounter struct {
+	*httptest.Server
+	mu  sync.Mutex
+	got map[string]int // by the delivery's id
+}
+
+func startHookCounter(t *testing.T) *hookCounter {
+	r := &hookCounter{got: map[string]int{}}
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		io.Copy(io.Discard, req.Body)
+		r.mu.Lock()
+		r.got[req.Header.Get("webhook-id")]++
+		r.mu.Unlock()
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+func (o *outcome) countDeliveries(r *hookCounter, events int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	o.deliveries = len(r.got)
+	o.delivLost = events - len(r.got)
+	for _, times := range r.got {
+		o.delivDoubled += times - 1
+	}
+}

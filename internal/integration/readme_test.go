@@ -1,0 +1,563 @@
+package integration
+
+import (
+	"bufio"
+	"context"
+	"debug/elf"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"logscan/internal/enginetest"
+	"logscan/internal/enginetest/private"
+)
+
+// block is a fenced block of the README.
+type block struct {
+	line     int // of the fence
+	language string
+	lines    []string
+}
+
+// step is a command of the README, with the output that it shows.
+type step struct {
+	line    int
+	command string
+	output  []string
+	shown   bool // of a console block: the output is part of the README
+}
+
+var fence = regexp.MustCompile("^ *```(.*)$")
+
+func readme(t testing.TB) (text string, blocks []block) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(root(t), "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text = string(b)
+	var open *block
+	for i, line := range strings.Split(text, "\n") {
+		m := fence.FindStringSubmatch(line)
+		switch {
+		case m == nil && open != nil:
+			open.lines = append(open.lines, line)
+		case m != nil && open == nil:
+			open = &block{line: i + 1, language: m[1]}
+		case m != nil:
+			blocks = append(blocks, *open)
+			open = nil
+		}
+	}
+	if open != nil {
+		t.Fatalf("README.md:%d: the block has no end", open.line)
+	}
+	return text, blocks
+}
+
+// steps returns the commands of all blocks. What is no command has to look like
+// none.
+func steps(t testing.TB, blocks []block) (all []step) {
+	t.Helper()
+	for _, b := range blocks {
+		switch b.language {
+		case "sh":
+			for i, line := range b.lines {
+				if strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "#") {
+					all = append(all, step{line: b.line + 1 + i, command: line})
+				}
+			}
+		case "console":
+			for i, line := range b.lines {
+				if command, ok := strings.CutPrefix(line, "$ "); ok {
+					all = append(all, step{line: b.line + 1 + i, command: command, shown: true})
+				} else if i == 0 {
+					t.Fatalf("README.md:%d: a console block begins with a command", b.line)
+				} else {
+					last := &all[len(all)-1]
+					last.output = append(last.output, line)
+				}
+			}
+		case "json":
+			if text := strings.Join(b.lines, "\n"); !json.Valid([]byte(text)) {
+				t.Errorf("README.md:%d: this is not JSON:\n%s", b.line, text)
+			}
+		case "text":
+			for i, line := range b.lines {
+				if regexp.MustCompile(`^\s*(\$|#|docker|make|go|curl)\s`).MatchString(line) {
+					t.Errorf("README.md:%d: a command in a block of language text would not be tested", b.line+1+i)
+				}
+			}
+		default:
+			t.Errorf("README.md:%d: a block is sh or console, which are run, or json or text, not %q", b.line, b.language)
+		}
+	}
+	return all
+}
+
+// terminal is one bash that runs the README's commands one after the other, as a
+// reader's terminal does.
+type terminal struct {
+	in    io.WriteCloser
+	lines chan string
+	file  string
+}
+
+const endOfCommand = "-- end of a command of the README:"
+
+func newTerminal(t testing.TB, env []string) *terminal {
+	t.Helper()
+	s := &terminal{lines: make(chan string, 1024), file: filepath.Join(t.TempDir(), "command")}
+	cmd := exec.Command("bash", "--norc", "--noprofile")
+	cmd.Dir, cmd.Env = root(t), env
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = w, w
+	if s.in, err = cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	go func() {
+		defer close(s.lines)
+		for in := bufio.NewReader(r); ; {
+			line, err := in.ReadString('\n')
+			if line != "" {
+				s.lines <- strings.TrimSuffix(line, "\n")
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		s.in.Close()
+		cmd.Process.Kill() // it may be inside a command that hangs
+		cmd.Wait()
+		r.Close()
+	})
+	return s
+}
+
+// run runs a command and returns its output and whether it succeeded.
+func (s *terminal) run(t testing.TB, command string) (output []string, ok bool) {
+	t.Helper()
+	// In a file of its own, it can't swallow what follows it.
+	if err := os.WriteFile(s.file, []byte(command+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(s.in, ". %s </dev/null\nprintf '\\n%s %%d\\n' $?\n", s.file, endOfCommand)
+	deadline := time.After(6 * time.Minute)
+	for {
+		select {
+		case line, open := <-s.lines:
+			if !open {
+				t.Fatalf("%s: the shell has ended; it said:\n%s", command, strings.Join(output, "\n"))
+			}
+			if code, ended := strings.CutPrefix(line, endOfCommand+" "); ended {
+				// The newline before the mark ends a last line that has none.
+				if n := len(output); n > 0 && output[n-1] == "" {
+					output = output[:n-1]
+				}
+				return output, code == "0"
+			}
+			if line != noNetwork {
+				output = append(output, line)
+			}
+		case <-deadline:
+			t.Fatalf("%s: no end; it said:\n%s", command, strings.Join(output, "\n"))
+		}
+	}
+}
+
+var (
+	clock  = regexp.MustCompile(`\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d`)
+	blanks = regexp.MustCompile(`\s+`)
+)
+
+// plain is output without what differs from day to day, and from one width of
+// a table's columns to another.
+func plain(lines []string) string {
+	var b strings.Builder
+	for _, line := range lines {
+		b.WriteString(strings.TrimRight(blanks.ReplaceAllString(clock.ReplaceAllString(line, "TIME"), " "), " ") + "\n")
+	}
+	return b.String()
+}
+
+// noNetwork is what docker adds in an Engine without a bridge.
+const noNetwork = "WARNING: IPv4 forwarding is disabled. Networking will not work."
+
+// matches says whether output is what the README shows, where … stands for
+// anything, and alone on a line for any lines.
+func matches(output, shown []string) bool {
+	pattern := regexp.QuoteMeta(plain(shown))
+	pattern = regexp.MustCompile(`(?m)^…\n`).ReplaceAllString(pattern, `(?:[^\n]*\n)*`)
+	pattern = strings.ReplaceAll(pattern, "…", `[^\n]*`)
+	return regexp.MustCompile(`^` + pattern + `$`).MatchString(plain(output))
+}
+
+// again are commands that only look: what they show may come a moment later.
+var again = regexp.MustCompile(`^docker (logs|logscan (events|stats|\w+ ls)) `)
+
+// TestREADME runs every command of the README, in its order, in one shell, and
+// compares what it prints with what the README shows. Nothing is left out but
+// what is named here.
+func TestREADME(t *testing.T) {
+	t.Parallel()
+	text, blocks := readme(t)
+	all := steps(t, blocks)
+	if len(all) < 20 {
+		t.Fatalf("only %d commands found", len(all))
+	}
+
+	e := enginetest.Start(t, enginetest.Options{})
+	importBusybox(t, e)
+	registry := e.Registry()
+	receiver := freeAddress(t)
+	// What the README prints stands for something else here.
+	substitute := strings.NewReplacer(
+		"registry.example.com/", registry+"/", // a registry on loopback
+		"127.0.0.1:8099", receiver, // a port that is free now
+	)
+	// Commands for a machine on which nothing is installed yet: they run on
+	// an Engine of their own.
+	elsewhere := map[string]bool{
+		"docker plugin install --alias logscan --grant-all-permissions registry.example.com/logscan:1.0": true,
+	}
+
+	sh := newTerminal(t, readmeEnv(t, e))
+	for _, s := range all {
+		at := fmt.Sprintf("README.md:%d: %s", s.line, s.command)
+		command := substitute.Replace(s.command)
+		if elsewhere[s.command] {
+			delete(elsewhere, s.command)
+			t.Run("elsewhere", func(t *testing.T) {
+				other := enginetest.Start(t, enginetest.Options{})
+				if out, ok := newTerminal(t, readmeEnv(t, other)).run(t, command); !ok {
+					t.Errorf("%s: it failed:\n%s", at, strings.Join(out, "\n"))
+				}
+				control(t, other)
+			})
+			continue
+		}
+		shown := strings.Split(substitute.Replace(strings.Join(s.output, "\n")), "\n")
+		if len(s.output) == 0 {
+			shown = nil
+		}
+		settled(e)
+		began := time.Now()
+		out, ok := sh.run(t, command)
+		if again.MatchString(command) {
+			for deadline := time.Now().Add(20 * time.Second); !(ok && matches(out, shown)) && time.Now().Before(deadline); {
+				out, ok = sh.run(t, command)
+			}
+		}
+		t.Logf("%s (%s)", at, time.Since(began).Round(10*time.Millisecond))
+		switch {
+		case !ok:
+			t.Fatalf("%s: it failed:\n%s", at, strings.Join(out, "\n"))
+		case s.shown && !matches(out, shown):
+			t.Errorf("%s: it printed\n%s\nand not\n%s", at, strings.Join(out, "\n"), strings.Join(s.output, "\n"))
+		}
+		check(t, e, s.command, text)
+	}
+	for command := range elsewhere {
+		t.Errorf("not in the README any more: %s", command)
+	}
+	if left := e.Docker("plugin", "ls", "-q"); left != "" {
+		t.Errorf("at the README's end, plugins are left: %s", left)
+	}
+}
+
+// check looks at what a command has done beyond its output.
+func check(t *testing.T, e *enginetest.Engine, command, text string) {
+	t.Helper()
+	switch command {
+	case "make install":
+		documented(t, e, text)
+	case "make arm64":
+		f, err := elf.Open(filepath.Join(e.Dir, "build/arm64/plugin/rootfs/logscan"))
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer f.Close()
+		if f.Machine != elf.EM_AARCH64 {
+			t.Errorf("make arm64 builds for %s", f.Machine)
+		}
+		if libs, _ := f.ImportedLibraries(); len(libs) > 0 {
+			t.Errorf("the arm64 binary is not static: %v", libs)
+		}
+	}
+}
+
+// settled waits until rules have seen all lines, as they have before a reader
+// types the next command. Where no plugin runs there is nothing to wait for.
+func settled(e *enginetest.Engine) {
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if lag, err := e.TryDocker("logscan", "stats", "--format", "{{.Scan.Lag}}"); err != nil || lag == "0" {
+			return
+		}
+	}
+}
+
+// importBusybox gives the Engine the image that the README uses.
+func importBusybox(t testing.TB, e *enginetest.Engine) {
+	t.Helper()
+	image, err := private.Image(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := e.Command(t.Context(), "import", "-", "busybox")
+	cmd.Stdin = strings.NewReader(string(image))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("docker import: %v: %s", err, out)
+	}
+}
+
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	addr, err := enginetest.FreeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return addr
+}
+
+// readmeEnv is makeEnv with a home directory of its own, and the caches of Go
+// where they are.
+func readmeEnv(t testing.TB, e *enginetest.Engine) []string {
+	t.Helper()
+	home := filepath.Join(e.Dir, "home")
+	if err := os.MkdirAll(home, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	env := append(makeEnv(t, e), "HOME="+home)
+	for _, name := range []string{"GOPATH", "GOCACHE", "GOMODCACHE"} {
+		out, err := exec.Command("go", "env", name).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		env = append(env, name+"="+strings.TrimSpace(string(out)))
+	}
+	return env
+}
+
+// documented compares the README's reference with the plugin as it runs: every
+// path of the API, every field of rules, triggers and events, every command.
+func documented(t *testing.T, e *enginetest.Engine, text string) {
+	t.Helper()
+	var api struct {
+		Paths      map[string]map[string]json.RawMessage
+		Components struct {
+			Schemas map[string]struct{ Properties map[string]json.RawMessage }
+		}
+	}
+	control(t, e)
+	cmd := exec.CommandContext(t.Context(), "curl", "-sSf", "--unix-socket", e.ControlSocket(), "http://logscan/openapi.json")
+	b, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &api); err != nil {
+		t.Fatal(err)
+	}
+	var paths []string
+	for path, methods := range api.Paths {
+		var names []string
+		for _, m := range []string{"get", "post", "patch", "delete"} {
+			if methods[m] != nil {
+				names = append(names, strings.ToUpper(m))
+			}
+		}
+		paths = append(paths, fmt.Sprintf("`%s` | %s", path, strings.Join(names, ", ")))
+	}
+	sameRows(t, "paths", firstCells(section(t, text, "HTTP API"), 2), paths)
+	for title, schema := range map[string]string{"Rules": "Rule", "Triggers": "Trigger", "Events": "Event"} {
+		var fields []string
+		for name := range api.Components.Schemas[schema].Properties {
+			fields = append(fields, "`"+name+"`")
+		}
+		var rows []string
+		for _, row := range firstCells(section(t, text, title), 1) {
+			rows = append(rows, strings.Split(row, ", ")...)
+		}
+		sameRows(t, schema+" fields", rows, fields)
+	}
+
+	var commands []string
+	for _, top := range subcommands(t, e) {
+		below := subcommands(t, e, top)
+		if len(below) == 0 {
+			commands = append(commands, top)
+		}
+		for _, c := range below {
+			commands = append(commands, top+" "+c)
+		}
+	}
+	var rows []string
+	for _, row := range firstCells(section(t, text, "Command line"), 1) {
+		group := ""
+		for _, c := range strings.Split(row, ", ") {
+			c = strings.Trim(c, "`")
+			if first, _, more := strings.Cut(c, " "); more {
+				group = first
+			} else if group != "" {
+				c = group + " " + c
+			}
+			rows = append(rows, c)
+		}
+	}
+	sameRows(t, "commands", rows, commands)
+}
+
+// subcommands lists those that a command's help shows.
+func subcommands(t *testing.T, e *enginetest.Engine, path ...string) (names []string) {
+	t.Helper()
+	help := e.Docker(append(append([]string{"logscan"}, path...), "--help")...)
+	_, list, ok := strings.Cut(help, "\nCommands:\n")
+	if !ok {
+		return nil
+	}
+	for line := range strings.Lines(list) {
+		if strings.TrimSpace(line) == "" {
+			break
+		}
+		names = append(names, strings.Fields(line)[0])
+	}
+	return names
+}
+
+// section is the README's text under a heading, up to the next.
+func section(t testing.TB, text, title string) string {
+	t.Helper()
+	_, rest, ok := strings.Cut(text, "# "+title+"\n")
+	if !ok {
+		t.Fatalf("README.md has no heading %q", title)
+	}
+	if end := regexp.MustCompile(`(?m)^#+ `).FindStringIndex(rest); end != nil {
+		rest = rest[:end[0]]
+	}
+	return rest
+}
+
+// firstCells returns the first n cells of the rows of the section's first
+// table, without its head.
+func firstCells(section string, n int) (rows []string) {
+	for line := range strings.Lines(section) {
+		if !strings.HasPrefix(line, "|") {
+			if len(rows) > 0 {
+				break
+			}
+			continue
+		}
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		rows = append(rows, strings.Join(cells[:min(n, len(cells))], " | "))
+	}
+	return rows[min(2, len(rows)):]
+}
+
+func sameRows(t testing.TB, what string, documented, real []string) {
+	t.Helper()
+	for _, r := range real {
+		if !slices.Contains(documented, r) {
+			t.Errorf("README.md, %s: %s is missing", what, r)
+		}
+	}
+	for _, d := range documented {
+		if !slices.Contains(real, d) {
+			t.Errorf("README.md, %s: there is no %s", what, d)
+		}
+	}
+	if len(real) == 0 {
+		t.Errorf("no %s to compare with", what)
+	}
+}
+
+// TestREADMENames checks what the README says of the repository: tests, files,
+// links to its own headings, formats.
+func TestREADMENames(t *testing.T) {
+	text, blocks := readme(t)
+	dir := root(t)
+	out, err := exec.CommandContext(context.Background(), "grep", "-rhoE", `^func Test\w+`, "--include=*_test.go", dir).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := strings.Fields(string(out))
+	named := regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(text, -1)
+	if len(named) < 10 {
+		t.Errorf("only %d tests named", len(named))
+	}
+	for _, m := range named {
+		if !slices.Contains(tests, m[1]) {
+			t.Errorf("README.md names %s, which there is not", m[1])
+		}
+	}
+	anchors := map[string]bool{}
+	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(text, -1) {
+		anchors["#"+strings.ReplaceAll(strings.ToLower(m[1]), " ", "-")] = true
+	}
+	for _, m := range regexp.MustCompile(`\]\(([^)]*)\)`).FindAllStringSubmatch(text, -1) {
+		switch to := m[1]; {
+		case strings.HasPrefix(to, "https://"):
+		case strings.HasPrefix(to, "#"):
+			if !anchors[to] {
+				t.Errorf("README.md links to %s, which there is not", to)
+			}
+		default:
+			if _, err := os.Stat(filepath.Join(dir, to)); err != nil {
+				t.Errorf("README.md links to %s: %v", to, err)
+			}
+		}
+	}
+	// The pictures of formats are those of the package.
+	doc, err := os.ReadFile(filepath.Join(dir, "internal/journal/doc.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pictures := 0
+	for _, b := range blocks {
+		for i, line := range b.lines {
+			if b.language == "text" && strings.ContainsAny(line, "+|") {
+				pictures++
+				if !strings.Contains(string(doc), strings.TrimSpace(line)) {
+					t.Errorf("README.md:%d: internal/journal/doc.go draws it otherwise: %s", b.line+1+i, line)
+				}
+			}
+		}
+	}
+	if pictures < 5 {
+		t.Errorf("only %d lines of pictures found", pictures)
+	}
+	// Packages.
+	for _, m := range regexp.MustCompile(`[├└] (internal/\w+)`).FindAllStringSubmatch(text, -1) {
+		if _, err := os.Stat(filepath.Join(dir, m[1])); err != nil {
+			t.Errorf("README.md: %v", err)
+		}
+	}
+	packages, err := os.ReadDir(filepath.Join(dir, "internal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range packages {
+		if !strings.Contains(section(t, text, "Developing"), "internal/"+p.Name()+" ") {
+			t.Errorf("README.md, Developing: internal/%s is missing", p.Name())
+		}
+	}
+}

@@ -1,0 +1,194 @@
+// Package supervisor keeps the plugin alive, whatever its worker does.
+//
+// The Engine gives up on a plugin whose process ends within 500 ms of its
+// start, and then nothing drains the containers' FIFOs. So the process that the
+// Engine starts does nothing that could fail: it owns the listening sockets,
+// starts this program again as its worker, which inherits them, and starts
+// another whenever one ends. Calls of the Engine wait in the sockets' backlog
+// meanwhile. The worker is told how its predecessors ended (Status).
+//
+// The Engine gives each plugin a process-id namespace: when the supervisor
+// dies, the kernel ends the worker before the Engine learns of it. Outside such
+// a namespace the worker gets SIGKILL when its supervisor ends.
+package supervisor
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// shortLife is what a worker has to outlive for its end not to count as
+	// one more in a row.
+	shortLife = 30 * time.Second
+	// pauseMin and pauseMax bound the pause before a worker that follows several
+	// short-lived ones. It stays short: a container's pipe is soon full.
+	pauseMin = 10 * time.Millisecond
+	pauseMax = 500 * time.Millisecond
+)
+
+// Config is a supervisor's.
+type Config struct {
+	SocketDir string
+	Sockets   []string // names in SocketDir, in the order in which the worker gets them
+	Logger    *slog.Logger
+}
+
+// Run keeps a worker running until ctx ends. Then it has the worker stop
+// (SIGTERM), waits for its end and returns. An error says that there is no
+// socket to listen on.
+func Run(ctx context.Context, cfg Config) error {
+	// The kernel ties the worker's life to the thread that started it.
+	runtime.LockOSThread()
+	syscall.Umask(0o077) // sockets and files are root's alone from their first instant
+	var files []*os.File
+	for _, name := range cfg.Sockets {
+		l, err := listen(cfg.SocketDir, name)
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		f, err := l.File()
+		if err != nil {
+			return err
+		}
+		files = append(files, f)
+	}
+	// Nothing here needs memory from now on.
+	debug.SetGCPercent(10)
+	debug.FreeOSMemory()
+
+	w := &worker{files: append([]*os.File{os.Stdin, os.Stdout, os.Stderr}, files...)}
+	defer context.AfterFunc(ctx, w.stop)()
+	for ctx.Err() == nil {
+		if st := w.status; st.InARow > 1 {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(pause(st.InARow)):
+			}
+		}
+		start := time.Now()
+		why, err := w.run()
+		if err != nil {
+			why = err.Error()
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		w.status.ended(start, time.Since(start), why)
+		cfg.Logger.Error("the worker has ended; starting another", "why", why, "after", time.Since(start).Round(time.Millisecond), "restarts", w.status.Restarts, "in_a_row", w.status.InARow)
+	}
+	return nil
+}
+
+// pause is how long to wait before the worker that follows n short-lived ones.
+func pause(n int) time.Duration {
+	if n <= 1 {
+		return 0
+	}
+	return min(pauseMin<<min(n-2, 16), pauseMax)
+}
+
+// worker is the process that works.
+type worker struct {
+	files  []*os.File // what it inherits, from descriptor 0 on
+	status Status
+
+	mu       sync.Mutex // held while it is started, reaped or signalled
+	pid      int        // 0: none
+	stopping bool
+}
+
+// run starts a worker and waits until it has ended. As the first process of its
+// namespace it also reaps whatever else ends.
+func (w *worker) run() (why string, err error) {
+	if err := w.start(); err != nil {
+		return "", fmt.Errorf("start: %w", err)
+	}
+	for {
+		// Only waits: reaping under the lock keeps a signal from reaching
+		// another process that got the same id.
+		if err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil && err != unix.EINTR {
+			return "", fmt.Errorf("wait: %w", err)
+		}
+		if why, ended := w.reap(); ended {
+			return why, nil
+		}
+	}
+}
+
+func (w *worker) start() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopping {
+		return context.Canceled
+	}
+	status, err := json.Marshal(w.status)
+	if err != nil {
+		return err
+	}
+	// Not by its name: an upgrade may have put another program there.
+	p, err := os.StartProcess("/proc/self/exe", os.Args, &os.ProcAttr{
+		Env:   append(os.Environ(), statusEnv+"="+string(status)),
+		Files: w.files,
+		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
+	})
+	if err != nil {
+		return err
+	}
+	w.pid = p.Pid
+	return p.Release()
+}
+
+func (w *worker) reap() (why string, ended bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for {
+		var ws syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &ws, syscall.WNOHANG, nil)
+		switch {
+		case err == syscall.EINTR:
+		case err != nil || pid <= 0:
+			return why, ended
+		case pid == w.pid:
+			w.pid = 0
+			ended, why = true, fmt.Sprintf("exit status %d", ws.ExitStatus())
+			if ws.Signaled() {
+				why = "signal: " + ws.Signal().String()
+			}
+		}
+	}
+}
+
+func (w *worker) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopping = true
+	if w.pid != 0 {
+		syscall.Kill(w.pid, syscall.SIGTERM)
+	}
+}
+
+// listen makes a unix socket that only root can connect to, replacing one left
+// by a process that was killed.
+func listen(dir, name string) (*net.UnixListener, error) {
+	path := filepath.Join(dir, name)
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove stale socket: %w", err)
+	}
+	return net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+}

@@ -1,0 +1,274 @@
+package supervisor
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// dirEnv makes this test binary what the plugin's is: a supervisor, and the
+// worker that it starts.
+const dirEnv = "SUPERVISOR_TEST_DIR"
+
+func TestMain(m *testing.M) {
+	dir := os.Getenv(dirEnv)
+	switch {
+	case dir == "":
+		os.Exit(m.Run())
+	case IsWorker():
+		work(dir)
+	default:
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		err := Run(ctx, Config{SocketDir: dir, Sockets: []string{"a.sock", "b.sock"}, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+		if err != nil {
+			os.Stderr.WriteString(err.Error())
+			os.Exit(1)
+		}
+	}
+}
+
+// answer is what a worker says of itself.
+type answer struct {
+	Socket string
+	PID    int
+	Status Status
+}
+
+// work answers each connection with one line, after it was asked with one:
+// "who", or how to end instead.
+func work(dir string) {
+	sockets, status, err := Inherit(2)
+	if err != nil {
+		panic(err)
+	}
+	if IsWorker() {
+		panic("what a worker starts would take itself for one")
+	}
+	term := make(chan os.Signal, 1)
+	signal.Notify(term, syscall.SIGTERM)
+	go func() {
+		<-term
+		os.WriteFile(filepath.Join(dir, "stopped"), nil, 0o600)
+		os.Exit(0)
+	}()
+	for i, l := range sockets {
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					panic(err)
+				}
+				question, _ := bufio.NewReader(c).ReadString('\n')
+				switch strings.TrimSpace(question) {
+				case "panic":
+					panic("told to")
+				case "exit":
+					os.Exit(0)
+				}
+				json.NewEncoder(c).Encode(answer{[]string{"a", "b"}[i], os.Getpid(), status})
+				c.Close()
+			}
+		}()
+	}
+	select {}
+}
+
+// plugin is a running supervisor.
+type plugin struct {
+	t   *testing.T
+	dir string
+	cmd *exec.Cmd
+}
+
+func start(t *testing.T) *plugin {
+	t.Helper()
+	p := &plugin{t: t, dir: t.TempDir(), cmd: exec.Command(os.Args[0])}
+	p.cmd.Env = append(os.Environ(), dirEnv+"="+p.dir)
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		p.cmd.Process.Kill()
+		p.cmd.Wait()
+	})
+	p.eventually("the sockets", func() bool {
+		_, err := os.Lstat(filepath.Join(p.dir, "b.sock"))
+		return err == nil
+	})
+	return p
+}
+
+func (p *plugin) eventually(what string, ok func() bool) {
+	p.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			p.t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// ask sends one question; an error says that the worker went without answering.
+func (p *plugin) ask(socket, question string) (a answer, err error) {
+	p.t.Helper()
+	c, err := net.Dial("unix", filepath.Join(p.dir, socket+".sock"))
+	if err != nil {
+		p.t.Fatalf("the socket has gone: %v", err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, question+"\n"); err != nil {
+		return a, err
+	}
+	err = json.NewDecoder(c).Decode(&a)
+	return a, err
+}
+
+func (p *plugin) who(socket string) answer {
+	p.t.Helper()
+	a, err := p.ask(socket, "who")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return a
+}
+
+// Whoever connects while there is no worker is answered by the next one.
+func TestCallsWaitForTheNextWorker(t *testing.T) {
+	p := start(t)
+	first := p.who("a")
+	if b := p.who("b"); b.Socket != "b" || first.Socket != "a" || b.PID != first.PID {
+		t.Errorf("sockets: %+v, %+v", first, b)
+	}
+	if first.PID == p.cmd.Process.Pid || first.Status.Restarts != 0 {
+		t.Errorf("first worker: %+v", first)
+	}
+	for i, end := range []struct{ how, why string }{
+		{"panic", "exit status 2"},
+		{"exit", "exit status 0"},
+		{"kill", "signal: killed"},
+	} {
+		if end.how != "kill" {
+			if a, err := p.ask("a", end.how); err == nil {
+				t.Errorf("%s: answered %+v", end.how, a)
+			}
+		} else if err := syscall.Kill(p.who("a").PID, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		var a answer
+		p.eventually("an answer", func() (ok bool) {
+			var err error
+			a, err = p.ask("b", "who")
+			return err == nil && a.Status.Restarts == i+1
+		})
+		if last := a.Status.Last(); a.Status.InARow != i+1 || last.Why != end.why || last.At.IsZero() || last.After <= 0 {
+			t.Errorf("after %s: %+v", end.how, a.Status)
+		}
+	}
+}
+
+// Crashes in a row change nothing for whoever calls.
+func TestACrashLoopEndsNothing(t *testing.T) {
+	p := start(t)
+	const crashes = 20
+	for range crashes {
+		if _, err := p.ask("a", "panic"); err == nil {
+			t.Fatal("a worker survived")
+		}
+	}
+	a := p.who("a")
+	if a.Status.Restarts != crashes || a.Status.InARow != crashes || len(a.Status.Exits) != exitsMax {
+		t.Errorf("%+v", a.Status)
+	}
+}
+
+func TestATermEndsBoth(t *testing.T) {
+	p := start(t)
+	worker := p.who("a").PID
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("supervisor: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(p.dir, "stopped")); err != nil {
+		t.Errorf("the worker was not asked to stop: %v", err)
+	}
+	if err := syscall.Kill(worker, 0); !errors.Is(err, syscall.ESRCH) {
+		t.Errorf("the worker is still there: %v", err)
+	}
+}
+
+// Between two workers there may be a pause; a stop needn't wait for it.
+func TestATermWhileNoWorkerRuns(t *testing.T) {
+	p := start(t)
+	for range 8 {
+		p.ask("a", "panic")
+	}
+	p.cmd.Process.Signal(syscall.SIGTERM)
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("supervisor: %v", err)
+	}
+}
+
+func TestAKilledSupervisorTakesItsWorkerAlong(t *testing.T) {
+	p := start(t)
+	worker := p.who("a").PID
+	p.cmd.Process.Kill()
+	p.cmd.Wait()
+	p.eventually("the worker's end", func() bool {
+		stat, err := os.ReadFile("/proc/" + strconv.Itoa(worker) + "/stat")
+		return err != nil || strings.Contains(string(stat), ") Z ") // reaped by whoever is first here
+	})
+	again := start(t) // a new one takes over where another left its sockets
+	again.who("b")
+}
+
+func TestPauses(t *testing.T) {
+	for n, want := range map[int]time.Duration{0: 0, 1: 0, 2: pauseMin, 3: 2 * pauseMin, 8: pauseMax, 1 << 30: pauseMax} {
+		if got := pause(n); got != want {
+			t.Errorf("after %d: %s instead of %s", n, got, want)
+		}
+	}
+}
+
+func TestALongLifeEndsTheRow(t *testing.T) {
+	var st Status
+	for range 3 {
+		st.ended(time.Now(), time.Second, "crash")
+	}
+	st.ended(time.Now(), time.Hour, "crash")
+	if st.Restarts != 4 || st.InARow != 1 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func TestStaleSocketsAreReplaced(t *testing.T) {
+	dir := t.TempDir()
+	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(dir, "x.sock")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.SetUnlinkOnClose(false)
+	l.Close()
+	again, err := listen(dir, "x.sock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
+	if _, err := listen(filepath.Join(dir, "missing"), "x.sock"); err == nil {
+		t.Error("listens nowhere")
+	}
+}
