@@ -1,15 +1,21 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net"
 	"net/http"
 	"strings"
 	"syscall"
+	"time"
 
 	"logscan/internal/api"
 )
+
+// healthTime bounds the question why something can't be done.
+const healthTime = 5 * time.Second
 
 // argument is how the command line calls what the API calls otherwise.
 var argument = map[string]string{
@@ -56,6 +62,9 @@ func (c *cli) explain(err error) error {
 	if p != nil && p.Status == http.StatusUnauthorized {
 		return advise("LOGSCAN_TOKEN=TOKEN "+c.name()+" …      (or --token-file FILE)\ndocker logscan token      (on the plugin's machine, as root, shows it)", "%w", err)
 	}
+	if p != nil && p.Status == http.StatusServiceUnavailable {
+		return c.explainWaiting(err)
+	}
 	var op *net.OpError
 	if err == nil || !errors.As(err, &op) || op.Op != "dial" {
 		return err
@@ -76,4 +85,18 @@ func (c *cli) explain(err error) error {
 			"nothing answers at the plugin's control socket %s", at)
 	}
 	return err
+}
+
+// explainWaiting adds why the plugin can't do it yet.
+func (c *cli) explainWaiting(err error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), healthTime)
+	defer cancel()
+	h, healthErr := c.conn.Health(ctx)
+	if healthErr != nil {
+		return err
+	}
+	for _, r := range h.Reasons {
+		err = fmt.Errorf("%w; %s: %s", err, r.Reason, r.Detail)
+	}
+	return advise("again in a few seconds, if the plugin is just starting\njournalctl -u docker | grep logscan      (what the plugin itself says)", "%w", err)
 }

@@ -90,6 +90,24 @@ func TestOverTCP(t *testing.T) {
 	}
 }
 
+// Where the plugin can't open its database, the command line says why.
+func TestWithoutDatabase(t *testing.T) {
+	srv := httptest.NewServer(api.New(api.Config{
+		Ingest: fakeIngest{}, Journals: fakePlugin{},
+		Degraded: func() []api.Reason { return []api.Reason{{Reason: "database", Detail: "no space left on device"}} },
+	}))
+	defer srv.Close()
+	out, code := words(t, nil, "", true, "--api", srv.URL, "rule", "ls")
+	for _, want := range []string{"Error: the database is not open yet", "no space left on device", "Try:", "journalctl"} {
+		if code != exitFailed || !strings.Contains(out, want) {
+			t.Errorf("%d %q does not say %q", code, out, want)
+		}
+	}
+	if out, code := words(t, nil, "", true, "--api", srv.URL, "container", "ls", "-q"); code != 0 || !strings.HasPrefix(out, "abababababab\n") {
+		t.Errorf("containers: %d %s", code, out)
+	}
+}
+
 func TestTriggerTest(t *testing.T) {
 	p := newTestPlugin(t)
 	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -146,6 +146,9 @@ func (s *server) waiting(api huma.API) func(huma.Context, func(huma.Context)) {
 
 // operation fills in what all operations share.
 func operation(method, path, id, summary string, status int, errs ...int) huma.Operation {
+	if !alone[id] {
+		errs = append(errs, http.StatusServiceUnavailable)
+	}
 	return huma.Operation{
 		Method: method, Path: path, OperationID: id, Summary: summary,
 		DefaultStatus: status, MaxBodyBytes: maxBody, Errors: errs,

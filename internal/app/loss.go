@@ -113,7 +113,7 @@ func lossEvent(k lossKey, s lossSum, c journal.Container) store.Event {
 	}
 	return store.Event{
 		Source: store.SourceSystem, Severity: "warn", Metadata: m,
-		Message: fmt.Sprintf("Lines lost (%s): %s %s%d bytes in %d places.", name, lossMessage(k.reason), entries, s.bytes, s.times),
+		Message: fmt.Sprintf("Lines lost (%s): %s (%s%d bytes, %d×)", name, lossMessage(k.reason), entries, s.bytes, s.times),
 	}
 }
 
