@@ -115,8 +115,8 @@ func newDecoder() (*zstd.Decoder, error) {
 }
 
 // restoreRaw unpacks a compressed segment whose index is damaged, as far as that
-// goes, into a raw one.
-func restoreRaw(path string, base int64) error {
+// goes, into a raw one of at most limit bytes.
+func restoreRaw(path string, base, limit int64) error {
 	f, err := os.Open(segmentPath(path, base, compressedSuffix))
 	if err != nil {
 		return err
@@ -132,7 +132,7 @@ func restoreRaw(path string, base int64) error {
 	if err != nil {
 		return err
 	}
-	n, bad := io.Copy(tmp, dec)
+	n, bad := io.Copy(tmp, io.LimitReader(dec, limit))
 	if n > 0 && !errors.Is(bad, unix.ENOSPC) {
 		bad = nil // the rest has to do without
 	} else if bad == nil {

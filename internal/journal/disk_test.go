@@ -565,6 +565,32 @@ func TestReadError(t *testing.T) {
 	}
 }
 
+// A segment that is damaged while the journal is open costs its own lines only,
+// for a tail and a time too.
+func TestDamagedWhileOpen(t *testing.T) {
+	g := newRig(t, t.TempDir(), Options{MaxSize: 100_000, MaxFile: 100, Compress: true}, Config{})
+	g.feed(frames(0, 1000))
+	g.dir.tidy(context.Background())
+	for _, s := range g.segments()[:2] {
+		truncate(t, filepath.Join(g.j.path, s), 10)
+	}
+	whole := g.j.segments[2].base
+	kept := numbers(t, readAll(t, g.j, whole))
+	for _, n := range []int64{1000, 990, int64(len(kept)), 5} {
+		off, err := g.j.SeekTail(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := numbers(t, readAll(t, g.j, off))
+		wantRun(t, got, 1000-min(int(n), len(kept)), 1000)
+	}
+	off, err := g.j.SeekTime(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantRun(t, numbers(t, readAll(t, g.j, off)), 1000-len(kept), 1000)
+}
+
 // One of two attachments stays inside a frame for ever: the other one gets its
 // turn, and both go on with whole frames.
 func TestStalledAttachment(t *testing.T) {

@@ -43,7 +43,7 @@ func (j *Journal) recover() error {
 			j.segments = append(j.segments, &segment{summary: sum, base: base, compressed: true})
 		} else if scarce(err) {
 			return err
-		} else if err := restoreRaw(j.path, base); err != nil {
+		} else if err := restoreRaw(j.path, base, limits[base]); err != nil {
 			j.setAside(base, compressedSuffix, errIndex)
 			j.log.Error("and can't be unpacked without its index", "err", err)
 		} else {
