@@ -161,7 +161,7 @@ func TestDegraded(t *testing.T) {
 	if h.Status != "degraded" || len(h.Reasons) != 1 || h.Reasons[0].Detail != "LOGSCAN_X is bad" {
 		t.Errorf("%+v", h)
 	}
-	if st := must[Stats](t)(b.Stats(t.Context())); len(st.Problems) != 1 || st.Journal.ByReason["torn"] != (Loss{3, 30}) {
+	if st := must[Stats](t)(b.Stats(t.Context())); len(st.Problems) != 1 || st.Journal.ByReason["torn"] != (Loss{3, 30, 0}) {
 		t.Errorf("%+v", st)
 	}
 	recent := &server{Config: Config{Degraded: func() []Reason { return nil }, Journals: lossy{}}}

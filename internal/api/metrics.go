@@ -108,7 +108,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	gauge(descContainers, int64(len(journals)))
 	gauge(descJournal, bytes)
 	losses := s.Journals.Losses()
-	for _, reason := range []string{"torn", "corrupt", "unscanned", "budget"} { // from the start, so that rates see the first
+	for _, reason := range []string{"torn", "corrupt", "unscanned", "budget", "full", "dropped"} { // from the start, so that rates see the first
 		counter(descLosses, losses[reason].Times, reason)
 		counter(descLostBytes, losses[reason].Bytes, reason)
 	}

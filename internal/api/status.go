@@ -99,7 +99,7 @@ func (s *server) getStats(ctx context.Context, _ *struct{}) (*output[Stats], err
 	st.Journal.ByReason = map[string]Loss{}
 	for reason, l := range s.Journals.Losses() {
 		st.Journal.Losses += l.Times
-		st.Journal.ByReason[reason] = Loss{Times: l.Times, Bytes: l.Bytes}
+		st.Journal.ByReason[reason] = Loss{Times: l.Times, Bytes: l.Bytes, Entries: l.Frames}
 	}
 	for _, j := range s.Journals.List() {
 		st.Journal.Containers++

@@ -265,13 +265,14 @@ type JournalStats struct {
 	Containers int             `json:"containers"`
 	Bytes      int64           `json:"bytes" doc:"On disk"`
 	Losses     int64           `json:"losses" doc:"How often something could not be kept; each is an event"`
-	ByReason   map[string]Loss `json:"losses_by_reason" doc:"torn, corrupt: what containers' streams held; unscanned: removed by retention before a rule had seen it; budget: removed to keep within the disk budget"`
+	ByReason   map[string]Loss `json:"losses_by_reason" doc:"torn, corrupt: what containers' streams held; unscanned: removed by retention before a rule had seen it; budget: removed to keep within the disk budget; full: removed to make room on a full disk; dropped: newest lines, where the log could not be written for seconds"`
 }
 
 // Loss sums up what could not be kept for one reason.
 type Loss struct {
-	Times int64 `json:"times"`
-	Bytes int64 `json:"bytes"`
+	Times   int64 `json:"times"`
+	Bytes   int64 `json:"bytes"`
+	Entries int64 `json:"entries" doc:"Lines, or chunks of long ones, where their number is known"`
 }
 
 // ScanStats are about rules.

@@ -107,9 +107,13 @@ func lossEvent(k lossKey, s lossSum, c journal.Container) store.Event {
 			name = k.container[:min(12, len(k.container))]
 		}
 	}
+	entries := ""
+	if s.frames > 0 {
+		entries = fmt.Sprintf("%d entries, ", s.frames)
+	}
 	return store.Event{
 		Source: store.SourceSystem, Severity: "warn", Metadata: m,
-		Message: fmt.Sprintf("Lines lost (%s): %s (%d bytes, %d×)", name, lossMessage(k.reason), s.bytes, s.times),
+		Message: fmt.Sprintf("Lines lost (%s): %s (%s%d bytes, %d×)", name, lossMessage(k.reason), entries, s.bytes, s.times),
 	}
 }
 
@@ -118,11 +122,15 @@ func lossMessage(reason string) string {
 	case "torn":
 		return "the writer of the log ended inside an entry; the unfinished entry was removed."
 	case "corrupt":
-		return "the log stream held bytes that are no log entry; the rest of that stream was discarded."
+		return "the log or its stream held bytes that are no log entries; they were passed over."
 	case "unscanned":
 		return "the container wrote faster than its lines could be checked; retention removed lines that no rule has seen."
 	case "budget":
 		return "the disk budget was reached; the oldest logs were removed."
+	case "full":
+		return "the disk was full; the oldest logs were removed to make room."
+	case "dropped":
+		return "the log could not be written, as on a full disk; lines that came meanwhile were not kept, and no rule has seen them."
 	}
 	return reason + "."
 }

@@ -14,6 +14,7 @@
 package entry
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"slices"
@@ -76,6 +77,52 @@ func Next(b []byte) (frame, rest []byte, err error) {
 		return nil, b, ErrShort
 	}
 	return b[:HeaderLen+n], b[HeaderLen+n:], nil
+}
+
+// How the body of each of the Engine's frames begins: a source and a time.
+var (
+	stdoutStart = []byte("\x0a\x06stdout\x10")
+	stderrStart = []byte("\x0a\x06stderr\x10")
+)
+
+// startLen is how many bytes of a frame show that it is one of the Engine's.
+const startLen = HeaderLen + 9
+
+// starts reports whether b, of at least startLen bytes, looks like a frame of
+// the Engine's.
+func starts(b []byte) bool {
+	body := b[HeaderLen:]
+	size, err := BodyLen(b)
+	return err == nil && size >= startLen-HeaderLen && (bytes.HasPrefix(body, stdoutStart) || bytes.HasPrefix(body, stderrStart))
+}
+
+// Sync looks for the first frame of the Engine's in b, which begins somewhere in
+// rubbish, and returns how many bytes lie before it; all of them where there is
+// none. As far as b shows it, that frame decodes and another one follows. The
+// line of one may hold what looks like another.
+func Sync(b []byte) (n int, found bool) {
+	for i := HeaderLen; i < len(b); i++ {
+		j := bytes.Index(b[i:], stdoutStart[:5]) // both begin so
+		if j < 0 {
+			break
+		}
+		i += j
+		at := b[i-HeaderLen:]
+		if len(at) < startLen {
+			break
+		}
+		if !starts(at) {
+			continue
+		}
+		if frame, rest, err := Next(at); err == nil {
+			var e Entry
+			if Decode(frame[HeaderLen:], &e) != nil || len(rest) >= startLen && !starts(rest) {
+				continue
+			}
+		}
+		return i - HeaderLen, true
+	}
+	return len(b), false
 }
 
 // Protobuf field numbers and wire types of LogEntry.

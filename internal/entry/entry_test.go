@@ -233,3 +233,22 @@ func BenchmarkDecode(b *testing.B) {
 		Decode(body, &e)
 	}
 }
+
+// What Sync finds is a frame's start, and what it passes over holds none that
+// is followed by another.
+func FuzzSync(f *testing.F) {
+	two := Append(Append(nil, &Entry{Source: "stdout", TimeNano: 1, Line: []byte("a")}), &Entry{Source: "stderr", TimeNano: 2, Line: []byte("b")})
+	f.Add([]byte("rubbish"), uint8(0))
+	f.Add(two[:11], uint8(200))
+	f.Fuzz(func(t *testing.T, rubbish []byte, cut uint8) {
+		b := append(append([]byte{}, rubbish...), two...)
+		n, found := Sync(b)
+		if !found || n > len(rubbish) {
+			t.Fatalf("%d, %v in %d bytes of rubbish", n, found, len(rubbish))
+		}
+		b = b[:max(0, len(b)-int(cut))]
+		if n, found := Sync(b); n > len(b) || found && !starts(b[n:]) || !found && n != len(b) {
+			t.Fatalf("%d, %v", n, found)
+		}
+	})
+}

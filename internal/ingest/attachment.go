@@ -39,6 +39,7 @@ type attachment struct {
 	since     time.Time
 	journal   *journal.Journal
 	writer    *journal.Attachment // nil while it has no journal, see bindAgain
+	stray     *journal.Attachment // in place of writer while the journal can't be opened
 	pipeSize  int
 	bytes     int64
 	ended     bool
@@ -82,23 +83,30 @@ func (a *attachment) take() (int, error) {
 		if err := journal.Waiting(a.fd); err != nil {
 			return 0, err
 		}
-		if err := a.bindAgain(); err != nil {
-			a.report(0, err)
-			return 0, err
+		if a.stray == nil || !a.stray.Unfinished() {
+			if err := a.bindAgain(); err != nil && a.stray == nil {
+				a.stray = a.i.cfg.Journals.Stray(a.journalID(), err)
+			}
 		}
 	}
-	n, err := a.writer.Ingest(a.fd, batchMax)
-	a.bytes += int64(n)
-	a.i.bytes.Add(int64(n))
-	a.report(n, err)
-	if n > 0 && a.retired && !a.writer.Unfinished() {
+	w := a.writer
+	if w == nil {
+		w = a.stray
+	}
+	n, err := w.Ingest(a.fd, batchMax)
+	if !a.report(w, n, err) {
+		a.bytes += int64(n)
+		a.i.bytes.Add(int64(n))
+	}
+	if n > 0 && a.retired && w == a.writer && !w.Unfinished() {
 		a.unbind()
 	}
 	return n, err
 }
 
-// report counts failures to write, and logs when they begin and end.
-func (a *attachment) report(n int, err error) {
+// report counts failures to write, logs when they begin and end, and reports
+// whether lines are dropped.
+func (a *attachment) report(w *journal.Attachment, n int, err error) (dropping bool) {
 	failed := err != nil && err != unix.EAGAIN && err != io.EOF && err != journal.ErrBusy
 	if failed {
 		a.i.failures.Add(1)
@@ -108,17 +116,25 @@ func (a *attachment) report(n int, err error) {
 		a.failing = true
 		a.i.log.Error("lines wait in their FIFO: the journal can't be written", "container", a.container, "err", err)
 	case a.failing && n > 0:
-		a.failing = false
-		a.i.log.Info("the journal can be written again", "container", a.container)
+		if dropping = w.Dropping(); !dropping {
+			a.failing = false
+			a.i.log.Info("the journal can be written again", "container", a.container)
+		}
 	}
+	return dropping
 }
 
 // bind ties the FIFO to a container's journal.
 func (a *attachment) bind(j *journal.Journal, resumed bool) {
+	a.unbind()
 	a.container, a.journal, a.writer = j.Container().ID, j, j.Attach(resumed)
 }
 
 func (a *attachment) unbind() {
+	if a.stray != nil {
+		a.stray.Detach()
+		a.stray = nil
+	}
 	if a.writer != nil {
 		a.writer.Detach()
 		a.journal.Release()
@@ -130,10 +146,7 @@ func (a *attachment) unbind() {
 // container's, or, where no StartLogging ever named one, a journal of its own.
 // There is always one, because a container blocks whose lines nobody reads.
 func (a *attachment) bindAgain() error {
-	id := a.container
-	if id == "" {
-		id = "unknown-" + a.name[:12]
-	}
+	id := a.journalID()
 	j, err := a.i.cfg.Journals.Acquire(id)
 	if errors.Is(err, journal.ErrNotFound) { // of a known container: removed meanwhile
 		j, err = a.i.cfg.Journals.Create(journal.Container{ID: id, Name: id, Workload: id, Scan: true, Options: journal.DefaultOptions, Started: time.Now()})
@@ -147,6 +160,14 @@ func (a *attachment) bindAgain() error {
 	a.bind(j, true)
 	a.retired = false
 	return nil
+}
+
+// journalID is its container's id, or what its journal is called without one.
+func (a *attachment) journalID() string {
+	if a.container == "" {
+		return "unknown-" + a.name[:12]
+	}
+	return a.container
 }
 
 // supersede lets go of the journal, because the container has an attachment

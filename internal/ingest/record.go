@@ -26,6 +26,7 @@ type record struct {
 const (
 	recordSuffix = ".json"
 	tmpSuffix    = ".tmp"
+	recordMax    = 64 << 10 // bytes that are read of one
 )
 
 func (i *Ingest) recordPath(name string) string {
@@ -68,11 +69,12 @@ func (i *Ingest) forget(name string) {
 // recall reads the record of a FIFO; false if there is none that makes sense.
 func (i *Ingest) recall(name string) (record, bool) {
 	var r record
-	b, err := os.ReadFile(i.recordPath(name))
+	f, err := os.Open(i.recordPath(name))
 	if err == nil {
-		err = json.Unmarshal(b, &r)
+		err = json.NewDecoder(io.LimitReader(f, recordMax)).Decode(&r)
+		f.Close()
 	}
-	if err == nil && r.ContainerID == "" {
+	if err == nil && !journal.ValidID(r.ContainerID) {
 		err = fmt.Errorf("no container in it")
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -2,11 +2,13 @@ package journal
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
 )
 
 // maxBlock bounds what a compressed block may unpack to: the frames between two
@@ -16,6 +18,18 @@ const maxBlock = 2 << 20
 // compress writes a rotated segment's compressed twin and puts it in the raw
 // one's place. Readers that have the raw one open go on reading it.
 func (j *Journal) compress(seg *segment, enc *zstd.Encoder) error {
+	for i := 1; i <= len(seg.points); i++ {
+		end := seg.size
+		if i < len(seg.points) {
+			end = seg.points[i].offset
+		}
+		if end-seg.points[i-1].offset > maxBlock {
+			j.mu.Lock()
+			seg.keepRaw = true
+			j.mu.Unlock()
+			return errIndex
+		}
+	}
 	raw, err := os.Open(segmentPath(j.path, seg.base, rawSuffix))
 	if err != nil {
 		return err
@@ -26,7 +40,7 @@ func (j *Journal) compress(seg *segment, enc *zstd.Encoder) error {
 	if err != nil {
 		return err
 	}
-	if err := writeCompressed(tmp, raw, seg, enc); err == nil {
+	if err = writeCompressed(tmp, raw, seg, enc); err == nil {
 		err = tmp.Sync()
 	}
 	if cerr := tmp.Close(); err == nil {
@@ -48,7 +62,8 @@ func (j *Journal) compress(seg *segment, enc *zstd.Encoder) error {
 			continue
 		}
 		if err := os.Rename(name+tmpSuffix, name); err != nil {
-			return err
+			os.Remove(name + tmpSuffix)
+			return fmt.Errorf("compress: %w", err)
 		}
 		j.segments[i] = &segment{summary: seg.summary, base: seg.base, compressed: true}
 		os.Remove(segmentPath(j.path, seg.base, rawSuffix))
@@ -99,13 +114,35 @@ func newDecoder() (*zstd.Decoder, error) {
 	return zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxBlock))
 }
 
-// openCompressed reads a compressed segment's summary.
-func openCompressed(path string, base int64) (*segment, error) {
-	sum, _, err := readTrailer(segmentPath(path, base, compressedSuffix))
+// restoreRaw unpacks a compressed segment whose index is damaged, as far as that
+// goes, into a raw one of at most limit bytes.
+func restoreRaw(path string, base, limit int64) error {
+	f, err := os.Open(segmentPath(path, base, compressedSuffix))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	return &segment{summary: sum, base: base, compressed: true}, nil
+	defer f.Close()
+	dec, err := zstd.NewReader(f, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(8<<20))
+	if err != nil {
+		return err
+	}
+	defer dec.Close()
+	name := segmentPath(path, base, rawSuffix)
+	tmp, err := os.OpenFile(name+tmpSuffix, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	n, bad := io.Copy(tmp, io.LimitReader(dec, limit))
+	if n > 0 && !errors.Is(bad, unix.ENOSPC) {
+		bad = nil // the rest has to do without
+	} else if bad == nil {
+		bad = errIndex
+	}
+	if err := errors.Join(bad, tmp.Sync(), tmp.Close()); err != nil {
+		os.Remove(name + tmpSuffix)
+		return err
+	}
+	return os.Rename(name+tmpSuffix, name)
 }
 
 // readTrailer reads the index at a compressed segment's end.

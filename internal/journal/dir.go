@@ -3,7 +3,6 @@ package journal
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -37,10 +36,15 @@ type Config struct {
 type Dir struct {
 	cfg  Config
 	wake chan struct{} // there is something to compress or to remove
+	room chan struct{} // the disk is full
+
+	patience, stallAfter time.Duration // see drop.go
 
 	mu    sync.Mutex // guards the maps and every Journal's refs
 	open  map[string]*Journal
 	metas map[string]Container
+	// By id, the bytes that are known to be missing in a journal.
+	missing map[string]int64
 
 	dueMu sync.Mutex // guards due; may be taken with any other
 	due   []string   // journals with something to compress, open or not
@@ -53,6 +57,7 @@ type Dir struct {
 type LossCount struct {
 	Times  int64
 	Bytes  int64
+	Frames int64 // where known
 	Latest time.Time
 }
 
@@ -68,13 +73,19 @@ type Info struct {
 // it becomes a directory's name.
 var validID = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
 
+// metaMax bounds what is read of a container.json in bytes.
+const metaMax = 16 << 20
+
+// ValidID reports whether a journal can have that name.
+func ValidID(id string) bool { return validID.MatchString(id) }
+
 // OpenDir lists the journals under root, making it if need be. Each is
 // recovered when it is first used, so that starting takes no longer with many.
 func OpenDir(cfg Config) (*Dir, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
-	d := &Dir{cfg: cfg, wake: make(chan struct{}, 1), open: map[string]*Journal{}, metas: map[string]Container{}, losses: map[string]LossCount{}}
+	d := &Dir{cfg: cfg, wake: make(chan struct{}, 1), room: make(chan struct{}, 1), patience: patience, stallAfter: stallAfter, open: map[string]*Journal{}, metas: map[string]Container{}, losses: map[string]LossCount{}, missing: map[string]int64{}}
 	if err := os.MkdirAll(cfg.Root, 0o700); err != nil {
 		return nil, err
 	}
@@ -83,7 +94,7 @@ func OpenDir(cfg Config) (*Dir, error) {
 		return nil, err
 	}
 	for _, e := range dirs {
-		if !e.IsDir() || !validID.MatchString(e.Name()) {
+		if !e.IsDir() || !ValidID(e.Name()) {
 			continue
 		}
 		c, err := readMeta(filepath.Join(cfg.Root, e.Name()))
@@ -100,10 +111,12 @@ func OpenDir(cfg Config) (*Dir, error) {
 
 func readMeta(path string) (Container, error) {
 	var c Container
-	b, err := os.ReadFile(filepath.Join(path, metaName))
-	if err == nil {
-		err = json.Unmarshal(b, &c)
+	f, err := os.Open(filepath.Join(path, metaName))
+	if err != nil {
+		return c, err
 	}
+	defer f.Close()
+	err = json.NewDecoder(io.LimitReader(f, metaMax)).Decode(&c)
 	return c, err
 }
 
@@ -113,38 +126,48 @@ func writeMeta(path string, c Container) error {
 	if err != nil {
 		return err
 	}
-	name := filepath.Join(path, metaName)
-	if err := os.WriteFile(name+tmpSuffix, append(b, '\n'), 0o600); err != nil {
+	if err := os.MkdirAll(path, 0o700); err != nil {
 		return err
 	}
-	return os.Rename(name+tmpSuffix, name)
+	name := filepath.Join(path, metaName)
+	err = os.WriteFile(name+tmpSuffix, append(b, '\n'), 0o600)
+	if err == nil {
+		err = os.Rename(name+tmpSuffix, name)
+	}
+	if err != nil {
+		os.Remove(name + tmpSuffix)
+	}
+	return err
 }
 
 // Create opens the journal of c.ID, making it if there is none, with what c now
 // says. The caller owes a Release.
 func (d *Dir) Create(c Container) (*Journal, error) {
-	if !validID.MatchString(c.ID) {
+	if !ValidID(c.ID) {
 		return nil, fmt.Errorf("journal: %q is no container id", c.ID)
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	path := filepath.Join(d.cfg.Root, c.ID)
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, err
+	_, known := d.metas[c.ID]
+	err := writeMeta(filepath.Join(d.cfg.Root, c.ID), c)
+	if err != nil {
+		// Not a reason to keep the container from starting.
+		d.cfg.Logger.Error("container.json not written; trying again with its first line", "container", c.ID, "err", err)
 	}
-	if err := writeMeta(path, c); err != nil {
-		return nil, err
-	}
+	unsaved := err != nil
 	d.metas[c.ID] = c
 	j, err := d.acquireLocked(c.ID)
 	if err != nil {
+		if !known {
+			delete(d.metas, c.ID)
+		}
 		return nil, err
 	}
 	j.mu.Lock()
 	if j.meta.Scan != c.Scan {
 		j.hold = holdFor(c)
 	}
-	j.meta = c
+	j.meta, j.unsaved = c, unsaved
 	j.mu.Unlock()
 	return j, nil
 }
@@ -260,11 +283,16 @@ func (d *Dir) Losses() map[string]LossCount {
 	return maps.Clone(d.losses)
 }
 
-func (d *Dir) loss(l Loss) {
+// count adds to the counters.
+func (d *Dir) count(reason string, times, bytes, frames int64) {
 	d.lossMu.Lock()
-	c := d.losses[l.Reason]
-	d.losses[l.Reason] = LossCount{Times: c.Times + 1, Bytes: c.Bytes + l.Bytes, Latest: time.Now()}
-	d.lossMu.Unlock()
+	defer d.lossMu.Unlock()
+	c := d.losses[reason]
+	d.losses[reason] = LossCount{Times: c.Times + times, Bytes: c.Bytes + bytes, Frames: c.Frames + frames, Latest: time.Now()}
+}
+
+func (d *Dir) loss(l Loss) {
+	d.count(l.Reason, 1, l.Bytes, l.Frames)
 	if d.cfg.OnLoss != nil {
 		d.cfg.OnLoss(l)
 	}
@@ -302,6 +330,9 @@ func (d *Dir) Close() error {
 // the attachments of running containers are there: the logs of all others count
 // as those of stopped ones.
 func (d *Dir) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { d.roomLoop(ctx) }) // not behind a compression
 	for {
 		d.tidy(ctx)
 		d.retain()
@@ -337,9 +368,11 @@ func (d *Dir) remove(id string) bool {
 		j.closeActive()
 		j.mu.Unlock()
 	}
-	delete(d.metas, id)
-	if err := os.RemoveAll(filepath.Join(d.cfg.Root, id)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.RemoveAll(filepath.Join(d.cfg.Root, id)); err != nil {
 		d.cfg.Logger.Error("remove old logs", "container", id, "err", err)
+		return false
 	}
+	delete(d.metas, id)
+	delete(d.missing, id)
 	return true
 }

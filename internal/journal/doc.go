@@ -59,6 +59,20 @@
 // of stopped containers, beginning with the one that stopped first, and then
 // those of running ones.
 //
+// # What can't be written or read
+//
+// Where the disk is full, the oldest lines are removed to make room, as beyond
+// the budget. Where nothing helps for some seconds, an attachment's newest lines
+// are dropped, whole and counted, so that its container goes on: a FIFO that
+// nobody drains blocks it. So are they with any other error, after another file
+// was tried. A journal opens on a disk that is full, read-only or failing.
+//
+// What is damaged costs the frames that were hit. An index is found again from
+// the frames, and frames behind rubbish from how the Engine's begin; in a
+// compressed segment a damaged block is passed over, and without its trailer it
+// is unpacked as far as it goes. Nothing is deleted that could be read. All that
+// is missing is counted and reported.
+//
 // Nothing is synced to disk but what is renamed: a power cut loses what the
 // kernel had not written back, as with Docker's own drivers.
 package journal

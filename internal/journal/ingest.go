@@ -21,6 +21,8 @@ type active struct {
 	need   int64 // file size at which the unfinished frame, or its header, is whole; 0 at a boundary
 	points int64 // records in the index file
 	idxPos int64 // offset of the last point
+	stale  bool  // the file may be longer than size: to be cut before more is written
+	behind bool  // what was written last could not be read back yet
 }
 
 // buffers hold what was just spliced while frames are found in it. One is in
@@ -30,9 +32,11 @@ var buffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b 
 // Attachment is one writer of a journal: a FIFO.
 type Attachment struct {
 	j        *Journal
-	discard  bool   // a corrupt stream: read, not kept
-	spill    []byte // read but not yet written; only where splice is refused
+	spill    []byte // read but not yet written: where splice is refused, and behind rubbish
 	detached bool
+	drop     dropping
+	waits    time.Time // since when another attachment's unfinished frame has not grown
+	waitSize int64     // the file's size then
 }
 
 // Attach adds a writer. resumed says that it was attached before the process
@@ -53,12 +57,13 @@ func (j *Journal) Attach(resumed bool) *Attachment {
 // and returns how many. The errors: io.EOF, the pipe is empty and nobody holds
 // its other end; unix.EAGAIN, it is empty; ErrBusy, another attachment of this
 // container is inside a frame; any other, such as unix.ENOSPC, the bytes could
-// not be written and wait in the pipe: call again later.
+// not be written and wait in the pipe: call again soon. When that lasts, they
+// are dropped, see Dropping.
 func (a *Attachment) Ingest(fd, max int) (int, error) {
 	j := a.j
 	j.mu.Lock()
 	n, err := a.ingestLocked(fd, max)
-	for n > 0 && err == nil && n < max && j.fullLocked() && Waiting(fd) == nil {
+	for n > 0 && err == nil && n < max && j.atLimitLocked() && Waiting(fd) == nil {
 		var more int // goes into the next segment
 		more, err = a.ingestLocked(fd, max-n)
 		n += more
@@ -74,20 +79,52 @@ func (a *Attachment) Ingest(fd, max int) (int, error) {
 	return n, err
 }
 
-// fullLocked reports whether the active segment has no room for another frame.
-func (j *Journal) fullLocked() bool {
-	return j.active != nil && j.meta.Options.MaxSize > 0 && j.active.size >= j.meta.Options.MaxSize
+func (a *Attachment) ingestLocked(fd, max int) (total int, err error) {
+	for {
+		n, err := a.stepLocked(fd, max)
+		total += n
+		if err != nil || len(a.spill) == 0 {
+			if total > 0 {
+				err = nil
+			}
+			return total, err
+		}
+	}
 }
 
-func (a *Attachment) ingestLocked(fd, max int) (int, error) {
+// stepLocked writes once, or drops where it can't be written.
+func (a *Attachment) stepLocked(fd, max int) (int, error) {
 	j := a.j
-	if a.discard {
-		return discard(fd, max)
-	}
-	if j.owner != nil && j.owner != a {
+	if j.owner != nil && j.owner != a && !a.overdueLocked() {
 		return 0, ErrBusy
 	}
-	if j.active == nil && len(a.spill) == 0 {
+	a.waits = time.Time{}
+	if a.drop.inside() || a.drop.on && time.Since(a.drop.tried) < writeAgain {
+		return a.dropLocked(fd)
+	}
+	n, err := a.writeLocked(fd, max)
+	switch {
+	case n > 0:
+		a.wroteLocked(fd, n)
+		return n, nil
+	case err == nil || err == unix.EAGAIN || err == io.EOF:
+		return n, err
+	case a.patientLocked(err):
+		return 0, err
+	}
+	return a.dropLocked(fd)
+}
+
+// writeLocked moves bytes from the pipe to the active segment.
+func (a *Attachment) writeLocked(fd, max int) (int, error) {
+	j := a.j
+	if j.active != nil && j.active.behind {
+		if err := j.hopLocked(); err != nil && !errors.Is(err, entry.ErrFrame) {
+			return 0, err
+		}
+		j.active.behind = false
+	}
+	if (j.active == nil || j.fullLocked()) && len(a.spill) == 0 {
 		// No segment for a container that says nothing.
 		if err := Waiting(fd); err != nil {
 			return 0, err
@@ -111,17 +148,14 @@ func (a *Attachment) ingestLocked(fd, max int) (int, error) {
 		return 0, err
 	}
 	act.size += int64(n)
-	if err := j.hopLocked(); err != nil {
-		if errors.Is(err, entry.ErrFrame) {
-			a.discard = true
-			j.cutLocked("corrupt")
-			return n, nil
-		}
-		// What was written stays; the next call hops over it again.
+	if err := j.hopLocked(); errors.Is(err, entry.ErrFrame) {
+		return n - a.resyncLocked(), nil
+	} else if err != nil {
 		j.log.Error("read back", "container", j.id, "err", err)
+		act.behind = true // the next call hops over it again, before it writes
 	}
 	j.owner = nil
-	if act.need != 0 {
+	if act.need != 0 || act.behind {
 		j.owner = a
 	}
 	return n, nil
@@ -204,23 +238,13 @@ func Waiting(fd int) error {
 	return nil
 }
 
-func discard(fd, max int) (int, error) {
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
-	n, err := unix.Read(fd, (*buf)[:min(max, len(*buf))])
-	if err != nil {
-		return 0, pipeError(err)
-	}
-	if n == 0 {
-		return 0, io.EOF
-	}
-	return n, nil
-}
-
 // prepareLocked makes sure that there is an active segment with room, rotating
 // at a frame boundary.
 func (j *Journal) prepareLocked() error {
-	if j.fullLocked() && j.active.need == 0 {
+	if j.stray != nil {
+		return j.stray
+	}
+	if j.fullLocked() {
 		j.closeActive()
 		j.segments[len(j.segments)-1].rotated = time.Now()
 		j.untidyLocked()
@@ -228,8 +252,20 @@ func (j *Journal) prepareLocked() error {
 			time.AfterFunc(after, func() { j.dir.compressSoon(j.id) })
 		}
 	}
-	if j.active != nil {
+	if act := j.active; act != nil {
+		if act.stale {
+			if err := act.file.Truncate(act.size); err != nil {
+				return fmt.Errorf("remove an unfinished entry: %w", err)
+			}
+			act.stale = false
+		}
 		return nil
+	}
+	if j.unsaved {
+		if err := writeMeta(j.path, j.meta); err != nil {
+			return fmt.Errorf("new segment: %w", err)
+		}
+		j.unsaved = false
 	}
 	base := j.state.End
 	file, err := os.OpenFile(segmentPath(j.path, base, rawSuffix), os.O_CREATE|os.O_RDWR, 0o600)
@@ -246,6 +282,17 @@ func (j *Journal) prepareLocked() error {
 		summary: summary{maxTime: noTime}, base: base, points: []point{{maxTime: noTime}},
 	})
 	return nil
+}
+
+// atLimitLocked reports whether the active segment has reached max-size.
+func (j *Journal) atLimitLocked() bool {
+	act, limit := j.active, j.meta.Options.MaxSize
+	return act != nil && limit > 0 && act.size >= limit
+}
+
+// fullLocked reports whether it has done so at a frame boundary.
+func (j *Journal) fullLocked() bool {
+	return j.atLimitLocked() && j.active.need == 0 && !j.active.behind
 }
 
 func (j *Journal) closeActive() {
@@ -322,24 +369,36 @@ func (j *Journal) addPoint(seg *segment) {
 	}
 }
 
-// cutLocked removes the unfinished frame at the end, if there is one.
+// cutLocked removes the unfinished frame at the end, if there is one, and
+// reports it.
 func (j *Journal) cutLocked(reason string) int64 {
+	torn := j.truncateLocked()
+	if torn > 0 {
+		j.dir.loss(Loss{ContainerID: j.id, Reason: reason, Bytes: torn, From: j.state.End, To: j.state.End})
+	}
+	return torn
+}
+
+// truncateLocked removes what follows the last whole frame and returns how many
+// bytes that is. Where the file can't be cut now, it is before the next write.
+func (j *Journal) truncateLocked() int64 {
 	j.owner = nil
-	if j.active == nil {
+	act := j.active
+	if act == nil {
 		return 0
 	}
 	seg := j.segments[len(j.segments)-1]
-	torn := j.active.size - seg.size
-	j.active.need = 0
+	torn := act.size - seg.size
+	act.need, act.behind = 0, false
 	if torn == 0 {
 		return 0
 	}
-	if err := j.active.file.Truncate(seg.size); err != nil {
+	act.size = seg.size
+	j.state.End = seg.end()
+	if err := act.file.Truncate(seg.size); err != nil {
+		act.stale = true
 		j.log.Error("remove an unfinished entry", "container", j.id, "err", err)
 	}
-	j.active.size = seg.size
-	j.state.End = seg.end()
-	j.dir.loss(Loss{ContainerID: j.id, Reason: reason, Bytes: torn, From: j.state.End, To: j.state.End})
 	return torn
 }
 
@@ -347,7 +406,7 @@ func (j *Journal) cutLocked(reason string) int64 {
 func (a *Attachment) Unfinished() bool {
 	a.j.mu.Lock()
 	defer a.j.mu.Unlock()
-	return a.j.owner == a || len(a.spill) > 0
+	return a.j.owner == a || len(a.spill) > 0 || len(a.drop.head) > 0 || a.drop.rest > 0
 }
 
 // Detach ends the attachment: its writer is gone, and a frame that it left
@@ -365,6 +424,7 @@ func (a *Attachment) Detach() (torn int64) {
 		j.dir.loss(Loss{ContainerID: j.id, Reason: "torn", Bytes: n, From: j.state.End, To: j.state.End})
 		a.spill = nil
 	}
+	a.drop.tell(j)
 	if j.owner == a || j.state.Attached == 1 {
 		torn = j.cutLocked("torn")
 	}

@@ -45,7 +45,7 @@ type Container struct {
 // Loss is something that could not be kept.
 type Loss struct {
 	ContainerID string
-	Reason      string // "torn", "corrupt", "unscanned" or "budget"
+	Reason      string // "torn", "corrupt", "unscanned", "budget", "full" or "dropped"
 	Bytes       int64
 	Frames      int64 // 0 where unknown
 	From, To    int64 // offsets; equal where the bytes never got one
@@ -56,6 +56,7 @@ type Recovery struct {
 	Segments int   // found
 	Torn     int64 // bytes of an unfinished last frame, kept until its writer comes back
 	Cut      int64 // bytes removed behind the last frame that made sense
+	Missing  int64 // bytes between those kept, and before the end, that no segment holds
 	SetAside int   // files that could not be read, renamed to *.bad
 }
 
@@ -83,8 +84,10 @@ type Journal struct {
 	hold     int64
 	owner    *Attachment // inside a frame; nil at a boundary, or after a restart
 	changed  chan struct{}
-	noSplice bool // the filesystem refuses it
-	untidy   bool // there may be something to remove or to compress: stays open until tidy has looked
+	noSplice bool  // the filesystem refuses it
+	untidy   bool  // there may be something to remove or to compress: stays open until tidy has looked
+	unsaved  bool  // container.json does not say what meta does
+	stray    error // why it could not be opened; it keeps nothing
 	recovery Recovery
 }
 
@@ -96,6 +99,7 @@ type segment struct {
 	base       int64
 	compressed bool
 	rotated    time.Time // when it became one that is no longer written; zero before this process
+	keepRaw    bool      // damaged: blocks would be too large to be read back
 	points     []point   // of a compressed segment nil: read when needed
 }
 
@@ -167,24 +171,27 @@ func (j *Journal) trim() {
 	defer j.mu.Unlock()
 	excess := len(j.segments) - max(1, j.meta.Options.MaxFile)
 	for ; excess > 0; excess-- {
-		s := j.segments[0]
-		if s.end() > j.hold {
-			if j.segments[excess].base-s.base <= j.dir.cfg.HoldMax {
-				return
-			}
-			from := max(s.base, j.hold)
+		s, hold := j.segments[0], j.hold
+		if s.end() > hold && j.segments[excess].base-s.base <= j.dir.cfg.HoldMax || !j.dropOldestLocked() {
+			return
+		}
+		if s.end() > hold {
+			from := max(s.base, hold)
 			j.dir.loss(Loss{ContainerID: j.id, Reason: "unscanned", Bytes: s.end() - from, From: from, To: s.end()})
 		}
-		j.dropOldestLocked()
 	}
 }
 
-// dropOldestLocked removes the oldest segment, which is not the active one.
-func (j *Journal) dropOldestLocked() {
+// dropOldestLocked removes the oldest segment, which is not the active one;
+// false if it can't be.
+func (j *Journal) dropOldestLocked() bool {
 	s := j.segments[0]
 	for _, suffix := range []string{rawSuffix, indexSuffix, compressedSuffix} {
 		if err := os.Remove(segmentPath(j.path, s.base, suffix)); err != nil && !errors.Is(err, os.ErrNotExist) {
 			j.log.Warn("retention", "err", err)
+			if suffix != indexSuffix {
+				return false
+			}
 		}
 	}
 	j.segments = slices.Delete(j.segments, 0, 1)
@@ -192,6 +199,7 @@ func (j *Journal) dropOldestLocked() {
 	if len(j.segments) > 0 {
 		j.state.First = j.segments[0].base
 	}
+	return true
 }
 
 // lookup returns the segment that holds off, or the first after it; nil at End.

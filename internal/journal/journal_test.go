@@ -119,7 +119,7 @@ func readAll(t *testing.T, j *Journal, from int64) []byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if off != next && len(out) > 0 {
+		if off != next && len(out) > 0 && r.Skipped == 0 {
 			t.Fatalf("block at %d, want %d", off, next)
 		}
 		next = off + int64(len(b))
@@ -298,7 +298,7 @@ func TestRecovery(t *testing.T) {
 			name := filepath.Join(g.cfg.Root, testID, g.segments()[0])
 			info, _ := os.Stat(name)
 			overwrite(g.t, name, info.Size()-30, []byte{1, 2, 3})
-		}, -1},
+		}, lines},
 		"compressed block damaged": {func(g *rig) {
 			g.dir.tidy(context.Background())
 			overwrite(g.t, filepath.Join(g.cfg.Root, testID, g.segments()[0]), 100, bytes.Repeat([]byte{7}, 50))

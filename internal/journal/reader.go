@@ -28,7 +28,12 @@ type Reader struct {
 	dec    *zstd.Decoder
 	in     []byte
 	buf    []byte
+	skip   int64 // bytes that are no frame, with errDamaged
+	logged int64 // base of the last segment, plus 1, that had a bad place
 }
+
+// errDamaged means that no frame is at the reader's position.
+var errDamaged = errors.New("journal: damaged log entries")
 
 // NewReader returns a reader from the frame at offset from, which comes from
 // Bounds, a Seek, or an earlier Reader.
@@ -80,8 +85,15 @@ func (r *Reader) Next() (block []byte, off int64, err error) {
 			r.pos += int64(len(block))
 			return block, off, nil
 		}
-		r.j.log.Error("log not readable here; going on behind it", "container", r.j.id, "segment", r.seg.base, "offset", r.pos, "err", err)
-		r.skipBad()
+		if r.logged != r.seg.base+1 { // a segment may have many such places
+			r.logged = r.seg.base + 1
+			r.j.log.Error("log not readable here; going on behind it", "container", r.j.id, "segment", r.seg.base, "offset", r.pos, "err", err)
+		}
+		if err == errDamaged {
+			r.skipTo(r.pos + r.skip)
+		} else {
+			r.skipBad()
+		}
 	}
 }
 
@@ -147,50 +159,71 @@ func (r *Reader) grow(n int) []byte {
 	return r.buf[:n]
 }
 
-// read takes whole frames from a raw segment.
+// read takes whole frames from a raw segment, up to a known boundary.
 func (r *Reader) read() ([]byte, error) {
 	rel := r.pos - r.seg.base
-	b := r.grow(int(min(readSize, r.seg.size-rel)))
+	far := sort.Search(len(r.seg.points), func(i int) bool { return r.seg.points[i].offset > rel+readSize }) - 1
+	near := sort.Search(len(r.seg.points), func(i int) bool { return r.seg.points[i].offset > rel })
+	end := r.seg.size
+	switch {
+	case end-rel <= readSize:
+	case far >= near: // several blocks
+		end = r.seg.points[far].offset
+	case near < len(r.seg.points):
+		end = r.seg.points[near].offset
+	}
+	b := r.grow(int(min(end-rel, maxBlock)))
 	if _, err := r.file.ReadAt(b, rel); err != nil {
 		return nil, err
 	}
-	whole, err := wholeFrames(b)
-	if whole > 0 || err != entry.ErrShort {
-		return b[:whole], err
-	}
-	if len(b) < entry.HeaderLen {
-		return nil, entry.ErrShort
-	}
-	// A frame larger than the buffer.
-	n, err := entry.BodyLen(b)
-	if err != nil {
-		return nil, err
-	}
-	if rel+int64(entry.HeaderLen+n) > r.seg.size {
-		return nil, entry.ErrFrame
-	}
-	b = r.grow(entry.HeaderLen + n)
-	if _, err := r.file.ReadAt(b, rel); err != nil {
-		return nil, err
-	}
-	return b, nil
-}
-
-// wholeFrames returns how many bytes of b are whole frames. The error, nil when
-// there are some, says why there are none.
-func wholeFrames(b []byte) (int, error) {
-	rest := b
-	for len(rest) > 0 {
-		var err error
-		if _, rest, err = entry.Next(rest); err != nil {
-			n := len(b) - len(rest)
-			if n > 0 {
-				err = nil
-			}
-			return n, err
+	if end-rel > maxBlock { // rubbish; a frame would be whole
+		if n := wholeFrames(b); n > 0 {
+			return b[:n], nil
 		}
 	}
-	return len(b), nil
+	if wholeFrames(b) == len(b) {
+		return b, nil
+	}
+	if near < len(r.seg.points) && r.seg.points[near].offset < end {
+		b = b[:r.seg.points[near].offset-rel] // what is wrong may lie in a later block
+	}
+	return r.run(b)
+}
+
+// wholeFrames returns how many bytes of b are whole frames.
+func wholeFrames(b []byte) int {
+	rest := b
+	for {
+		_, next, err := entry.Next(rest)
+		if err != nil {
+			return len(b) - len(rest)
+		}
+		rest = next
+	}
+}
+
+// run returns the frames at the beginning of b, which ends at a boundary. If b
+// is not made of frames, one is damaged, and only those that decode are trusted;
+// errDamaged means that there are none up to where r.skip points.
+func (r *Reader) run(b []byte) ([]byte, error) {
+	if wholeFrames(b) == len(b) {
+		return b, nil
+	}
+	rest := b
+	for {
+		frame, next, err := entry.Next(rest)
+		var e entry.Entry
+		if err != nil || entry.Decode(frame[entry.HeaderLen:], &e) != nil {
+			break
+		}
+		rest = next
+	}
+	if n := len(b) - len(rest); n > 0 {
+		return b[:n], nil
+	}
+	n, _ := entry.Sync(b[1:])
+	r.skip = int64(n + 1)
+	return nil, errDamaged
 }
 
 // unpack decompresses the block that holds pos.
@@ -231,7 +264,5 @@ func (r *Reader) unpack() ([]byte, error) {
 	if int64(len(b)) != unpacked {
 		return nil, errIndex
 	}
-	b = b[rel-p.offset:]
-	n, err := wholeFrames(b)
-	return b[:n], err
+	return r.run(b[rel-p.offset:])
 }

@@ -3,8 +3,12 @@ package journal
 import (
 	"errors"
 	"io"
+	"maps"
+	"math"
 	"os"
 	"slices"
+
+	"golang.org/x/sys/unix"
 
 	"logscan/internal/entry"
 )
@@ -30,22 +34,30 @@ func (j *Journal) recover() error {
 			os.Remove(segmentPath(j.path, base, suffix))
 		}
 	}
-	for base := range raw {
-		if compressed[base] { // killed between rename and unlink; the raw one is the truth
+	limits := bounds(raw, compressed)
+	for base := range compressed {
+		if raw[base] { // killed between rename and unlink; the raw one is the truth
 			os.Remove(segmentPath(j.path, base, compressedSuffix))
 			delete(compressed, base)
+		} else if sum, _, err := readTrailer(segmentPath(j.path, base, compressedSuffix)); err == nil && sum.size <= limits[base] {
+			j.segments = append(j.segments, &segment{summary: sum, base: base, compressed: true})
+		} else if scarce(err) {
+			return err
+		} else if err := restoreRaw(j.path, base, limits[base]); err != nil {
+			j.setAside(base, compressedSuffix, errIndex)
+			j.log.Error("and can't be unpacked without its index", "err", err)
+		} else {
+			j.setAside(base, compressedSuffix, errIndex)
+			raw[base] = true
 		}
-		seg, err := recoverRaw(j.path, base)
+	}
+	for base := range raw {
+		seg, err := recoverRaw(j.path, base, limits[base])
+		if scarce(err) {
+			return err
+		}
 		if err != nil {
 			j.setAside(base, rawSuffix, err)
-			continue
-		}
-		j.segments = append(j.segments, seg)
-	}
-	for base := range compressed {
-		seg, err := openCompressed(j.path, base)
-		if err != nil {
-			j.setAside(base, compressedSuffix, err)
 			continue
 		}
 		j.segments = append(j.segments, seg)
@@ -53,7 +65,11 @@ func (j *Journal) recover() error {
 	slices.SortFunc(j.segments, func(a, b *segment) int { return int(min(max(a.base-b.base, -1), 1)) })
 	j.recovery.Segments = len(j.segments)
 	if err := j.reopenActive(); err != nil {
-		return err
+		j.closeActive() // lines go to a new one, if need be once the disk is well
+		if last := len(j.segments) - 1; j.segments[last].size == 0 {
+			j.segments = j.segments[:last] // which may have this one's name
+		}
+		j.log.Error("the newest segment can't be written to", "container", j.id, "err", err)
 	}
 	if len(j.segments) > max(1, j.meta.Options.MaxFile) || len(j.uncompressedLocked()) > 0 {
 		j.untidyLocked() // a kill came before tidy
@@ -62,14 +78,39 @@ func (j *Journal) recover() error {
 		j.state.First, j.state.End = j.segments[0].base, j.segments[len(j.segments)-1].end()
 	}
 	// Offsets are never used twice, not even those of a file set aside.
-	for base := range raw {
+	for base := range limits {
 		j.state.End = max(j.state.End, base)
 	}
 	j.state.LastEnd = j.state.End
-	if r := j.recovery; r.Torn+r.Cut > 0 || r.SetAside > 0 {
-		j.log.Info("journal recovered", "container", j.id, "segments", r.Segments, "unfinished_bytes", r.Torn, "cut_bytes", r.Cut, "set_aside", r.SetAside)
+	j.reportMissing()
+	if r := j.recovery; r.Torn+r.Cut+r.Missing > 0 || r.SetAside > 0 {
+		j.log.Info("journal recovered", "container", j.id, "segments", r.Segments, "unfinished_bytes", r.Torn, "cut_bytes", r.Cut, "missing_bytes", r.Missing, "set_aside", r.SetAside)
 	}
 	return nil
+}
+
+// reportMissing reports the bytes before End that are in no segment, once in the
+// life of the process.
+func (j *Journal) reportMissing() {
+	next := j.state.First
+	for i, s := range j.segments {
+		if i > 0 {
+			j.recovery.Missing += s.base - next
+		}
+		next = s.end()
+	}
+	if len(j.segments) > 0 {
+		j.recovery.Missing += j.state.End - next
+	}
+	if n := j.recovery.Missing; n != j.dir.missing[j.id] {
+		j.dir.missing[j.id] = n
+		j.dir.loss(Loss{ContainerID: j.id, Reason: "corrupt", Bytes: n, From: j.state.First, To: j.state.End})
+	}
+}
+
+// scarce reports whether an error tells of the process rather than of the file.
+func scarce(err error) bool {
+	return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) || errors.Is(err, unix.ENOMEM)
 }
 
 func (j *Journal) setAside(base int64, suffix string, err error) {
@@ -79,11 +120,35 @@ func (j *Journal) setAside(base int64, suffix string, err error) {
 	if err := os.Rename(name, name+asideSuffix); err != nil {
 		j.log.Error("set aside", "err", err)
 	}
-	j.dir.loss(Loss{ContainerID: j.id, Reason: "corrupt", From: base, To: base})
 }
 
-// recoverRaw reads a raw segment's index, and hops over what lies behind it.
-func recoverRaw(path string, base int64) (*segment, error) {
+// bounds returns how many bytes each segment may have: up to where the next one
+// begins.
+func bounds(files ...map[int64]bool) map[int64]int64 {
+	var bases []int64
+	for _, f := range files {
+		bases = slices.AppendSeq(bases, maps.Keys(f))
+	}
+	slices.Sort(bases)
+	bases = slices.Compact(bases)
+	limits := map[int64]int64{}
+	for i, b := range bases {
+		limits[b] = math.MaxInt64 - b
+		if i+1 < len(bases) {
+			limits[b] = bases[i+1] - b
+		}
+	}
+	return limits
+}
+
+// tornMax is the longest frame that the Engine writes, and some: one that ends
+// behind the file's end and is longer has a damaged length.
+const tornMax = 20 << 10
+
+// recoverRaw reads a raw segment's index, and hops over what lies behind it. The
+// segment has no more than limit bytes. What is no frame in between is passed
+// over, and has a point of the index on either side.
+func recoverRaw(path string, base, limit int64) (*segment, error) {
 	f, err := os.Open(segmentPath(path, base, rawSuffix))
 	if err != nil {
 		return nil, err
@@ -93,44 +158,117 @@ func recoverRaw(path string, base int64) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	index, err := os.ReadFile(segmentPath(path, base, indexSuffix))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	size := min(info.Size(), limit)
+	points, err := readIndex(segmentPath(path, base, indexSuffix), size)
+	if err != nil {
 		return nil, err
 	}
-	seg := &segment{base: base, points: rawPoints(index, info.Size())}
+	seg := &segment{base: base, points: points}
 	last := seg.points[len(seg.points)-1]
 	seg.summary = summary{size: last.offset, frames: last.frames, maxTime: last.maxTime}
-	r := io.NewSectionReader(f, 0, info.Size())
-	buf := make([]byte, 64<<10)
-	start, n := int64(0), 0 // buf[:n] holds the file from start
-	for {
-		var h []byte // a frame's header, source and time
-		if seg.size >= start && seg.size+64 <= start+int64(n) {
-			h = buf[seg.size-start:][:64]
-		} else {
-			start = seg.size
-			if n, err = r.ReadAt(buf, start); err != nil && err != io.EOF {
-				return nil, err
-			}
-			h = buf[:min(n, 64)]
-		}
-		if len(h) < entry.HeaderLen {
-			return seg, nil
-		}
-		size, err := entry.BodyLen(h)
-		if err != nil || seg.size+int64(entry.HeaderLen+size) > info.Size() {
-			return seg, nil
-		}
-		if t, err := entry.Time(h[entry.HeaderLen:min(len(h), entry.HeaderLen+size)]); err == nil {
-			seg.maxTime = max(seg.maxTime, t)
-		}
-		seg.size += int64(entry.HeaderLen + size)
-		seg.frames++
-		if seg.size-last.offset >= blockSize {
+	addPoint := func() {
+		if last.offset < seg.size {
 			last = point{offset: seg.size, frames: seg.frames, maxTime: seg.maxTime, pos: seg.size}
 			seg.points = append(seg.points, last)
 		}
 	}
+	r := io.NewSectionReader(f, 0, size)
+	buf := make([]byte, 64<<10)
+	start, have := int64(0), 0 // buf[:have] holds the file from start
+	for {
+		var h []byte // a frame's header, source and time
+		if seg.size >= start && seg.size+64 <= start+int64(have) {
+			h = buf[seg.size-start:][:64]
+		} else {
+			start = seg.size
+			if have, err = r.ReadAt(buf, start); err != nil && err != io.EOF {
+				if seg.size == 0 {
+					return nil, err
+				}
+				return seg, nil // as much as can be read
+			}
+			h = buf[:min(have, 64)]
+		}
+		if len(h) < entry.HeaderLen {
+			return seg, nil
+		}
+		n, err := entry.BodyLen(h)
+		if end := seg.size + int64(entry.HeaderLen+n); err != nil || end > size {
+			if err == nil && n <= tornMax {
+				return seg, nil
+			}
+			next := findFrame(r, seg.size+1)
+			if next < 0 {
+				return seg, nil
+			}
+			addPoint()
+			seg.size = next
+			seg.frames++ // so that frames grow from point to point; at least one was there
+			addPoint()
+			continue
+		}
+		if t, err := entry.Time(h[entry.HeaderLen:min(len(h), entry.HeaderLen+n)]); err == nil {
+			seg.maxTime = max(seg.maxTime, t)
+		}
+		seg.size += int64(entry.HeaderLen + n)
+		seg.frames++
+		if seg.size-last.offset >= blockSize {
+			addPoint()
+		}
+	}
+}
+
+// readIndex reads the index of a raw segment of size bytes; of one that is not
+// there, the first point.
+func readIndex(name string, size int64) ([]point, error) {
+	f, err := os.Open(name)
+	if errors.Is(err, os.ErrNotExist) {
+		return rawPoints(nil, size), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, indexMax(size)))
+	if err != nil {
+		return rawPoints(nil, size), nil // it is a hint
+	}
+	return rawPoints(b, size), nil
+}
+
+// indexMax bounds what is read of an index.
+func indexMax(size int64) int64 { return (size/blockSize + 2) * rawPointLen }
+
+// findFrame looks for the first frame at or behind off that is whole, and
+// returns where it begins; -1 if none is found.
+func findFrame(r *io.SectionReader, off int64) int64 {
+	const overlap = 2 << 20 // holds the longest frame
+	buf := make([]byte, 2*overlap)
+	for off < r.Size() {
+		n, err := r.ReadAt(buf, off)
+		if err != nil && err != io.EOF {
+			return -1
+		}
+		b := buf[:n]
+		for {
+			k, found := entry.Sync(b)
+			if !found {
+				break
+			}
+			if b = b[k:]; len(b) < overlap && off+int64(n) < r.Size() {
+				break // look again with all of it
+			}
+			if _, _, err := entry.Next(b); err == nil {
+				return off + int64(n-len(b))
+			}
+			b = b[1:]
+		}
+		if off+int64(n) >= r.Size() {
+			break
+		}
+		off += int64(n - min(len(b), overlap))
+	}
+	return -1
 }
 
 // reopenActive goes on with the last segment if it is a raw one. What follows
@@ -159,14 +297,18 @@ func (j *Journal) reopenActive() error {
 	if err != nil {
 		return err
 	}
-	onDisk, err := io.ReadAll(index)
+	onDisk, err := index.Stat()
 	if err != nil {
 		return err
 	}
-	act.points = int64(len(rawPoints(onDisk, info.Size())) - 1)
+	points, err := readIndex(index.Name(), info.Size())
+	if err != nil {
+		return err
+	}
+	act.points = int64(min(len(points), len(seg.points)) - 1)
 	// Only where there is something to cut off: opening a log is not to make it
 	// look as if it had just been written.
-	if int64(len(onDisk)) > act.points*rawPointLen {
+	if onDisk.Size() > act.points*rawPointLen {
 		if err := index.Truncate(act.points * rawPointLen); err != nil {
 			j.log.Warn("index", "container", j.id, "err", err)
 		}

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // retainEvery is how often age and budget are looked at, and budgetEvery how
@@ -13,6 +15,14 @@ import (
 const (
 	retainEvery = 30 * time.Second
 	budgetEvery = time.Second
+)
+
+// Of a full disk, about this share or at most that many bytes is freed at once,
+// and no more often than this where there is nothing to free.
+const (
+	roomShare = 64
+	roomMax   = 64 << 20
+	roomEvery = time.Second
 )
 
 // touch notes that the container is stopped now: its age counts from here, also
@@ -60,7 +70,7 @@ func (j *Journal) uncompressedLocked() (rotated []*segment) {
 		return nil
 	}
 	for i, s := range j.segments {
-		if !s.compressed && s.size > 0 && time.Since(s.rotated) >= j.dir.cfg.CompressAfter && (i < len(j.segments)-1 || j.active == nil) {
+		if !s.compressed && !s.keepRaw && s.size > 0 && time.Since(s.rotated) >= j.dir.cfg.CompressAfter && (i < len(j.segments)-1 || j.active == nil) {
 			rotated = append(rotated, s)
 		}
 	}
@@ -91,11 +101,9 @@ func (j *Journal) compressRotated(ctx context.Context) {
 }
 
 // retain removes the logs of containers that stopped long ago, and while all
-// together pass the budget, the oldest lines: those of stopped containers first,
-// beginning with the one that stopped first.
+// together pass the budget, the oldest lines.
 func (d *Dir) retain() {
-	infos := d.List()
-	slices.SortFunc(infos, func(a, b Info) int { return a.Latest.Compare(b.Latest) })
+	infos := d.byAge()
 	var over int64
 	if d.cfg.Budget > 0 {
 		over = -d.cfg.Budget
@@ -103,47 +111,112 @@ func (d *Dir) retain() {
 			over += i.Bytes
 		}
 	}
+	for k := range infos {
+		i := &infos[k]
+		age := time.Since(i.Latest)
+		if d.cfg.StoppedAge == 0 || age <= d.cfg.StoppedAge || i.Attached > 0 || !d.remove(i.ID) {
+			continue
+		}
+		d.cfg.Logger.Info("removed the logs of a stopped container", "container", i.ID, "bytes", i.Bytes, "age", age.Round(time.Second))
+		over -= i.Bytes
+		i.ID = ""
+	}
+	infos = slices.DeleteFunc(infos, func(i Info) bool { return i.ID == "" })
+	d.reclaim(infos, over, "budget")
+}
+
+// byAge lists all journals, those that were written last at the end.
+func (d *Dir) byAge() []Info {
+	infos := d.List()
+	slices.SortFunc(infos, func(a, b Info) int { return a.Latest.Compare(b.Latest) })
+	return infos
+}
+
+// makeRoom asks for some logs to be removed, because the disk is full.
+func (d *Dir) makeRoom() {
+	select {
+	case d.room <- struct{}{}:
+	default:
+	}
+}
+
+// roomLoop makes room when it is asked to.
+func (d *Dir) roomLoop(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.room:
+		}
+		if d.reclaimDisk() > 0 {
+			continue
+		}
+		select { // there is nothing to be had
+		case <-ctx.Done():
+			return
+		case <-time.After(roomEvery):
+		}
+	}
+}
+
+// reclaimDisk removes the oldest lines of a full disk, as those beyond the
+// budget, and returns the bytes freed.
+func (d *Dir) reclaimDisk() int64 {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(d.cfg.Root, &fs); err != nil {
+		d.cfg.Logger.Error("full disk", "err", err)
+		return 0
+	}
+	step := min(roomMax, int64(fs.Blocks)*fs.Bsize/roomShare)
+	if int64(fs.Bavail)*fs.Bsize >= step && (fs.Files == 0 || fs.Ffree > 0) {
+		return 0 // there is some by now
+	}
+	return d.reclaim(d.byAge(), step, "full")
+}
+
+// reclaim frees that many bytes by removing the oldest lines: those of stopped
+// containers first, beginning with the one that stopped first.
+func (d *Dir) reclaim(infos []Info, over int64, reason string) (freed int64) {
 	lost := map[string]Loss{}
 	for k := range infos {
 		i := &infos[k]
-		old := d.cfg.StoppedAge > 0 && time.Since(i.Latest) > d.cfg.StoppedAge
-		if i.Attached > 0 || !old && over <= 0 {
+		if i.Attached > 0 || freed >= over {
 			continue
 		}
-		for !old && over > 0 {
-			freed := d.dropOldest(i, lost)
-			if freed == 0 {
+		for freed < over {
+			n := d.dropOldest(i, lost)
+			if n == 0 {
 				break
 			}
-			over -= freed
+			freed += n
 		}
-		if !old && over <= 0 || !d.remove(i.ID) {
+		if freed >= over || !d.remove(i.ID) {
 			continue
 		}
-		over -= i.Bytes
-		d.cfg.Logger.Info("removed the logs of a stopped container", "container", i.ID, "bytes", i.Bytes, "age", time.Since(i.Latest).Round(time.Second), "over_budget", !old)
-		if !old {
-			lose(lost, Loss{ContainerID: i.ID, Bytes: i.Bytes, From: i.First, To: i.End})
-		}
+		freed += i.Bytes
+		d.cfg.Logger.Info("removed the logs of a stopped container", "container", i.ID, "bytes", i.Bytes, "reason", reason)
+		lose(lost, Loss{ContainerID: i.ID, Bytes: i.Bytes, From: i.First, To: i.End})
 		i.Bytes = 0
 	}
 	// Then running ones' rotated segments, the longest log first.
-	for len(infos) > 0 && over > 0 {
+	for len(infos) > 0 && freed < over {
 		longest := 0
 		for k := range infos {
 			if infos[k].Bytes > infos[longest].Bytes {
 				longest = k
 			}
 		}
-		freed := d.dropOldest(&infos[longest], lost)
-		if freed == 0 {
+		n := d.dropOldest(&infos[longest], lost)
+		if n == 0 {
 			infos = slices.Delete(infos, longest, longest+1)
 		}
-		over -= freed
+		freed += n
 	}
 	for _, l := range lost {
+		l.Reason = reason
 		d.loss(l)
 	}
+	return freed
 }
 
 // dropOldest removes the oldest segment of a journal, unless it is the only one,
@@ -156,13 +229,15 @@ func (d *Dir) dropOldest(i *Info, lost map[string]Loss) int64 {
 	defer j.Release()
 	j.mu.Lock()
 	n := len(j.segments)
+	dropped := false
 	if n > 1 {
 		s := j.segments[0]
-		lose(lost, Loss{ContainerID: i.ID, Bytes: s.size, From: s.base, To: s.end()})
-		j.dropOldestLocked()
+		if dropped = j.dropOldestLocked(); dropped {
+			lose(lost, Loss{ContainerID: i.ID, Bytes: s.size, Frames: s.frames, From: s.base, To: s.end()})
+		}
 	}
 	j.mu.Unlock()
-	if n <= 1 {
+	if !dropped {
 		return 0
 	}
 	left, _ := usage(j.path)
@@ -171,13 +246,13 @@ func (d *Dir) dropOldest(i *Info, lost map[string]Loss) int64 {
 	return freed
 }
 
-// lose adds to what the budget has cost a container.
+// lose adds to what was taken from a container.
 func lose(lost map[string]Loss, l Loss) {
 	if before, ok := lost[l.ContainerID]; ok {
 		l.Bytes += before.Bytes
+		l.Frames += before.Frames
 		l.From = min(l.From, before.From)
 		l.To = max(l.To, before.To)
 	}
-	l.Reason = "budget"
 	lost[l.ContainerID] = l
 }

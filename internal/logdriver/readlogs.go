@@ -3,6 +3,7 @@ package logdriver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net/http"
@@ -17,6 +18,9 @@ import (
 const (
 	// writeSize is about how many bytes are sent at once.
 	writeSize = 128 << 10
+	// bigAnswer is how many bytes at once make buffers that aren't kept while
+	// there is nothing to send.
+	bigAnswer = 32 << 10
 	// keepalive is how often a silent follower is sent something that its user
 	// doesn't see: only so does the Engine notice that the user has left.
 	keepalive = 5 * time.Second
@@ -29,8 +33,15 @@ const (
 // after until ends it.
 func (d *Driver) readLogs(ctx context.Context, w http.ResponseWriter, r *http.Request) {
 	var req readRequest
-	if err := decode(r, &req); err != nil {
+	if err := decode(w, r, &req); err != nil {
 		http.Error(w, "logscan: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	select {
+	case d.readers <- struct{}{}:
+		defer func() { <-d.readers }()
+	default:
+		http.Error(w, fmt.Sprintf("logscan: %d `docker logs` are being answered, and there can't be more; end some and try again", cap(d.readers)), http.StatusServiceUnavailable)
 		return
 	}
 	d.cfg.Ingest.Flush(ctx, req.Info.ContainerID) // what was written before the question belongs to the answer
@@ -98,7 +109,7 @@ func (s *server) serve(ctx context.Context, cfg logger.ReadConfig) error {
 		return err
 	}
 	r := s.j.NewReader(from)
-	defer r.Close()
+	defer func() { r.Close() }()
 	if !follow {
 		return s.copy(ctx, r, end)
 	}
@@ -117,6 +128,11 @@ func (s *server) serve(ctx context.Context, cfg logger.ReadConfig) error {
 		}
 		if r.Offset() != before {
 			beat.Reset(s.keepalive)
+		}
+		if r.Offset()-before >= bigAnswer { // many followers wait, and none needs its buffers for that
+			off := r.Offset()
+			r.Close()
+			r, s.out = s.j.NewReader(off), nil
 		}
 		select {
 		case <-ctx.Done():

@@ -10,6 +10,9 @@
 // The Engine gives each plugin a process-id namespace: when the supervisor
 // dies, the kernel ends the worker before the Engine learns of it. Outside such
 // a namespace the worker gets SIGKILL when its supervisor ends.
+//
+// The worker, which is what reads anything from outside, has no capabilities but
+// those named in confine.go.
 package supervisor
 
 import (
@@ -53,6 +56,7 @@ type Config struct {
 func Run(ctx context.Context, cfg Config) error {
 	// The kernel ties the worker's life to the thread that started it.
 	runtime.LockOSThread()
+	confine(cfg.Logger)
 	syscall.Umask(0o077) // sockets and files are root's alone from their first instant
 	var files []*os.File
 	for _, name := range cfg.Sockets {

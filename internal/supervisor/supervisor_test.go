@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -17,6 +18,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // dirEnv makes this test binary what the plugin's is: a supervisor, and the
@@ -143,6 +146,29 @@ func (p *plugin) who(socket string) answer {
 		p.t.Fatal(err)
 	}
 	return a
+}
+
+// A worker can do no more than it needs, and the next one neither.
+func TestCapabilities(t *testing.T) {
+	p := start(t)
+	for range 2 {
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.who("a").PID))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, set := range []string{"CapPrm", "CapEff", "CapBnd"} {
+			_, after, _ := strings.Cut(string(status), set+":\t")
+			hex, _, _ := strings.Cut(after, "\n")
+			caps, err := strconv.ParseUint(hex, 16, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := uint64(1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_NET_BIND_SERVICE); caps != want {
+				t.Errorf("%s is %#x, want %#x", set, caps, want)
+			}
+		}
+		p.ask("a", "exit")
+	}
 }
 
 // Whoever connects while there is no worker is answered by the next one.

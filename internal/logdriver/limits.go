@@ -1,0 +1,48 @@
+package logdriver
+
+import (
+	"net"
+	"net/http"
+	"time"
+)
+
+const (
+	// callTime is how long a call may take to come in, from the connection on.
+	callTime = 30 * time.Second
+	// readersMax bounds the ReadLogs calls being answered at once: each holds a
+	// file, and a follower stays as long as its user.
+	readersMax = 1000
+)
+
+// timedListener gives each connection callTime for its call, which is its only
+// one. The sdk's server has no time limits, and a client that says half of a
+// call and no more would hold its connection for ever.
+type timedListener struct {
+	net.Listener
+	callTime time.Duration
+}
+
+func (l timedListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c.SetReadDeadline(time.Now().Add(l.callTime))
+	return timedConn{c}, nil
+}
+
+type timedConn struct{ net.Conn }
+
+// SetReadDeadline ignores that the server lifts the deadline before it reads.
+func (c timedConn) SetReadDeadline(t time.Time) error {
+	if t.IsZero() {
+		return nil
+	}
+	return c.Conn.SetReadDeadline(t)
+}
+
+// cameIn ends the time limit: the call has been read, and its answer may take
+// long.
+func cameIn(w http.ResponseWriter) {
+	http.NewResponseController(w).SetReadDeadline(time.Now().AddDate(100, 0, 0))
+}
