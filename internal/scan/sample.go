@@ -25,6 +25,7 @@ func Sample(journals *journal.Dir, size int) []byte {
 		return cmp.Or(cmp.Compare(b.Attached, a.Attached), b.Latest.Compare(a.Latest))
 	})
 	infos = infos[:min(len(infos), maxSampled)]
+	slices.SortStableFunc(infos, func(a, b journal.Info) int { return cmp.Compare(a.Bytes, b.Bytes) })
 	var out []byte
 	for i, info := range infos {
 		// What one doesn't use is the next ones'.
