@@ -169,14 +169,14 @@ func (e *Engine) SupervisorPID() int {
 
 // pluginPIDs finds the plugin's first process as the child of its shim, which
 // is among the descendants of this Engine's keeper, and its worker as the child
-// of that.
+// of that. The shim of a plugin that was killed may take its time to end.
 func (e *Engine) pluginPIDs(id string) (supervisor, worker int) {
-	if shim := e.shimPID("plugins.moby", id); shim != 0 {
+	for _, shim := range e.shimPIDs("plugins.moby", id) {
 		if supervisor = logscanBelow(shim); supervisor != 0 {
-			worker = e.WorkerOf(supervisor)
+			return supervisor, e.WorkerOf(supervisor)
 		}
 	}
-	return supervisor, worker
+	return 0, 0
 }
 
 // WorkerOf returns the process id of the worker that a supervisor has now; 0 if
@@ -196,13 +196,20 @@ func (e *Engine) ContainerShimPID(name string) int {
 }
 
 func (e *Engine) shimPID(namespace, id string) int {
+	if pids := e.shimPIDs(namespace, id); len(pids) > 0 {
+		return pids[len(pids)-1]
+	}
+	return 0
+}
+
+func (e *Engine) shimPIDs(namespace, id string) (pids []int) {
 	for _, pid := range private.Descendants(e.KeeperPID()) {
 		args, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
 		if strings.Contains(string(args), "\x00-namespace\x00"+namespace+"\x00-id\x00"+id+"\x00") {
-			return pid
+			pids = append(pids, pid)
 		}
 	}
-	return 0
+	return pids
 }
 
 // logscanBelow returns the nearest descendant that runs the plugin's binary,
@@ -222,10 +229,11 @@ func logscanBelow(pid int) int {
 func (e *Engine) KillPlugin() {
 	e.t.Helper()
 	id := e.PluginID()
-	pid, _ := e.pluginPIDs(id)
-	if pid == 0 {
-		e.t.Fatal("the plugin is not running")
-	}
+	var pid int
+	e.Eventually(respawnTime, "the plugin running", func() bool {
+		pid, _ = e.pluginPIDs(id)
+		return pid != 0
+	})
 	if age := processAge(pid); age < restartable {
 		time.Sleep(restartable - age)
 	}
@@ -241,10 +249,11 @@ func (e *Engine) KillPlugin() {
 func (e *Engine) KillWorker() {
 	e.t.Helper()
 	id := e.PluginID()
-	_, pid := e.pluginPIDs(id)
-	if pid == 0 {
-		e.t.Fatal("the plugin's worker is not running")
-	}
+	var pid int
+	e.Eventually(respawnTime, "the plugin's worker running", func() bool {
+		_, pid = e.pluginPIDs(id)
+		return pid != 0
+	})
 	e.kill(pid)
 	e.Eventually(respawnTime, "a new worker answering", func() bool {
 		_, again := e.pluginPIDs(id)
