@@ -52,7 +52,8 @@ func TestReceiversInScannedContainers(t *testing.T) {
 		t.Helper()
 		e.Eventually(time.Minute, fmt.Sprint(deliveries, " deliveries"), func() bool {
 			st, err := c.Stats(ctx)
-			return err == nil && st.Deliveries == api.DeliveryStats{Delivered: deliveries}
+			d := st.Deliveries
+			return err == nil && d.Delivered == deliveries && d.Pending == 0 && d.Dead == 0
 		})
 	}
 	app := func(line string) {
