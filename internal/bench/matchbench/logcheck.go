@@ -165,9 +165,13 @@ func translate(ere string) string {
 		case strings.HasPrefix(rest, "{,"):
 			b.WriteString("{0,")
 			i++
+		case rest[0] == '{' && (len(rest) == 1 || rest[1] < '0' || rest[1] > '9'):
+			b.WriteString(`\{`)
 		case rest[0] == '[':
 			n := bracket(rest)
-			b.WriteString(strings.ReplaceAll(rest[:n], `\`, `\\`))
+			class := strings.ReplaceAll(rest[1:n], `\`, `\\`)
+			class = strings.ReplaceAll(strings.ReplaceAll(class, "[", `\[`), `\[:`, "[:") // ripgrep nests classes
+			b.WriteString("[" + class)
 			i += n - 1
 		default:
 			b.WriteByte(rest[0])
@@ -265,7 +269,8 @@ func cpuTime(command []string) (time.Duration, error) {
 	var why bytes.Buffer
 	cmd.Stderr = &why
 	if err := cmd.Run(); err != nil && cmd.ProcessState.ExitCode() != 1 {
-		return 0, fmt.Errorf("%w: %.300s", err, why.String())
+		text := strings.TrimSpace(why.String())
+		return 0, fmt.Errorf("%w: %s", err, text[max(0, len(text)-200):])
 	}
 	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
 }
