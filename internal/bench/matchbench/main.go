@@ -23,9 +23,10 @@ import (
 )
 
 var (
-	size   = flag.Int("mib", 64, "size of the corpus in `MiB`")
-	rounds = flag.Int("rounds", 7, "interleaved `rounds` of each measurement")
-	only   = flag.String("only", "", "of `rules,adverse,build` those to run; all by default")
+	size     = flag.Int("mib", 64, "size of the corpus in `MiB`")
+	rounds   = flag.Int("rounds", 7, "interleaved `rounds` of each measurement")
+	database = flag.String("logcheck", "", "`directory` where Debian's logcheck-database is unpacked, to compare with grep over its patterns")
+	only     = flag.String("only", "", "of `rules,adverse,build,logcheck` those to run; all by default")
 )
 
 func main() {
@@ -46,6 +47,9 @@ func main() {
 	run("rules", byRules)
 	run("adverse", adverse)
 	run("build", building)
+	if *database != "" {
+		run("logcheck", func() error { return logcheck(*database) })
+	}
 	fmt.Println()
 	printTargets()
 }

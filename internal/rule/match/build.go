@@ -45,7 +45,7 @@ func Build(patterns []Pattern, stats *Stats) (*Matcher, error) {
 	m.budget.Store(allCaches)
 	m.pool.New = func() any { return m.newScratch() }
 
-	c := chooser{stats: stats, stride: 2, costs: map[string]float64{}, shared: map[literal]int{}}
+	c := chooser{stats: stats, stride: narrowest, costs: map[string]float64{}, shared: map[literal]int{}}
 	if len(patterns) <= few {
 		c.stride = 4
 	}
@@ -103,6 +103,7 @@ type builder struct {
 	keys   []literal
 	lits   map[literal]uint32 // index in keys
 	extras map[string]uint32  // index in Matcher.extras
+	wild   int                // grams with a byte that may be anything, at the narrowest stride
 }
 
 // add makes a pattern one that is found by its literals; false if it has none
@@ -117,6 +118,17 @@ func (b *builder) add(id uint32, f facts, c *chooser) bool {
 	if len(key.lits) > maxKeys || c.rate(key) > tooOften {
 		return false
 	}
+	wild := b.wild
+	for _, l := range key.lits {
+		if _, ok := b.lits[l]; !ok {
+			n, _ := wildGrams(len(l.text), narrowest)
+			wild += n
+		}
+	}
+	if wild > maxWild {
+		return false // the filter has as many short literals as it can take
+	}
+	b.wild = wild
 	r := &b.rules[id]
 	r.sure = f.exact != nil && f.pure
 	r.before, r.after = key.before, key.after

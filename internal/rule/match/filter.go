@@ -36,7 +36,9 @@ const (
 	minLiteral = 3
 	// maxWild bounds the grams with a byte that may be anything, of all
 	// literals together. More would let too many places pass.
-	maxWild = 2048
+	maxWild = 4096
+	// narrowest is the stride at which all literals can be placed.
+	narrowest = 2
 	// maxShort bounds the literals of which there are single grams, at a
 	// stride of 4.
 	maxShort = 128
@@ -124,8 +126,8 @@ func chooseStride(lits []literal) int {
 			short++
 		}
 	}
-	if short > maxShort || !fits(lits, 4, maxWild/4) {
-		return 2
+	if short > maxShort || !fits(lits, 4, maxWild/8) {
+		return narrowest
 	}
 	return 4
 }

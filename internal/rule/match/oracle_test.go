@@ -170,6 +170,29 @@ func TestTraps(t *testing.T) {
 	}
 }
 
+// More short literals than the filter can take go elsewhere.
+func TestManyShortLiterals(t *testing.T) {
+	var patterns []string
+	for a := range 26 {
+		for b := range 8 {
+			patterns = append(patterns, fmt.Sprintf("%c%c%c", 'a'+a, 'a'+b, 'a'+(a+b)%26))
+		}
+	}
+	m := build(t, patterns, nil)
+	if wild := len(m.filter.singles.entries); wild > 2*maxWild || len(m.unions) < 2 {
+		t.Errorf("%d grams, %d shared automata", wild, len(m.unions))
+	}
+	o := newOracle(t, patterns)
+	r := rand.New(rand.NewPCG(1, 1))
+	for range 300 {
+		b := make([]byte, r.IntN(80))
+		for i := range b {
+			b[i] = byte('a' + r.IntN(26))
+		}
+		compare(t, m, o, string(b), nil)
+	}
+}
+
 // randomPattern makes a pattern from a grammar.
 func randomPattern(r *rand.Rand, depth int) string {
 	atoms := []string{
