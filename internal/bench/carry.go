@@ -142,6 +142,21 @@ func (e *engine) carry(l load, w way, m *measured) error {
 		}
 		counted = append(counted, plugin)
 	}
+	// Asked for now, because each question costs dockerd or the plugin something.
+	pluginID, ids := "", []string{}
+	if w.driver == logscan {
+		var err error
+		if pluginID, err = e.pluginID(logscan); err != nil {
+			return err
+		}
+		for _, name := range names {
+			id, err := e.containerID(name)
+			if err != nil {
+				return err
+			}
+			ids = append(ids, id)
+		}
+	}
 	unix.Sync() // what was written before is not ours to wait for
 	before, pluginBefore := settled(counted...), cpu(plugin)
 	ended := make(chan error, 1)
@@ -161,18 +176,14 @@ func (e *engine) carry(l load, w way, m *measured) error {
 	}
 	m.wall = append(m.wall, time.Since(began).Seconds())
 	if w.driver == logscan && w.name == ours.name {
-		id, err := e.pluginID(logscan)
-		if err != nil {
-			return err
-		}
 		end := time.Now()
-		if err := e.await("all lines to be checked", func() bool { st, err := e.stats(id); return err == nil && st.Scan.Lag == 0 }); err != nil {
+		if err := e.await("all lines to be checked", func() bool { st, err := e.stats(pluginID); return err == nil && st.Scan.Lag == 0 }); err != nil {
 			return err
 		}
 		m.lag = append(m.lag, time.Since(end).Seconds())
 	}
 	if w.driver == logscan {
-		if err := e.compressed(names); err != nil {
+		if err := e.compressed(ids); err != nil {
 			return err
 		}
 	}
@@ -188,12 +199,8 @@ func (e *engine) carry(l load, w way, m *measured) error {
 
 // compressed waits until logscan has compressed what it rotated, which it does
 // a while later.
-func (e *engine) compressed(names []string) error {
-	for _, name := range names {
-		id, err := e.docker("inspect", "-f", "{{.Id}}", name)
-		if err != nil {
-			return err
-		}
+func (e *engine) compressed(ids []string) error {
+	for _, id := range ids {
 		raw := filepath.Join(e.journals(), id, "*.seg")
 		if err := e.await("compression", func() bool {
 			files, err := filepath.Glob(raw)
@@ -214,7 +221,7 @@ func (e *engine) journals() string {
 func (e *engine) complete(w way, name string, lines int) error {
 	var last string
 	if w.driver == jsonPlugin { // can't be asked: look into its file
-		id, err := e.docker("inspect", "-f", "{{.Id}}", name)
+		id, err := e.containerID(name)
 		if err != nil {
 			return err
 		}

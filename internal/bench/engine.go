@@ -279,6 +279,10 @@ func caught(status string, sig syscall.Signal) bool {
 	return err == nil && mask>>(sig-1)&1 == 1
 }
 
+func (e *engine) containerID(name string) (string, error) {
+	return e.docker("inspect", "-f", "{{.Id}}", name)
+}
+
 func (e *engine) remove(names ...string) error {
 	_, err := e.docker(append([]string{"rm", "-f"}, names...)...)
 	return err

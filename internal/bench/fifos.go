@@ -60,7 +60,7 @@ func fifos(b *bench) (*section, error) {
 	})
 	s.target("1,000 FIFOs at 10 lines a second: CPU, of one core", busy.cpu*100, 15, " %")
 	s.target("1,000 FIFOs at 10 lines a second: resident", memory, 64, " MiB")
-	s.target("1,000 idle FIFOs: wake-ups a second, in all", idle.switches, 20, "")
+	s.target("1,000 idle FIFOs: wake-ups a second of each", idle.switches/count, .1, "")
 	return s, nil
 }
 

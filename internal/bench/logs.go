@@ -130,12 +130,12 @@ func (e *engine) fill(l load, ways []way, more int) (map[string]container, error
 		if err := e.complete(w, name, l.lines); err != nil {
 			return nil, err
 		}
-		id, err := e.docker("inspect", "-f", "{{.Id}}", name)
+		id, err := e.containerID(name)
 		if err != nil {
 			return nil, err
 		}
 		if w.driver == logscan {
-			if err := e.compressed([]string{name}); err != nil {
+			if err := e.compressed([]string{id}); err != nil {
 				return nil, err
 			}
 		}

@@ -11,7 +11,7 @@ import (
 const (
 	napMin  = 250 * time.Microsecond
 	napMax  = 2 * time.Millisecond
-	napMany = 5 * time.Millisecond
+	napMany = 10 * time.Millisecond
 	many    = 16
 )
 
