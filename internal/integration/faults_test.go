@@ -30,12 +30,13 @@ const stopTime = 10 * time.Second
 // What can be on its way from a container to the plugin, in bytes of its
 // output: in the pipe that the container writes to and its shim's copy; in the
 // FIFO from there to dockerd; in dockerd, whose buffer between the FIFO and the
-// logging driver holds up to 1 MB (moby, pkg/ioutils/bytespipe.go); and in the
-// FIFO from dockerd to the plugin.
+// logging driver grows by up to 1 MB until it holds as much, so to almost twice
+// that (moby, pkg/ioutils/bytespipe.go); and in the FIFO from dockerd to the
+// plugin.
 const (
 	inShim    = 64<<10 + 32<<10
 	toDockerd = 64 << 10
-	inDockerd = 1_000_000 + 64<<10
+	inDockerd = 2_000_000 + 64<<10
 	toPlugin  = 1 << 20
 )
 
@@ -232,6 +233,7 @@ func (f fault) run(t *testing.T) (o outcome) {
 	marks := o.count(t, client, name)
 	c = control(t, e)
 	caughtUp(t, e, c)
+	e.Eventually(2*time.Minute, "a hit for each marked line", func() bool { return len(hits(t, c, "mark")) >= len(marks) })
 	o.countHits(t, c, marks)
 	e.Eventually(2*time.Minute, "every event delivered", func() bool {
 		st, err := c.Stats(t.Context())
