@@ -213,6 +213,7 @@ func TestRestartWhileDropping(t *testing.T) {
 func TestRoom(t *testing.T) {
 	root := smallDisk(t, "4m")
 	g := newRig(t, filepath.Join(root, "j"), Options{MaxSize: 100_000, MaxFile: 1000}, Config{})
+	g.dir.patience = time.Hour
 	stopped, err := g.dir.Create(Container{ID: "stopped", Options: Options{MaxSize: 100_000, MaxFile: 1000}})
 	if err != nil {
 		t.Fatal(err)

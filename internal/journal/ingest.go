@@ -113,12 +113,15 @@ func (a *Attachment) stepLocked(fd, max int) (int, error) {
 func (a *Attachment) writeLocked(fd, max int) (int, error) {
 	j := a.j
 	if j.active != nil && j.active.behind {
-		if err := j.hopLocked(); err != nil && !errors.Is(err, entry.ErrFrame) {
+		switch err := j.hopLocked(); {
+		case errors.Is(err, entry.ErrFrame):
+			a.resyncLocked()
+		case err != nil:
 			return 0, err
 		}
 		j.active.behind = false
 	}
-	if (j.active == nil || j.fullLocked()) && len(a.spill) == 0 {
+	if (j.active == nil || j.rotatesLocked()) && len(a.spill) == 0 {
 		// No segment for a container that says nothing.
 		if err := Waiting(fd); err != nil {
 			return 0, err
@@ -238,7 +241,7 @@ func (j *Journal) prepareLocked() error {
 	if j.stray != nil {
 		return j.stray
 	}
-	if j.fullLocked() {
+	if j.rotatesLocked() {
 		j.closeActive()
 		j.untidyLocked()
 	}
@@ -274,9 +277,9 @@ func (j *Journal) prepareLocked() error {
 	return nil
 }
 
-// fullLocked reports whether the active segment has reached max-size, at a frame
-// boundary.
-func (j *Journal) fullLocked() bool {
+// rotatesLocked reports whether the next frame begins a new segment: the active
+// one has reached max-size, at a frame boundary.
+func (j *Journal) rotatesLocked() bool {
 	act, limit := j.active, j.meta.Options.MaxSize
 	return act != nil && act.need == 0 && !act.behind && limit > 0 && act.size >= limit
 }

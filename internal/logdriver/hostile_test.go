@@ -32,7 +32,7 @@ func (e *engine) dial() net.Conn {
 // A client that says half of a call, or says it slowly, is hung up on; calls of
 // others are answered meanwhile, and one that was said may take its time.
 func TestSlowCallers(t *testing.T) {
-	e := newEngine(t)
+	e := newEngineWith(t, 5*time.Second)
 	c, err := e.start(info(nil))
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +52,7 @@ func TestSlowCallers(t *testing.T) {
 			if _, err := io.WriteString(drip, call[i:i+1]); err != nil {
 				return
 			}
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond)
 		}
 	}()
 	next, leave := c.ask(context.Background(), logger.ReadConfig{Tail: -1, Follow: true})

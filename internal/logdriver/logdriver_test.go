@@ -58,7 +58,9 @@ func (l *logBuffer) String() string {
 	return l.b.String()
 }
 
-func newEngine(t testing.TB) *engine { return engineIn(t, t.TempDir()) }
+func newEngine(t testing.TB) *engine { return newEngineWith(t, callTime) }
+
+func newEngineWith(t testing.TB, callTime time.Duration) *engine { return engineIn(t, t.TempDir()) }
 
 func engineIn(t testing.TB, root string) *engine {
 	e := &engine{t: t, root: root}
@@ -83,7 +85,7 @@ func engineIn(t testing.TB, root string) *engine {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	e.driver = New(Config{Ingest: e.in, Journals: dir, PendingDir: filepath.Join(e.root, "unanswered"), Logger: log})
-	e.driver.keepalive, e.driver.callTime = 20*time.Millisecond, 3*time.Second
+	e.driver.keepalive, e.driver.callTime = 20*time.Millisecond, callTime
 	wg.Go(func() { e.in.Run(ctx) })
 	wg.Go(func() { dir.Run(ctx) })
 	wg.Go(func() { e.driver.Serve(ctx, l) })
