@@ -119,12 +119,15 @@ func (a *Attachment) stepLocked(fd, max int) (int, error) {
 func (a *Attachment) writeLocked(fd, max int) (int, error) {
 	j := a.j
 	if j.active != nil && j.active.behind {
-		if err := j.hopLocked(); err != nil && !errors.Is(err, entry.ErrFrame) {
+		switch err := j.hopLocked(); {
+		case errors.Is(err, entry.ErrFrame):
+			a.resyncLocked()
+		case err != nil:
 			return 0, err
 		}
 		j.active.behind = false
 	}
-	if (j.active == nil || j.fullLocked()) && len(a.spill) == 0 {
+	if (j.active == nil || j.rotatesLocked()) && len(a.spill) == 0 {
 		// No segment for a container that says nothing.
 		if err := Waiting(fd); err != nil {
 			return 0, err
@@ -244,7 +247,7 @@ func (j *Journal) prepareLocked() error {
 	if j.stray != nil {
 		return j.stray
 	}
-	if j.fullLocked() {
+	if j.rotatesLocked() {
 		j.closeActive()
 		j.segments[len(j.segments)-1].rotated = time.Now()
 		j.untidyLocked()
@@ -290,8 +293,9 @@ func (j *Journal) atLimitLocked() bool {
 	return act != nil && limit > 0 && act.size >= limit
 }
 
-// fullLocked reports whether it has done so at a frame boundary.
-func (j *Journal) fullLocked() bool {
+// rotatesLocked reports whether the next frame begins a new segment: max-size is
+// reached, at a frame boundary.
+func (j *Journal) rotatesLocked() bool {
 	return j.atLimitLocked() && j.active.need == 0 && !j.active.behind
 }
 

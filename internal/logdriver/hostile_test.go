@@ -32,7 +32,7 @@ func (e *engine) dial() net.Conn {
 // A client that says half of a call, or says it slowly, is hung up on; calls of
 // others are answered meanwhile, and one that was said may take its time.
 func TestSlowCallers(t *testing.T) {
-	e := newEngine(t)
+	e := engineIn(t, t.TempDir(), func(d *Driver) { d.callTime = 5 * time.Second })
 	c, err := e.start(info(nil))
 	if err != nil {
 		t.Fatal(err)
@@ -52,7 +52,7 @@ func TestSlowCallers(t *testing.T) {
 			if _, err := io.WriteString(drip, call[i:i+1]); err != nil {
 				return
 			}
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(100 * time.Millisecond)
 		}
 	}()
 	next, leave := c.ask(context.Background(), logger.ReadConfig{Tail: -1, Follow: true})
@@ -116,9 +116,8 @@ func TestRubbishRequests(t *testing.T) {
 // Beyond a number of readers one more is refused, in words; when one leaves,
 // another may come, and attaching and detaching go on all the while.
 func TestTooManyReaders(t *testing.T) {
-	e := newEngine(t)
 	const most = 20
-	e.driver.readers = make(chan struct{}, most)
+	e := engineIn(t, t.TempDir(), func(d *Driver) { d.readers = make(chan struct{}, most) })
 	c, err := e.start(info(nil))
 	if err != nil {
 		t.Fatal(err)

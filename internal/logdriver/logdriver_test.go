@@ -60,7 +60,7 @@ func (l *logBuffer) String() string {
 
 func newEngine(t testing.TB) *engine { return engineIn(t, t.TempDir()) }
 
-func engineIn(t testing.TB, root string) *engine {
+func engineIn(t testing.TB, root string, settings ...func(*Driver)) *engine {
 	e := &engine{t: t, root: root}
 	log := slog.New(slog.NewTextHandler(&e.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	fifoDir := filepath.Join(e.root, "fifo")
@@ -83,7 +83,10 @@ func engineIn(t testing.TB, root string) *engine {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	e.driver = New(Config{Ingest: e.in, Journals: dir, PendingDir: filepath.Join(e.root, "unanswered"), Logger: log})
-	e.driver.keepalive, e.driver.callTime = 20*time.Millisecond, 3*time.Second
+	e.driver.keepalive = 20 * time.Millisecond
+	for _, set := range settings {
+		set(e.driver)
+	}
 	wg.Go(func() { e.in.Run(ctx) })
 	wg.Go(func() { dir.Run(ctx) })
 	wg.Go(func() { e.driver.Serve(ctx, l) })
