@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -14,15 +15,26 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rogpeppe/go-internal/testscript"
+
 	"logscan/internal/api"
 	"logscan/internal/ingest"
 	"logscan/internal/journal"
 	"logscan/internal/rule"
 	"logscan/internal/scan"
+	"logscan/internal/script"
 	"logscan/internal/store"
-	"logscan/internal/transcript"
 	"logscan/internal/trigger"
 )
+
+// TestMain lets scripts run this program as logscan: with the words with which
+// docker runs it.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"logscan": func() {
+		os.Args = append([]string{"docker-logscan", "logscan"}, os.Args[1:]...)
+		main()
+	}})
+}
 
 type fakePlugin struct{}
 
@@ -73,19 +85,19 @@ func (l liveRules) LeftOut() []rule.CompileError {
 	return bad
 }
 
-// allowed are the hosts in the transcripts, for which no resolver is asked.
+// allowed are the hosts in the scripts, for which no resolver is asked.
 var allowed = []string{"hooks.example.com", "h.example.com", "other.example.com"}
 
 // testPlugin is the control socket of a plugin that isn't there, over a real
 // store.
 type testPlugin struct {
-	t       *testing.T
+	t       testing.TB
 	store   *store.Store
 	handler http.Handler
 	socket  string
 }
 
-func newTestPlugin(t *testing.T) *testPlugin {
+func newTestPlugin(t testing.TB) *testPlugin {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "cli") // a socket's path has to be short
 	if err != nil {
@@ -146,49 +158,70 @@ func (p *testPlugin) run(stdin string, args ...string) (out string, code int) {
 	return b.String(), code
 }
 
-// TestTranscripts runs what testdata/*.txt show. Besides logscan there is "emit
-// severity rule message", which makes an event, and "break id pattern", which
-// puts a pattern into the store that the API would refuse.
-func TestTranscripts(t *testing.T) {
-	t.Setenv("TZ", "UTC")
-	time.Local = time.UTC
-	files, err := filepath.Glob("testdata/*.txt")
+// TestScripts runs testdata/*.txtar, each against a plugin of its own, where
+// logscan is what docker would run. Besides the commands of package script there
+// are
+//
+//	event SEVERITY RULE MESSAGE [SINCE]  stores a hit; 46 were held back since then
+//	break ID PATTERN                     puts a pattern into the store that the API would refuse
+//
+// MESSAGE may have the escapes of Go's strings.
+func TestScripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
-		t.Fatal("no transcripts", err)
+		t.Fatal("no scripts", err)
 	}
-	for _, file := range files {
-		transcript.Run(t, file, func(t *testing.T) transcript.Command { return newTestPlugin(t).command })
+	type plugin struct{}
+	with := func(f func(*testPlugin, []string) error) script.Command {
+		return func(ts *testscript.TestScript, neg bool, args []string) {
+			if neg {
+				ts.Fatalf("it has to succeed")
+			}
+			ts.Check(f(ts.Value(plugin{}).(*testPlugin), args))
+		}
 	}
+	testscript.Run(t, script.Params(files, func(env *testscript.Env) error {
+		p := newTestPlugin(env.T().(testing.TB))
+		env.Values[plugin{}] = p
+		env.Setenv("LOGSCAN_HOST", "unix://"+p.socket)
+		env.Setenv("TZ", "UTC")
+		env.Setenv("GORACE", "atexit_sleep_ms=10") // not a second in each command
+		return nil
+	}, map[string]script.Command{
+		"event": with((*testPlugin).eventCommand),
+		"break": with((*testPlugin).breakCommand),
+	}))
 }
 
-func (p *testPlugin) command(t *testing.T, words []string, stdin string) string {
-	t.Helper()
-	switch words[0] {
-	case "emit":
-		more := map[string]any{}
-		if len(words) > 4 {
-			more["suppressed"], more["suppressed_since"] = 46, words[4]
-		}
-		p.emit(words[1], words[2], words[3], more)
-		return ""
-	case "break":
-		id, _ := strconv.ParseInt(words[1], 10, 64)
-		r, err := p.store.Rule(t.Context(), id)
-		if err == nil {
-			r.Pattern = words[2]
-			_, err = p.store.UpdateRule(t.Context(), r)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return ""
-	case "logscan":
-		out, code := p.run(stdin, words[1:]...)
-		if code != 0 {
-			out += fmt.Sprintf("[%d]\n", code)
-		}
-		return out
+func (p *testPlugin) eventCommand(args []string) error {
+	if len(args) < 3 || len(args) > 4 {
+		return errors.New("usage: event SEVERITY RULE MESSAGE [SINCE]")
 	}
-	t.Fatalf("unknown command %q", words[0])
-	return ""
+	message, err := strconv.Unquote(`"` + strings.ReplaceAll(args[2], `"`, `\"`) + `"`)
+	if err != nil {
+		return fmt.Errorf("message: %w", err)
+	}
+	more := map[string]any{}
+	if len(args) == 4 {
+		more["suppressed"], more["suppressed_since"] = 46, args[3]
+	}
+	p.emit(args[0], args[1], message, more)
+	return nil
+}
+
+func (p *testPlugin) breakCommand(args []string) error {
+	if len(args) != 2 {
+		return errors.New("usage: break ID PATTERN")
+	}
+	id, err := strconv.ParseInt(args[0], 10, 64)
+	if err != nil {
+		return err
+	}
+	r, err := p.store.Rule(p.t.Context(), id)
+	if err != nil {
+		return err
+	}
+	r.Pattern = args[1]
+	_, err = p.store.UpdateRule(p.t.Context(), r)
+	return err
 }

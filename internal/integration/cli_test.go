@@ -1,8 +1,6 @@
 package integration
 
 import (
-	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net"
@@ -14,40 +12,95 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rogpeppe/go-internal/testscript"
+
 	"logscan/internal/api"
 	"logscan/internal/enginetest"
-	"logscan/internal/transcript"
+	"logscan/internal/script"
 )
 
-// TestCommandLineTranscripts runs transcripts as `docker logscan …` against the
-// running plugin: its own, about real containers, and those of package main
-// that need nothing made up. Each begins with a plugin just installed.
-func TestCommandLineTranscripts(t *testing.T) {
+// made are the scripts of package main about containers, hits and losses that
+// are made up; containers.txtar shows the same commands with real ones.
+var made = []string{"events", "rulestats", "status"}
+
+// TestCommandLineScripts runs scripts with `docker logscan …` as logscan against
+// the running plugin: its own, about real containers, and those of package main
+// that need nothing made up. Each begins with a plugin just installed. Besides
+// the commands of package script there is
+//
+//	run FLAGS -- COMMAND
+//
+// which runs a container under the plugin and waits until it has ended and each
+// of its lines was seen.
+func TestCommandLineScripts(t *testing.T) {
 	t.Parallel()
 	e := enginetest.Start(t, enginetest.Options{})
 	installCommand(t, e)
-	files, err := filepath.Glob("testdata/*.txt")
-	if err != nil || len(files) == 0 {
-		t.Fatal("no transcripts", err)
+	own, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(own) == 0 {
+		t.Fatal("no scripts", err)
 	}
-	for _, name := range []string{"help", "mistakes", "rules", "test", "triggers", "workloads"} {
-		files = append(files, "../../plugin/testdata/"+name+".txt")
+	files, err := filepath.Glob("../../plugin/testdata/*.txtar")
+	if err != nil || len(files) <= len(made) {
+		t.Fatal("no scripts of package main", err)
 	}
+	files = slices.DeleteFunc(files, func(file string) bool {
+		return slices.Contains(made, strings.TrimSuffix(filepath.Base(file), ".txtar"))
+	})
 	dir := enginetest.BuildPlugin(t)
-	for _, file := range files {
-		transcript.Run(t, file, func(t *testing.T) transcript.Command {
-			e := e.With(t)
-			e.CreatePlugin(dir, "LOGSCAN_ALLOW_TARGETS=hooks.example.com,h.example.com,other.example.com,127.0.0.9")
-			e.EnablePlugin()
-			t.Cleanup(func() {
-				for _, id := range strings.Fields(e.Docker("ps", "-aq")) {
-					e.Docker("rm", "-f", id)
-				}
-				e.Docker("plugin", "rm", "-f", enginetest.Plugin)
-			})
-			return (&shell{e: e, control: control(t, e)}).command
-		})
+	bin := t.TempDir()
+	if err := os.WriteFile(filepath.Join(bin, "logscan"), []byte("#!/bin/sh\nexec docker logscan \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
 	}
+	type runner struct{}
+	testscript.RunT(inTurn{t}, script.Params(append(own, files...), func(env *testscript.Env) error {
+		t := env.T().(testing.TB)
+		e := e.With(t)
+		e.CreatePlugin(dir, "LOGSCAN_ALLOW_TARGETS=hooks.example.com,h.example.com,other.example.com,127.0.0.9")
+		e.EnablePlugin()
+		t.Cleanup(func() {
+			for _, id := range strings.Fields(e.Docker("ps", "-aq")) {
+				e.Docker("rm", "-f", id)
+			}
+			e.Docker("plugin", "rm", "-f", enginetest.Plugin)
+		})
+		c := control(t, e)
+		env.Values[runner{}] = func(flags, command []string) { runToTheEnd(t, e, c, flags, command) }
+		for _, v := range e.Env() {
+			if strings.HasPrefix(v, "DOCKER_") {
+				env.Vars = append(env.Vars, v)
+			}
+		}
+		env.Setenv("PATH", bin+":"+env.Getenv("PATH"))
+		env.Setenv("TZ", "UTC")
+		return nil
+	}, map[string]script.Command{
+		"run": func(ts *testscript.TestScript, neg bool, args []string) {
+			at := slices.Index(args, "--")
+			if neg || at < 0 {
+				ts.Fatalf("usage: run FLAGS -- COMMAND")
+			}
+			ts.Value(runner{}).(func(flags, command []string))(args[:at], args[at+1:])
+		},
+	}))
+}
+
+// inTurn runs scripts one after the other: an Engine has one plugin of a name.
+type inTurn struct{ *testing.T }
+
+func (t inTurn) Parallel()     {}
+func (t inTurn) Verbose() bool { return testing.Verbose() }
+func (t inTurn) Run(name string, f func(testscript.T)) {
+	t.T.Run(name, func(t *testing.T) { f(inTurn{t}) })
+}
+
+func runToTheEnd(t testing.TB, e *enginetest.Engine, c *api.Client, flags, command []string) {
+	args := append([]string{"run", "--network", "none", "--log-driver", enginetest.Plugin}, flags...)
+	e.Docker(append(append(args, enginetest.Image), command...)...)
+	e.Eventually(time.Minute, "each line having been seen and each hit stored", func() bool {
+		st, err := c.Stats(t.Context())
+		return err == nil && st.Ingest.Attachments == 0 && st.Scan.Lag == 0 && st.Scan.Waiting == 0
+	})
 }
 
 // installCommand puts the binary where docker finds its CLI plugins.
@@ -60,49 +113,6 @@ func installCommand(t *testing.T, e *enginetest.Engine) {
 	if err := os.Symlink(filepath.Join(enginetest.BuildPlugin(t), "rootfs/logscan"), filepath.Join(dir, "docker-logscan")); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// shell is what the transcripts' commands run in. Besides logscan there is "run
-// FLAGS -- COMMAND", which runs a container under the plugin and waits until it
-// has ended and each of its lines was seen.
-type shell struct {
-	e       *enginetest.Engine
-	control *api.Client
-}
-
-func (s *shell) command(t *testing.T, words []string, stdin string) string {
-	t.Helper()
-	switch words[0] {
-	case "run":
-		at := slices.Index(words, "--")
-		if at < 0 {
-			t.Fatal("run FLAGS -- COMMAND")
-		}
-		args := append([]string{"run", "--network", "none", "--log-driver", enginetest.Plugin}, words[1:at]...)
-		s.e.Docker(append(append(args, enginetest.Image), words[at+1:]...)...)
-		s.e.Eventually(time.Minute, "each line having been seen and each hit stored", func() bool {
-			st, err := s.control.Stats(t.Context())
-			return err == nil && st.Ingest.Attachments == 0 && st.Scan.Lag == 0 && st.Scan.Waiting == 0
-		})
-		return ""
-	case "logscan":
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-		defer cancel()
-		cmd := s.e.Command(ctx, words...)
-		cmd.Env = append(cmd.Env, "TZ=UTC", "TERM=dumb")
-		cmd.Stdin = strings.NewReader(stdin)
-		var out bytes.Buffer
-		cmd.Stdout, cmd.Stderr = &out, &out
-		if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
-			t.Fatal(err)
-		}
-		if code := cmd.ProcessState.ExitCode(); code != 0 {
-			fmt.Fprintf(&out, "[%d]\n", code)
-		}
-		return out.String()
-	}
-	t.Fatalf("unknown command %q", words[0])
-	return ""
 }
 
 // TestCommandLineOverTCP shows the whole way to a plugin from elsewhere: the
