@@ -23,8 +23,9 @@
 //   - Lines' times may step back or be absurd. A step back lengthens a cooldown
 //     by less than twice its length, and the wait for a token by less than the
 //     time in which the bucket fills, however far it goes.
-//   - A Snapshot and its Sets never change; they may be used concurrently. A
-//     State belongs to one container and one goroutine at a time.
+//   - A Snapshot and its Sets never change what they answer; they may be used
+//     concurrently. All rules are matched at once, by package match. A State
+//     belongs to one container and one goroutine at a time.
 //   - Whatever is read from outside is bounded: patterns by length and compiled
 //     size, a hit's texts by length and number, an encoded State by its count.
 package rule

@@ -25,10 +25,10 @@ func Sample(journals *journal.Dir, size int) []byte {
 		return cmp.Or(cmp.Compare(b.Attached, a.Attached), b.Latest.Compare(a.Latest))
 	})
 	infos = infos[:min(len(infos), maxSampled)]
+	// The smallest first: what one doesn't use of its share is the next ones'.
 	slices.SortStableFunc(infos, func(a, b journal.Info) int { return cmp.Compare(a.Bytes, b.Bytes) })
 	var out []byte
 	for i, info := range infos {
-		// What one doesn't use is the next ones'.
 		out = sampleOf(journals, info.ID, len(out)+(size-len(out))/(len(infos)-i), out)
 	}
 	return out

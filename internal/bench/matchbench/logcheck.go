@@ -5,6 +5,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -263,12 +264,20 @@ func grep(pattern, file string) ([]int, error) {
 	return numbers, err
 }
 
+// patience is how long another program may take.
+const patience = 2 * time.Minute
+
 func cpuTime(command []string) (time.Duration, error) {
-	cmd := exec.Command(command[0], command[1:]...)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Env = append(os.Environ(), "LC_ALL=C")
 	var why bytes.Buffer
 	cmd.Stderr = &why
 	if err := cmd.Run(); err != nil && cmd.ProcessState.ExitCode() != 1 {
+		if ctx.Err() != nil {
+			return 0, fmt.Errorf("not done after %v", patience)
+		}
 		text := strings.TrimSpace(why.String())
 		return 0, fmt.Errorf("%w: %s", err, text[max(0, len(text)-200):])
 	}

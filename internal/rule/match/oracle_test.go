@@ -161,10 +161,10 @@ func TestTraps(t *testing.T) {
 			}
 		})
 	}
-	for _, stats := range []*Stats{nil, trained} { // and all together
+	for k, stats := range []*Stats{nil, trained} { // and all together, on half of them each
 		everyStride(t, trapPatterns, stats, func(m *Matcher) {
-			for i, l := range lines {
-				check(t, m, all, l, nil, want[i])
+			for i := k; i < len(lines); i += 2 {
+				check(t, m, all, lines[i], nil, want[i])
 			}
 		})
 	}
@@ -247,7 +247,7 @@ func randomLine(r *rand.Rand) string {
 
 // Patterns of a grammar against lines of the same words.
 func TestRandomPatterns(t *testing.T) {
-	for round := range 100 {
+	for round := range 60 {
 		r := rand.New(rand.NewPCG(uint64(round), 7))
 		patterns := randomPatterns(r, 12)
 		lines := make([]string, 50)
