@@ -200,7 +200,8 @@ func TestDiskBudget(t *testing.T) {
 
 	e.Docker("kill", "-s", "TERM", running) // 5 MB alone
 	e.Wait(running)
-	e.Eventually(time.Minute, "the budget held by one container", func() bool { return bytes() <= budget && kept("box-4") == 0 })
+	// Of a log that is being read or scanned just then, the last segment stays.
+	e.Eventually(time.Minute, "the budget held by one container", func() bool { return bytes() <= budget && kept("box-4") < 2000 })
 	logs := readLogs(t, client, running, logOptions{})
 	if n := len(logs); n < 10_000 {
 		t.Errorf("%d lines are left of the container that stopped last", n)
