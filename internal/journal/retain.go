@@ -117,7 +117,7 @@ func (d *Dir) retain() {
 			}
 			over -= freed
 		}
-		if !old && over <= 0 || !d.remove(i.ID) {
+		if !old && over <= 0 || !d.Remove(i.ID) {
 			continue
 		}
 		over -= i.Bytes
