@@ -25,7 +25,7 @@ export PATH := $(PATH):$(abspath $(BUILD))/tools/usr/bin
 TAGS    := netgo,osusergo,timetzdata,sqlite_omit_load_extension
 LDFLAGS := -s -w -linkmode external -extldflags -static -X main.version=$(VERSION)
 
-.PHONY: help build plugin arm64 install uninstall push check test engine29 test-engines bench demo deps deps-build clean
+.PHONY: help build plugin arm64 install uninstall push check test soak engine29 test-engines bench demo deps deps-build clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -67,6 +67,10 @@ check: deps-build ## gofmt and go vet
 # The packages run two at a time: many tests wait for an Engine.
 test: deps check plugin ## everything, race detector on, with private Engines
 	LOGSCAN_PLUGIN_DIR=$(abspath $(BUILD)/plugin) go test -race -timeout 14m ./...
+
+SOAK ?= 30m
+soak: deps plugin ## half an hour of churn and kills, and then every number has to agree; SOAK=8h is longer
+	LOGSCAN_SOAK=$(SOAK) LOGSCAN_PLUGIN_DIR=$(abspath $(BUILD)/plugin) go test -count=1 -v -timeout 0 -run '^TestSoak$$' ./internal/integration
 
 engine29: ## build the newest Docker Engine, once, into $(ENGINE_CACHE)
 	@BUILD=$(BUILD) scripts/deps.sh engine29

@@ -248,6 +248,11 @@ type written struct {
 func tally(t *testing.T, dir string) written {
 	t.Helper()
 	b, err := os.ReadFile(filepath.Join(dir, "n"))
+	return decodeTally(t, b, err)
+}
+
+func decodeTally(t *testing.T, b []byte, err error) written {
+	t.Helper()
 	if err != nil || len(b) != 16 {
 		t.Fatalf("loggen's tally: %d bytes, %v", len(b), err)
 	}
