@@ -26,8 +26,9 @@ TAGS    := netgo,osusergo,timetzdata,sqlite_omit_load_extension
 LDFLAGS := -s -w -linkmode external -extldflags -static -X main.version=$(VERSION)
 
 FUZZTIME ?= 1m
+SOAK     ?= 30m
 
-.PHONY: help build plugin arm64 install uninstall push check test fuzz engine29 test-engines bench demo deps deps-build clean
+.PHONY: help build plugin arm64 install uninstall push check test fuzz soak engine29 test-engines bench demo deps deps-build clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -76,6 +77,9 @@ fuzz: deps-build ## each fuzz test for FUZZTIME (1m)
 			echo "$$pkg $$target"; go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
 		done; \
 	done
+
+soak: deps plugin ## half an hour of churn and kills, and then every number has to agree; SOAK=8h is longer
+	LOGSCAN_SOAK=$(SOAK) LOGSCAN_PLUGIN_DIR=$(abspath $(BUILD)/plugin) go test -count=1 -v -timeout 0 -run '^TestSoak$$' ./internal/integration
 
 engine29: ## build the newest Docker Engine, once, into $(ENGINE_CACHE)
 	@BUILD=$(BUILD) scripts/deps.sh engine29

@@ -26,6 +26,7 @@ for what in "$@"; do
 		need dockerd docker.io
 		# From Debian 13 on, the docker command is a package of its own.
 		have docker || { apt-cache show docker-cli >/dev/null 2>&1 && packages+=(docker-cli); }
+		need docker-compose docker-compose
 		need busybox busybox-static
 		need ps procps
 		need curl curl

@@ -79,6 +79,9 @@ upgrade() {
 	docker plugin push "$remote" >/dev/null || { docker plugin rm "$remote" >/dev/null; fail "the upgrade could not be prepared"; }
 	docker plugin rm "$remote" >/dev/null
 
+	local socket # the upgrade keeps settings, but takes mounts back
+	socket=$(docker plugin inspect -f '{{range .Settings.Mounts}}{{if eq .Name "dockersock"}}{{.Source}}{{end}}{{end}}' "$NAME")
+
 	# From here until enable, containers' lines wait in their pipes.
 	away=1
 	if [ "$(docker plugin inspect -f '{{.Enabled}}' "$NAME")" = true ]; then
@@ -86,6 +89,7 @@ upgrade() {
 	fi
 	local status=0
 	docker plugin upgrade --grant-all-permissions --skip-remote-check "$NAME" "$remote" >/dev/null || status=$?
+	[ -z "$socket" ] || docker plugin set "$NAME" "dockersock.source=$socket"
 	enable
 	away=
 	[ $status = 0 ] || fail "the upgrade failed; the version that was installed runs on"

@@ -27,6 +27,7 @@ import (
 	"logscan/internal/ingest"
 	"logscan/internal/journal"
 	"logscan/internal/logdriver"
+	"logscan/internal/removal"
 	"logscan/internal/supervisor"
 	"logscan/internal/trigger"
 )
@@ -139,6 +140,16 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	run(&serve, ctx, "API", func(ctx context.Context) error { ctl.run(ctx, from.Control); return nil })
 	run(&serve, ctx, "scan", func(ctx context.Context) error {
 		return runScanning(ctx, scanningConfig{cfg: cfg, log: log, journals: journals, losses: losses, current: &scanning, control: ctl, api: apiConfig, from: from})
+	})
+	removals := removal.New(removal.Config{Socket: cfg.EngineSocket, Journals: journals, Logger: log, Finished: func(id string) bool {
+		s := scanning.Load()
+		return s != nil && s.scanner.Finished(id)
+	}})
+	run(&serve, ctx, "removal", func(ctx context.Context) error {
+		if err := in.Ready(ctx); err != nil {
+			return err
+		}
+		return removals.Run(ctx)
 	})
 	log.Info("logscan started", "version", cfg.Version, "data", cfg.DataDir)
 

@@ -45,6 +45,7 @@ func newPlugin(t *testing.T, settings map[string]string) *plugin {
 	}
 	p := &plugin{t: t, cfg: ConfigFromEnv(env(vars)), Client: api.Dial(filepath.Join(dir, ControlSocket))}
 	p.cfg.Version = "test"
+	p.cfg.EngineSocket = "" // not this machine's
 	old := syscall.Umask(0o022)
 	t.Cleanup(func() {
 		p.stop()

@@ -22,6 +22,8 @@ type Config struct {
 	DataDir   string // journal, attachment records, database
 	SocketDir string // where the Engine and the CLI look for our sockets
 
+	EngineSocket string // the Engine's own, where it is mounted: to learn of removed containers
+
 	LogLevel     slog.Level
 	DiskBudget   int64         // bytes for all journals together; 0 = none
 	StoppedAge   time.Duration // logs of a container that stopped longer ago are removed; 0 = never
@@ -39,6 +41,9 @@ type Config struct {
 	Problems  []error    // settings that could not be used, and what is used instead
 }
 
+// engineSocket is where config.json mounts the Engine's socket, or /dev/null.
+const engineSocket = "/run/docker.sock"
+
 // ConfigFromEnv reads the settings. It cannot fail: a plugin that refused to
 // start over a setting would block every container that logs to it, so a bad
 // one is reported in Problems and replaced by its default.
@@ -49,6 +54,7 @@ func ConfigFromEnv(getenv func(string) string) Config {
 		FIFODir:      fifoDir,
 		DataDir:      r.str("LOGSCAN_DATA_DIR", fifoDir+"/.logscan"),
 		SocketDir:    r.str("LOGSCAN_SOCKET_DIR", "/run/docker/plugins"),
+		EngineSocket: engineSocket,
 		DiskBudget:   r.size("LOGSCAN_DISK_BUDGET", "0"),
 		StoppedAge:   r.duration("LOGSCAN_STOPPED_AGE", "720h"),
 		HoldMax:      r.size("LOGSCAN_HOLD_MAX", "256m"),

@@ -270,6 +270,10 @@ type written struct {
 // tally reads what loggen keeps about its own writes.
 func tally(dir string) written {
 	b, err := os.ReadFile(filepath.Join(dir, "n"))
+	return decodeTally(b, err)
+}
+
+func decodeTally(b []byte, err error) written {
 	if err != nil || len(b) != 16 {
 		return written{} // nothing yet
 	}

@@ -76,7 +76,7 @@ func TestMakeInstallUpgradesUnderRunningContainers(t *testing.T) {
 		t.Errorf("the first make install said:\n%s", out)
 	}
 	e.DisablePlugin()
-	e.Docker(append([]string{"plugin", "set", enginetest.Plugin}, unbounded...)...)
+	e.Docker(append([]string{"plugin", "set", enginetest.Plugin, "dockersock.source=" + e.Socket()}, unbounded...)...)
 	e.EnablePlugin()
 	control(t, e)
 	e.Docker("logscan", "rule", "add", "kept", "never written", "--severity", "info")
@@ -105,6 +105,9 @@ func TestMakeInstallUpgradesUnderRunningContainers(t *testing.T) {
 	}
 	if set := e.Docker("plugin", "inspect", "-f", "{{.Settings.Env}}", enginetest.Plugin); !strings.Contains(set, unbounded[0]) {
 		t.Errorf("settings after the upgrades: %s", set)
+	}
+	if socket := e.Docker("plugin", "inspect", "-f", "{{range .Settings.Mounts}}{{.Source}}{{end}}", enginetest.Plugin); socket != e.Socket() {
+		t.Errorf("after the upgrades, the Engine's socket is mounted from %s", socket)
 	}
 
 	if out, err := tryMake(t, env, "uninstall"); err == nil || !strings.Contains(out, f.name) {

@@ -355,8 +355,9 @@ func (d *Dir) Run(ctx context.Context) error {
 	}
 }
 
-// remove deletes a journal that nobody uses; false if somebody does.
-func (d *Dir) remove(id string) bool {
+// Remove deletes the log of a container, unless somebody writes or reads it:
+// then it is false, and nothing happens.
+func (d *Dir) Remove(id string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if j := d.open[id]; j != nil {

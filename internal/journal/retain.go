@@ -114,7 +114,7 @@ func (d *Dir) retain() {
 	for k := range infos {
 		i := &infos[k]
 		age := time.Since(i.Latest)
-		if d.cfg.StoppedAge == 0 || age <= d.cfg.StoppedAge || i.Attached > 0 || !d.remove(i.ID) {
+		if d.cfg.StoppedAge == 0 || age <= d.cfg.StoppedAge || i.Attached > 0 || !d.Remove(i.ID) {
 			continue
 		}
 		d.cfg.Logger.Info("removed the logs of a stopped container", "container", i.ID, "bytes", i.Bytes, "age", age.Round(time.Second))
@@ -190,7 +190,7 @@ func (d *Dir) reclaim(infos []Info, over int64, reason string) (freed int64) {
 			}
 			freed += n
 		}
-		if freed >= over || !d.remove(i.ID) {
+		if freed >= over || !d.Remove(i.ID) {
 			continue
 		}
 		freed += i.Bytes

@@ -279,3 +279,22 @@ func (s *Scanner) Lag() map[string]int64 {
 	})
 	return lag
 }
+
+// Finished reports whether every line of a container has been evaluated, and
+// what that gave is stored. Of a container that isn't scanned, it has.
+func (s *Scanner) Finished(containerID string) bool {
+	j, err := s.cfg.Journals.Acquire(containerID)
+	if err != nil {
+		return err == journal.ErrNotFound
+	}
+	defer j.Release()
+	if !j.Container().Scan {
+		return true
+	}
+	var done int64 // a restart would begin to read here
+	if f, ok := s.followers.Load(containerID); ok {
+		done = f.(*follower).hold.Load()
+	}
+	_, end := j.Bounds()
+	return done >= end
+}
