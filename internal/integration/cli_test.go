@@ -19,9 +19,9 @@ import (
 	"logscan/internal/script"
 )
 
-// made are the scripts of package main about containers, hits and losses that
+// madeUp are the scripts of package main about containers, hits and losses that
 // are made up; containers.txtar shows the same commands with real ones.
-var made = []string{"events", "rulestats", "status"}
+var madeUp = []string{"events", "rulestats", "status"}
 
 // TestCommandLineScripts runs scripts with `docker logscan …` as logscan against
 // the running plugin: its own, about real containers, and those of package main
@@ -41,11 +41,11 @@ func TestCommandLineScripts(t *testing.T) {
 		t.Fatal("no scripts", err)
 	}
 	files, err := filepath.Glob("../../plugin/testdata/*.txtar")
-	if err != nil || len(files) <= len(made) {
+	if err != nil || len(files) <= len(madeUp) {
 		t.Fatal("no scripts of package main", err)
 	}
 	files = slices.DeleteFunc(files, func(file string) bool {
-		return slices.Contains(made, strings.TrimSuffix(filepath.Base(file), ".txtar"))
+		return slices.Contains(madeUp, strings.TrimSuffix(filepath.Base(file), ".txtar"))
 	})
 	dir := enginetest.BuildPlugin(t)
 	bin := t.TempDir()
