@@ -19,7 +19,7 @@ func TestCompose(t *testing.T) {
 	t.Parallel()
 	e := enginetest.Start(t, enginetest.Options{LogDriver: enginetest.Plugin})
 	e.InstallPlugin(unbounded...)
-	c := control(t, e)
+	c := ready(t, e)
 	addRule(t, c, "last", `^0000000099 `)
 	dir := t.TempDir()
 	up := func(project, file string, flags ...string) {
@@ -29,7 +29,7 @@ func TestCompose(t *testing.T) {
 			t.Fatal(err)
 		}
 		cmd := exec.Command("docker-compose", append([]string{"-p", project, "-f", path, "up", "-d"}, flags...)...)
-		cmd.Env = e.Env()
+		cmd.Env = append(e.Env(), "COMPOSE_API_VERSION=auto") // version 1 goes by the file's, which newer Engines refuse
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("docker-compose up: %v\n%s", err, out)
 		}

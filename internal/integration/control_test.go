@@ -23,6 +23,17 @@ func control(t testing.TB, e *enginetest.Engine) *api.Client {
 	return c
 }
 
+// ready returns a client of the control socket, once the database is open too.
+func ready(t testing.TB, e *enginetest.Engine) *api.Client {
+	t.Helper()
+	c := control(t, e)
+	e.Eventually(30*time.Second, "the database being open", func() bool {
+		_, err := c.Rules(context.Background())
+		return err == nil
+	})
+	return c
+}
+
 // addRule makes a rule without a cooldown: every line that matches is a hit.
 func addRule(t testing.TB, c *api.Client, name, pattern string) {
 	t.Helper()
