@@ -26,6 +26,9 @@ const (
 
 	soakMark     = 10 // every so many'th line is marked
 	soakCooldown = time.Second
+	// soakCalm is how long there is no kill, now and then: a worker after many
+	// that ended soon only carries lines for its first ten seconds.
+	soakCalm = 12 * time.Second
 )
 
 // TestSoak has containers start, write, restart and stop, rules and triggers
@@ -271,14 +274,19 @@ func (s *soak) killWorkers(rnd *rand.Rand) (stop func() int) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() {
+		gap := time.Second
 		for {
 			select {
 			case <-ctx.Done():
 				return
-			case <-time.After(time.Duration(100+rnd.IntN(3000)) * time.Millisecond):
+			case <-time.After(gap):
 			}
 			if pid := s.e.WorkerOf(int(s.supervisor.Load())); pid != 0 && syscall.Kill(pid, syscall.SIGKILL) == nil {
 				kills++
+			}
+			gap = time.Duration(100+rnd.IntN(3000)) * time.Millisecond
+			if kills%5 == 0 {
+				gap += soakCalm
 			}
 		}
 	})
