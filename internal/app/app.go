@@ -129,7 +129,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		}
 		return journals.Run(ctx)
 	})
-	ctl := &control{cfg: cfg, log: log, database: errors.New("it is being opened")}
+	ctl := &control{cfg: cfg, log: log, tried: make(chan struct{}), database: errors.New("it is being opened")}
 	apiConfig := api.Config{
 		Ingest: in, Journals: journals,
 		CheckTarget: func(url string) error { return trigger.CheckTarget(url, cfg.AllowTargets) },

@@ -115,6 +115,18 @@ func (p *plugin) events() (out []string) {
 
 func (p *plugin) database() string { return filepath.Join(p.cfg.DataDir, "logscan.db") }
 
+// Who asks right after the start isn't refused: the database takes a moment.
+func TestRequestsWaitForTheDatabase(t *testing.T) {
+	for range 5 {
+		p := newPlugin(t, nil)
+		p.start()
+		if _, err := p.Rules(t.Context()); err != nil {
+			t.Error(err)
+		}
+		p.stop()
+	}
+}
+
 func TestAPIAnswersWithoutDatabase(t *testing.T) {
 	p := newPlugin(t, nil)
 	if err := os.MkdirAll(p.database(), 0o700); err != nil { // what stands in the way

@@ -31,6 +31,11 @@ const (
 	maxPerPeer  = 64
 	headersTime = 10 * time.Second
 	answerTime  = 30 * time.Second // a stream has this for each event
+
+	// openWait is how long requests wait to see whether the database opens. Right
+	// after a start that is a moment, and worth more than a refusal.
+	openWait   = 5 * time.Second
+	healthPath = "/healthz" // doesn't wait
 )
 
 // control serves the API from the first instant, on the unix socket and, where
@@ -39,6 +44,7 @@ type control struct {
 	cfg     Config
 	log     *slog.Logger
 	handler atomic.Pointer[http.Handler]
+	tried   chan struct{} // closed when the database was opened, or couldn't be
 
 	mu       sync.Mutex // guards the rest
 	database error      // why it isn't open
@@ -48,7 +54,23 @@ type control struct {
 
 // ServeHTTP hands requests to the API of the moment.
 func (c *control) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	select {
+	case <-c.tried:
+	default:
+		if r.URL.Path != healthPath {
+			c.waitForDatabase(r.Context())
+		}
+	}
 	(*c.handler.Load()).ServeHTTP(w, r)
+}
+
+func (c *control) waitForDatabase(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, openWait)
+	defer cancel()
+	select {
+	case <-c.tried:
+	case <-ctx.Done():
+	}
 }
 
 // use makes h what is served from now on.
@@ -58,6 +80,11 @@ func (c *control) setDatabase(err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.database = err
+	select {
+	case <-c.tried:
+	default:
+		close(c.tried)
+	}
 }
 
 // settings are those that can't be used as they are, and why.

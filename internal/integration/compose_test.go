@@ -19,7 +19,7 @@ func TestCompose(t *testing.T) {
 	t.Parallel()
 	e := enginetest.Start(t, enginetest.Options{LogDriver: enginetest.Plugin})
 	e.InstallPlugin(unbounded...)
-	c := ready(t, e)
+	c := control(t, e)
 	addRule(t, c, "last", `^0000000099 `)
 	dir := t.TempDir()
 	up := func(project, file string, flags ...string) {

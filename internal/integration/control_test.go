@@ -11,23 +11,13 @@ import (
 	"logscan/internal/enginetest"
 )
 
-// control returns a client of the plugin's control socket, once it answers.
+// control returns a client of the plugin's control socket, once it answers and
+// the database is open.
 func control(t testing.TB, e *enginetest.Engine) *api.Client {
 	t.Helper()
 	c := api.Dial(e.ControlSocket())
 	t.Cleanup(c.Close)
-	e.Eventually(30*time.Second, "the control socket answering", func() bool {
-		_, err := c.Health(context.Background())
-		return err == nil
-	})
-	return c
-}
-
-// ready returns a client of the control socket, once the database is open too.
-func ready(t testing.TB, e *enginetest.Engine) *api.Client {
-	t.Helper()
-	c := control(t, e)
-	e.Eventually(30*time.Second, "the database being open", func() bool {
+	e.Eventually(time.Minute, "the control socket answering", func() bool {
 		_, err := c.Rules(context.Background())
 		return err == nil
 	})

@@ -19,7 +19,7 @@ func TestRemovedContainers(t *testing.T) {
 	const lines, marks = 20_000, 20
 	e := enginetest.Start(t, enginetest.Options{})
 	e.InstallPlugin(unbounded...)
-	c := ready(t, e)
+	c := control(t, e)
 	addRule(t, c, "mark", `^(?P<n>\d+) MARK`)
 	journals := filepath.Join(e.PluginData(), ".logscan/journal")
 	kept := func(id string) bool {
@@ -53,7 +53,7 @@ func TestRemovedContainers(t *testing.T) {
 	goes("removed while the plugin was away", away)
 
 	// At once, also where all there is of a container is over in a moment.
-	c = ready(t, e)
+	c = control(t, e)
 	id := e.Docker("run", "-d", "--rm", "--network", "none", "--log-driver", enginetest.Plugin, enginetest.Image,
 		"loggen", "-n", "20000", "-mark", "1000")
 	e.Eventually(time.Minute, "the container gone", func() bool { return e.Docker("ps", "-aq", "--filter", "id="+id) == "" })

@@ -56,7 +56,7 @@ func TestSoak(t *testing.T) {
 
 	e := enginetest.Start(t, enginetest.Options{})
 	e.InstallPlugin(append([]string{"LOGSCAN_ALLOW_TARGETS=127.0.0.1", "LOGSCAN_EVENTS_MAX=1000000000"}, unbounded...)...)
-	s := &soak{t: t, e: e, c: ready(t, e), hooks: startSoakHooks(t), rnd: rand.New(rand.NewPCG(seed, 0))}
+	s := &soak{t: t, e: e, c: control(t, e), hooks: startSoakHooks(t), rnd: rand.New(rand.NewPCG(seed, 0))}
 	s.every = makeRule(t, s.c, "every", `^(?P<head>\d{10}|end \d+)\b`, api.RuleFields{Severity: api.Set("info")})
 	s.cool = makeRule(t, s.c, "cool", `^\d+ MARK`, api.RuleFields{
 		Severity: api.Set("error"), WorkloadID: api.Set("soak"), CooldownSeconds: api.Set(int64(soakCooldown / time.Second))})
@@ -90,7 +90,7 @@ func TestSoak(t *testing.T) {
 		s.start(b)
 		e.Wait(b.name)
 	}
-	s.c = ready(t, e)
+	s.c = control(t, e)
 	t.Logf("%d actions, %d workers and %d plugins killed, %d readers, %d short containers", actions, kills, s.killed, s.readers.n, len(s.short))
 	s.reconcile()
 }

@@ -26,7 +26,7 @@ func TestSwarm(t *testing.T) {
 	t.Parallel()
 	e := enginetest.Start(t, enginetest.Options{})
 	e.InstallPlugin(unbounded...)
-	client, c := engineClient(e), ready(t, e)
+	client, c := engineClient(e), control(t, e)
 	makeRule(t, c, "ends", `^end \d+$`, api.RuleFields{WorkloadID: api.Set("web")})
 	addr := swarmAddress()
 	e.Docker("swarm", "init", "--listen-addr", addr, "--advertise-addr", addr)

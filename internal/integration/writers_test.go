@@ -19,7 +19,7 @@ func TestManyWritersWithinTheBudget(t *testing.T) {
 	const segment, budget = 200_000, 12_000_000 // of 62 MB
 	e := enginetest.Start(t, enginetest.Options{})
 	e.InstallPlugin(fmt.Sprint("LOGSCAN_DISK_BUDGET=", budget))
-	client, c := engineClient(e), ready(t, e)
+	client, c := engineClient(e), control(t, e)
 	ids := make([]string, writers)
 	for i := range ids {
 		ids[i] = e.ContainerID(e.Run([]string{"--log-driver", enginetest.Plugin, "--log-opt", "compress=false",
