@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"fmt"
 	"time"
 
@@ -29,10 +30,11 @@ func scanDelay(w supervisor.Status) time.Duration {
 }
 
 // restartEvent tells of the processes that ended before this one: at the first
-// of several in a row, and each time that their number has doubled.
-func restartEvent(w supervisor.Status) (store.Event, bool) {
+// of several in a row, and each time that their number has doubled since that was
+// told. told is how many of them the event log knows of.
+func restartEvent(w supervisor.Status, told int) (store.Event, bool) {
 	n := w.InARow
-	if n == 0 || n&(n-1) != 0 {
+	if n == 0 || n < 2*told {
 		return store.Event{}, false
 	}
 	last := w.Last()
@@ -47,4 +49,25 @@ func restartEvent(w supervisor.Status) (store.Event, bool) {
 			"in_a_row": n, "restarts": w.Restarts,
 		},
 	}, true
+}
+
+// restartsTold returns how many of the latest ends in a row the event log knows
+// of. Many of these processes may have ended before they could tell.
+func restartsTold(ctx context.Context, db *store.Store, w supervisor.Status) (int, error) {
+	events, err := db.Events(ctx, store.EventFilter{Source: store.SourceSystem, Limit: 100})
+	if err != nil {
+		return 0, err
+	}
+	for _, ev := range events { // the newest first
+		if ev.Metadata["about"] != "worker" {
+			continue
+		}
+		n, _ := ev.Metadata["in_a_row"].(float64)
+		all, _ := ev.Metadata["restarts"].(float64)
+		if int(all-n) == w.Restarts-w.InARow { // of the same ones in a row
+			return int(n), nil
+		}
+		break
+	}
+	return 0, nil
 }

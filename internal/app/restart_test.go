@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"logscan/internal/store"
 	"logscan/internal/supervisor"
+	"logscan/internal/trigger"
 )
 
 func TestScanDelay(t *testing.T) {
@@ -20,20 +22,44 @@ func TestScanDelay(t *testing.T) {
 	}
 }
 
-// A crash loop is told of, and doesn't fill the event log.
+// A crash loop is told of by whichever worker lives long enough, and doesn't fill
+// the event log.
 func TestRestartEvents(t *testing.T) {
-	told := 0
-	for n := range 1001 {
-		st := supervisor.Status{Restarts: n, InARow: n, Exits: []supervisor.Exit{{Why: "exit status 2"}}}
-		if ev, ok := restartEvent(st); ok {
-			told++
-			if !strings.Contains(ev.Message, "exit status 2") || ev.Metadata["in_a_row"] != n {
+	for _, first := range []int{1, 2, 3, 100} { // the first worker that could tell
+		ctx := context.Background()
+		db, err := store.Open(t.TempDir()+"/logscan.db", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		s := &scanning{store: db, router: trigger.NewRouter()}
+		const before = 7 // restarts that belong to no loop
+		want := 0
+		for n := first; n <= 300; n++ {
+			w := supervisor.Status{Restarts: before + n, InARow: n, Exits: []supervisor.Exit{{Why: "exit status 2"}}}
+			if err := s.tellRestart(ctx, w); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for n := first; n <= 300; n *= 2 {
+			want++
+		}
+		events, err := db.Events(ctx, store.EventFilter{})
+		if err != nil || len(events) != want {
+			t.Errorf("from %d on: %d events instead of %d, %v", first, len(events), want, err)
+		}
+		for _, ev := range events {
+			if !strings.Contains(ev.Message, "exit status 2") || ev.Source != store.SourceSystem {
 				t.Errorf("%+v", ev)
 			}
 		}
-	}
-	if told != 10 { // 1, 2, 4 … 512
-		t.Errorf("%d events about 1000 ends", told)
+		// Others in a row, later, are news again.
+		if err := s.tellRestart(ctx, supervisor.Status{Restarts: before + 301, InARow: 1, Exits: []supervisor.Exit{{Why: "exit status 2"}}}); err != nil {
+			t.Fatal(err)
+		}
+		if events, _ := db.Events(ctx, store.EventFilter{}); len(events) != want+1 {
+			t.Errorf("%d events instead of %d", len(events), want+1)
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"logscan/internal/rule/match"
 	"logscan/internal/scan"
 	"logscan/internal/store"
+	"logscan/internal/supervisor"
 	"logscan/internal/trigger"
 )
 
@@ -123,10 +124,8 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	}()
 	c.current.Store(s)
 	defer c.current.Store(nil)
-	if ev, notable := restartEvent(c.from.Worker); notable {
-		if _, err := db.Commit(ctx, store.Batch{Events: []store.Event{ev}}, s.router.Match); err != nil {
-			c.log.Error("event about the worker's end not kept", "err", err)
-		}
+	if err := s.tellRestart(ctx, c.from.Worker); err != nil {
+		c.log.Error("event about the worker's end not kept", "err", err)
 	}
 
 	var wg sync.WaitGroup
@@ -135,6 +134,20 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	wg.Go(func() { s.keepHouse(ctx, c.cfg) })
 	wg.Wait()
 	return nil
+}
+
+// tellRestart puts into the event log why there is a new worker, if that is news.
+func (s *scanning) tellRestart(ctx context.Context, w supervisor.Status) error {
+	told, err := restartsTold(ctx, s.store, w)
+	if err != nil {
+		return err
+	}
+	ev, notable := restartEvent(w, told)
+	if !notable {
+		return nil
+	}
+	_, err = s.store.Commit(ctx, store.Batch{Events: []store.Event{ev}}, s.router.Match)
+	return err
 }
 
 // openMarks falls back on a key that is gone with this process: an old message
