@@ -222,14 +222,19 @@ func (e *engine) await(what string, ok func() bool) error {
 	return nil
 }
 
-// pluginPID finds a plugin's process by its program; 0 if it doesn't run.
-func (e *engine) pluginPID(program string) int {
-	for _, pid := range private.Descendants(e.KeeperPID()) {
+// pluginPID finds the process that does a plugin's work by its program; 0 if it
+// doesn't run.
+func (e *engine) pluginPID(program string) int { return working(e.KeeperPID(), program) }
+
+// working returns the process below root that runs a program and does its work:
+// where one of them supervises another, that other one.
+func working(root int, program string) (found int) {
+	for _, pid := range private.Descendants(root) { // parents first
 		if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && filepath.Base(exe) == program {
-			return pid
+			found = pid
 		}
 	}
-	return 0
+	return found
 }
 
 // create makes a container that runs loggen; it will write when it gets SIGUSR1.

@@ -113,6 +113,7 @@ func (b *bench) serve() (*process, error) {
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		st, err := p.stats()
 		if err == nil && st.Scan.Rules == b.rules {
+			p.pid = working(os.Getpid(), "logscan")
 			return p, nil
 		}
 		if time.Now().After(deadline) {
