@@ -39,8 +39,14 @@ func addRule(t testing.TB, c *api.Client, name, pattern string) {
 // hits returns every event of a rule, oldest first.
 func hits(t testing.TB, c *api.Client, rule string) []api.Event {
 	t.Helper()
+	return allEvents(t, c, api.EventQuery{Rule: rule})
+}
+
+// allEvents returns every event that q selects, oldest first.
+func allEvents(t testing.TB, c *api.Client, q api.EventQuery) []api.Event {
+	t.Helper()
 	var all []api.Event
-	q := api.EventQuery{Rule: rule, Limit: 1000}
+	q.Limit = 1000
 	for {
 		page, err := c.Events(context.Background(), q)
 		if err != nil {

@@ -28,24 +28,6 @@ func makeRule(t testing.TB, c *api.Client, name, pattern string, f api.RuleField
 	return r
 }
 
-// allEvents returns every event that q selects, oldest first.
-func allEvents(t testing.TB, c *api.Client, q api.EventQuery) []api.Event {
-	t.Helper()
-	var all []api.Event
-	q.Limit = 1000
-	for {
-		page, err := c.Events(context.Background(), q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(slices.Clone(page.Items), all...)
-		if !page.More || len(page.Items) == 0 {
-			return all
-		}
-		q.Before = page.Items[0].ID
-	}
-}
-
 // meta returns a text of an event's metadata.
 func meta(e api.Event, key string) string {
 	s, _ := e.Metadata[key].(string)
