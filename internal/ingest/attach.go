@@ -28,12 +28,15 @@ var (
 	errInside = errors.New("the FIFO is in the middle of an entry of before StartLogging")
 )
 
+// IsFIFO tells whether a name is one that dockerd gives its FIFOs.
+func IsFIFO(name string) bool { return fifoName.MatchString(name) }
+
 // Start attaches the FIFO, given as dockerd names it, to a container's journal.
 // When it returns, the attachment survives a kill. What older attachments of
 // the container still hold is taken first; they end when their writers do.
 func (i *Ingest) Start(ctx context.Context, fifo string, c journal.Container) error {
 	name := filepath.Base(fifo)
-	if !fifoName.MatchString(name) {
+	if !IsFIFO(name) {
 		return fmt.Errorf("%q is not the name of one of the Engine's FIFOs", fifo)
 	}
 	if err := i.Ready(ctx); err != nil {
@@ -158,7 +161,7 @@ func (i *Ingest) Stop(ctx context.Context, fifo string) error {
 // it makes another one for the next try. One that is attached is left alone.
 func (i *Ingest) Refuse(fifo string) {
 	name := filepath.Base(fifo)
-	if !fifoName.MatchString(name) {
+	if !IsFIFO(name) {
 		return
 	}
 	i.attach.Lock()

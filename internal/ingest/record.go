@@ -93,7 +93,7 @@ func (i *Ingest) resume() {
 	}
 	for _, f := range files {
 		name, isRecord := strings.CutSuffix(f.Name(), recordSuffix)
-		if !isRecord || !fifoName.MatchString(name) {
+		if !isRecord || !IsFIFO(name) {
 			os.Remove(filepath.Join(i.cfg.RecordDir, f.Name())) // one that was being written
 			continue
 		}
@@ -120,7 +120,7 @@ func (i *Ingest) sweep() {
 	}
 	var live, dead []*attachment
 	for _, f := range files {
-		if !fifoName.MatchString(f.Name()) || f.Type()&os.ModeNamedPipe == 0 || i.lookup(f.Name()) != nil {
+		if !IsFIFO(f.Name()) || f.Type()&os.ModeNamedPipe == 0 || i.lookup(f.Name()) != nil {
 			continue
 		}
 		a, err := i.open(f.Name())

@@ -7,11 +7,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"sync"
 	"time"
 
+	"logscan/internal/ingest"
 	"logscan/internal/journal"
 )
 
@@ -22,8 +22,6 @@ const retryTime = 40 * time.Second
 // errLost is what is left to say when the Engine repeats a call of which nothing
 // is known.
 var errLost = errors.New("logscan's worker ended while it had this call, and the Engine repeats it without its content; please try again")
-
-var fifoName = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // pending remembers the StartLogging calls that have no answer yet, in a file
 // each. When the process that has one ends, the Engine calls again, but with an
@@ -85,7 +83,7 @@ func readCall(path string) (startCall, error) {
 // begin remembers a call until end.
 func (p *pending) begin(c startCall) {
 	name := filepath.Base(c.File)
-	if p.dir == "" || !fifoName.MatchString(name) {
+	if p.dir == "" || !ingest.IsFIFO(name) {
 		return
 	}
 	b, err := json.Marshal(c)
@@ -101,7 +99,7 @@ func (p *pending) begin(c startCall) {
 // refused, and that is better than taking one for another.
 func (p *pending) end(file string) {
 	name := filepath.Base(file)
-	if p.dir == "" || !fifoName.MatchString(name) {
+	if p.dir == "" || !ingest.IsFIFO(name) {
 		return
 	}
 	if err := os.Remove(filepath.Join(p.dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {

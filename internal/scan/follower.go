@@ -161,10 +161,7 @@ func (s *Scanner) turn(f *follower) outcome {
 			f.next = off
 		}
 		s.block(f, st, block, off)
-		f.read, f.big = f.lines.now, len(block) >= bigBlock
-		// In the middle of a replay there is no cursor to be stored: the beginning
-		// of another stream's unfinished line may be yet to come.
-		f.owed = f.owed || f.r.Offset() >= f.next
+		f.read, f.big, f.owed = f.lines.now, len(block) >= bigBlock, true
 	} else if err != io.EOF {
 		return s.refuse(f, err)
 	}
