@@ -8,8 +8,10 @@
 //
 // A numbered line is ten digits, a blank, and filling up to -len; every -mark'th
 // has MARK after the number, and with -stamp the nanoseconds since 1970 behind
-// it. With -gate it waits for SIGUSR1 before it writes. On SIGTERM the current line is finished and a last
-// one says "end" and how many there were, so that a reader knows what to expect.
+// it. With -gate it waits for SIGUSR1 before it writes. SIGTERM ends -hold, and
+// -n 0: the current line is finished and a last one says "end" and how many
+// there were, so that a reader knows what to expect. Lines that were asked for by
+// number are written all the same, however early the signal comes.
 package main
 
 import (
@@ -32,7 +34,7 @@ import (
 const filling = `level=info msg="request handled" path=/api/v1/items/42 status=200 dur=12ms user=alice region=eu-west-1 trace=4bf92f3577b34da6a3ce929d0e0e4736 `
 
 var (
-	n      = flag.Int("n", 1000, "lines; 0 = until SIGTERM")
+	n      = flag.Int("n", 1000, "lines, all of them written; 0 = until SIGTERM")
 	length = flag.Int("len", 100, "bytes a line, its newline not counted")
 	mark   = flag.Int("mark", 0, "put MARK into every so many'th line; 0 = none")
 	errs   = flag.Int("stderr", 0, "write every so many'th line to stderr; 0 = none")
@@ -133,7 +135,7 @@ func number(stop *atomic.Bool) error {
 	line := plain(*length)
 	start, dutyEnd := time.Now(), time.Now().Add(*duty)
 	i := 0
-	for ; (*n == 0 || i < *n) && !stop.Load(); i++ {
+	for ; i < *n || *n == 0 && !stop.Load(); i++ {
 		out := stdout
 		if *errs > 0 && i%*errs == *errs-1 {
 			out = stderr
