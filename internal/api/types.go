@@ -289,7 +289,7 @@ type ScanStats struct {
 	Skipped    int64 `json:"skipped" doc:"Bytes of log that were gone before any rule saw them"`
 	Waiting    int   `json:"waiting" doc:"Events not stored yet"`
 	Lag        int64 `json:"lag" doc:"Bytes of log that no rule has seen yet"`
-	Echoes     int64 `json:"echoes" doc:"Lines not checked because they repeat what logscan has sent"`
+	Echoes     int64 `json:"echoes" doc:"Lines that match a rule and are no hits because they repeat what logscan has sent"`
 }
 
 // Health tells whether all is well. A plugin that is degraded still carries,

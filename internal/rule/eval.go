@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"slices"
 	"unicode/utf8"
+
+	"logscan/internal/rule/match"
 )
 
 const (
@@ -22,6 +24,9 @@ type Line struct {
 	Text     []byte // not kept
 }
 
+// text is what the rules see: without what a terminal's line ends with.
+func (l *Line) text() []byte { return bytes.TrimRight(l.Text, "\r") }
+
 // Hit is a match that is to be told.
 type Hit struct {
 	Rule            *Rule
@@ -33,33 +38,60 @@ type Hit struct {
 	SuppressedSince int64             // when the first of them was, in nanoseconds; 0 for none
 }
 
-// Eval matches a line with every rule of the set, updates st and appends the
-// hits, by rule id.
-func (s *Set) Eval(st *State, l Line, hits []Hit) []Hit {
-	st.enter(s)
-	text := bytes.TrimRight(l.Text, "\r") // what a terminal's line ends with
-	var room [16]uint32
-	found := s.snapshot.matcher.Match(text, s.in[streamIndex(l.Stream)], room[:0])
-	if len(found) == 0 {
-		return hits
+// Matching is a Set at work, for many lines. One goroutine uses it at a time.
+type Matching struct {
+	set     *Set
+	scratch *match.Scratch
+	found   []*compiled
+}
+
+// Begin returns a Matching. It is to be ended.
+func (s *Set) Begin() *Matching {
+	return &Matching{set: s, scratch: s.snapshot.matcher.Acquire()}
+}
+
+// End ends it.
+func (m *Matching) End() { m.scratch.Release() }
+
+// Match reports whether a line matches any rule of the set, and keeps which, for
+// Admit.
+func (m *Matching) Match(l Line) bool {
+	m.found = m.found[:0]
+	for _, pattern := range m.scratch.Match(l.text(), m.set.in[streamIndex(l.Stream)]) {
+		m.found = m.set.with(pattern, l.Stream, m.found)
 	}
-	var space [16]*compiled
-	rules := space[:0]
-	for _, pattern := range found {
-		rules = s.with(pattern, l.Stream, rules)
-	}
-	slices.SortFunc(rules, byID)
-	for _, c := range rules {
-		suppressed, since, ok := st.admit(s, c.rule, l.TimeNano)
+	return len(m.found) > 0
+}
+
+// Admit updates st by the rules that the line matched which Match was last
+// called with, and appends the hits, by rule id.
+func (m *Matching) Admit(st *State, l Line, hits []Hit) []Hit {
+	st.Enter(m.set)
+	slices.SortFunc(m.found, byID)
+	for _, c := range m.found {
+		suppressed, since, ok := st.admit(m.set, c.rule, l.TimeNano)
 		if !ok {
 			continue
 		}
+		text := l.text()
 		hits = append(hits, Hit{
 			Rule: c.rule, TimeNano: l.TimeNano, Stream: l.Stream,
 			Text: clip(text), Captures: c.captures(text),
 			Suppressed: suppressed, SuppressedSince: since,
 		})
 	}
+	return hits
+}
+
+// Eval matches a line with every rule of the set, updates st and appends the
+// hits, by rule id.
+func (s *Set) Eval(st *State, l Line, hits []Hit) []Hit {
+	m := s.Begin()
+	defer m.End()
+	if m.Match(l) {
+		return m.Admit(st, l, hits)
+	}
+	st.Enter(s)
 	return hits
 }
 

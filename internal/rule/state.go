@@ -44,9 +44,9 @@ func (st *State) TakeCounts() map[int64]Counts {
 	return c
 }
 
-// enter forgets the rules that no longer exist when a new snapshot comes. What
+// Enter forgets the rules that no longer exist when a new snapshot comes. What
 // a disabled rule has counted is kept until it is enabled again.
-func (st *State) enter(s *Set) {
+func (st *State) Enter(s *Set) {
 	if st.set == s {
 		return
 	}

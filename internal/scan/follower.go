@@ -50,7 +50,8 @@ type follower struct {
 	held     int64  // what j was told to hold
 	snapshot *rule.Snapshot
 	set      *rule.Set
-	owed     bool // something has changed since it was last submitted
+	matching *rule.Matching // of set, in a turn
+	owed     bool           // something has changed since it was last submitted
 	sent     time.Time
 	read     time.Time // when there last was something
 	big      bool      // the last block was
@@ -92,11 +93,15 @@ func (f *follower) line(source string, l entry.Line) {
 	if l.Truncated {
 		f.overflow++
 	}
+	line := rule.Line{Stream: source, TimeNano: l.TimeNano, Text: l.Text}
+	if !f.matching.Match(line) {
+		return
+	}
 	if f.echo(l.Text, l.TimeNano) {
 		f.echoes++
 		return
 	}
-	f.hits = f.set.Eval(&f.rules, rule.Line{Stream: source, TimeNano: l.TimeNano, Text: l.Text}, f.hits[:0])
+	f.hits = f.matching.Admit(&f.rules, line, f.hits[:0])
 	for i := range f.hits {
 		h := &f.hits[i]
 		e := event(h, &f.meta)
@@ -153,6 +158,9 @@ func (s *Scanner) turn(f *follower) outcome {
 		f.snapshot, f.set = snapshot, snapshot.For(f.meta.Workload)
 		maps.DeleteFunc(f.runs, func(id int64, _ run) bool { return !snapshot.Known(id) })
 	}
+	f.rules.Enter(f.set)
+	f.matching = f.set.Begin()
+	defer f.matching.End()
 	if len(block) > 0 {
 		if off > from && off > f.next {
 			// Retention was faster: unfinished lines have lost their rest.

@@ -72,7 +72,7 @@ type Stats struct {
 	Cooldown   int64 // matches held back by a cooldown
 	Bucket     int64 // matches held back by a container's token bucket
 	Overflow   int64 // lines of which only the first Config.MaxLine bytes were evaluated
-	Echoes     int64 // lines not evaluated, since they repeat what logscan has sent
+	Echoes     int64 // lines that match, but repeat what logscan has sent
 	Malformed  int64 // entries that could not be decoded
 	Skipped    int64 // bytes that the journal no longer had
 	Waiting    int   // events not yet committed

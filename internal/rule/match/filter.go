@@ -186,7 +186,7 @@ func hint(g uint32) uint32 { return g * mix32 >> (32 - hintBits) }
 // scan calls s.found for each literal that stands in s.line, once or several
 // times, from about left to right. It returns a value with the highest bit of a
 // byte set if one of the line's is.
-func (f *filter) scan(s *scratch) uint64 {
+func (f *filter) scan(s *Scratch) uint64 {
 	text := s.line
 	if n := len(text); n < minScan {
 		clear(s.pad[copy(s.pad[:], text):])
@@ -212,7 +212,7 @@ const (
 	singleLanes = single * 0x0001000100010001
 )
 
-func (f *filter) scan2(s *scratch, text []byte) (high uint64) {
+func (f *filter) scan2(s *Scratch, text []byte) (high uint64) {
 	le := binary.LittleEndian
 	high = uint64(text[len(text)-1])
 	last := (len(text) - 18) &^ 1
@@ -242,7 +242,7 @@ func (f *filter) scan2(s *scratch, text []byte) (high uint64) {
 	}
 }
 
-func (f *filter) scan4(s *scratch, text []byte) (high uint64) {
+func (f *filter) scan4(s *Scratch, text []byte) (high uint64) {
 	le := binary.LittleEndian
 	high = uint64(text[len(text)-1] | text[len(text)-2] | text[len(text)-3])
 	last := (len(text) - 32) &^ 3
@@ -284,7 +284,7 @@ func (f *filter) hintAt(text []byte, at int) uint64 {
 
 // look finds the literals that stand at those of four places, the first one
 // given, of which buckets have any left.
-func (f *filter) look(s *scratch, at int, buckets uint64) {
+func (f *filter) look(s *Scratch, at int, buckets uint64) {
 	le := binary.LittleEndian
 	for buckets != 0 {
 		bit := bits.TrailingZeros64(buckets)
@@ -305,7 +305,7 @@ func (f *filter) look(s *scratch, at int, buckets uint64) {
 
 // end looks at the last places of a line, behind which no pair fits, and at the
 // one behind these where a gram may reach beyond the line.
-func (f *filter) end(s *scratch, at int, hints uint64) {
+func (f *filter) end(s *Scratch, at int, hints uint64) {
 	if hints &= singleLanes; hints != 0 {
 		f.look(s, at, hints)
 	}
@@ -315,7 +315,7 @@ func (f *filter) end(s *scratch, at int, hints uint64) {
 	}
 }
 
-func (f *filter) found(s *scratch, at int, entries []entry) {
+func (f *filter) found(s *Scratch, at int, entries []entry) {
 	s.effort.work++
 	for _, e := range entries {
 		if start := at - int(e.offset); f.lits[e.lit].standsAt(s.line, start) {

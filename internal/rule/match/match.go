@@ -22,7 +22,7 @@ type Matcher struct {
 	unions  []*union
 
 	budget atomic.Int64 // bytes left for automata's states
-	pool   sync.Pool    // of *scratch
+	pool   sync.Pool    // of *Scratch
 	meter  meter
 }
 
@@ -67,8 +67,9 @@ func (s Subset) Add(i int) { s[i/64] |= 1 << (i % 64) }
 // Has reports whether a pattern is in it.
 func (s Subset) Has(i int) bool { return s == nil || s[i/64]>>(i%64)&1 != 0 }
 
-// scratch is what matching a line needs besides the Matcher.
-type scratch struct {
+// Scratch is what matching a line needs besides the Matcher. One goroutine uses it
+// at a time.
+type Scratch struct {
 	m    *Matcher
 	line []byte
 	in   Subset
@@ -91,8 +92,8 @@ const (
 	maxRounds = 1 << (32 - markBits)
 )
 
-func (m *Matcher) newScratch() *scratch {
-	return &scratch{m: m, marks: make([]uint32, len(m.rules)), extras: make([]uint32, len(m.extras))}
+func (m *Matcher) newScratch() *Scratch {
+	return &Scratch{m: m, marks: make([]uint32, len(m.rules)), extras: make([]uint32, len(m.extras))}
 }
 
 // Len returns the number of patterns.
@@ -101,17 +102,31 @@ func (m *Matcher) Len() int { return len(m.rules) }
 // Match appends the numbers of the patterns in the subset that match a line, in
 // order.
 func (m *Matcher) Match(line []byte, in Subset, dst []uint32) []uint32 {
-	s := m.pool.Get().(*scratch)
-	m.match(s, line, in)
-	dst = append(dst, s.hits...)
-	s.line, s.in = nil, nil
-	m.meter.add(&s.effort)
-	m.pool.Put(s)
+	s := m.Acquire()
+	dst = append(dst, s.Match(line, in)...)
+	s.Release()
 	return dst
 }
 
+// Acquire returns a Scratch, for many lines. It is to be released.
+func (m *Matcher) Acquire() *Scratch { return m.pool.Get().(*Scratch) }
+
+// Match returns the numbers of the patterns in the subset that match a line, in
+// order. They are valid until the next call.
+func (s *Scratch) Match(line []byte, in Subset) []uint32 {
+	s.m.match(s, line, in)
+	return s.hits
+}
+
+// Release gives a Scratch back.
+func (s *Scratch) Release() {
+	s.line, s.in = nil, nil
+	s.m.meter.add(&s.effort)
+	s.m.pool.Put(s)
+}
+
 // match leaves the numbers of the patterns that match in s.hits.
-func (m *Matcher) match(s *scratch, line []byte, in Subset) {
+func (m *Matcher) match(s *Scratch, line []byte, in Subset) {
 	if s.round++; s.round == maxRounds {
 		clear(s.marks)
 		clear(s.extras)
@@ -137,14 +152,14 @@ func (m *Matcher) match(s *scratch, line []byte, in Subset) {
 
 const highBits = 0x8080808080808080
 
-func (s *scratch) hit(r uint32) {
+func (s *Scratch) hit(r uint32) {
 	if s.in.Has(int(r)) {
 		s.hits = append(s.hits, r)
 	}
 }
 
 // found deals with a literal of the filter that stands in the line.
-func (s *scratch) found(lit uint32, at int) {
+func (s *Scratch) found(lit uint32, at int) {
 	for _, r := range s.m.byKey[lit] {
 		s.candidate(r, at)
 	}
@@ -152,7 +167,7 @@ func (s *scratch) found(lit uint32, at int) {
 
 // candidate decides a pattern of which a literal stands in the line, unless it
 // is decided already.
-func (s *scratch) candidate(id uint32, at int) {
+func (s *Scratch) candidate(id uint32, at int) {
 	mark := &s.marks[id]
 	if *mark>>markBits != s.round {
 		*mark = s.round << markBits
@@ -190,7 +205,7 @@ func (s *scratch) candidate(id uint32, at int) {
 
 // confirm reports whether a pattern matches in the line, in which any match
 // lies between from and to. It may find one that lies elsewhere.
-func (s *scratch) confirm(r *rule, from, to int) bool {
+func (s *Scratch) confirm(r *rule, from, to int) bool {
 	s.effort.work += confirmWork
 	from, to = max(from, 0), min(to, len(s.line))
 	for from > 0 && s.line[from-1] >= utf8.RuneSelf {
@@ -206,7 +221,7 @@ func (s *scratch) confirm(r *rule, from, to int) bool {
 
 // fold decides the patterns that may match without a literal of theirs, in a
 // line that has bytes beyond ASCII.
-func (s *scratch) fold() {
+func (s *Scratch) fold() {
 	if !bytes.Contains(s.line, kelvinText) && !bytes.Contains(s.line, longSText) {
 		return
 	}
@@ -223,7 +238,7 @@ var (
 )
 
 // union decides the patterns of a shared automaton.
-func (s *scratch) union(u *union) {
+func (s *Scratch) union(u *union) {
 	want := uint64(0)
 	for i, id := range u.members {
 		if s.in.Has(int(id)) {
@@ -250,7 +265,7 @@ func (s *scratch) union(u *union) {
 
 // hasExtras reports whether the line has a literal of each of a pattern's
 // further sets.
-func (s *scratch) hasExtras(r *rule) bool {
+func (s *Scratch) hasExtras(r *rule) bool {
 	for _, i := range r.extras {
 		if s.extras[i]>>1 != s.round {
 			s.extras[i] = s.round << 1
