@@ -7,28 +7,31 @@ import (
 )
 
 // nap bounds, see loop. Where many FIFOs have something, each round costs more
-// and may be worth a longer one.
+// and may be worth a longer one; where much comes through one, its pipe is large
+// and holds what comes meanwhile.
 const (
-	napMin  = 250 * time.Microsecond
-	napMax  = 2 * time.Millisecond
-	napMany = 10 * time.Millisecond
-	many    = 16
+	napMin   = 250 * time.Microsecond
+	napMax   = 2 * time.Millisecond
+	napMuch  = 5 * time.Millisecond
+	napMany  = 10 * time.Millisecond
+	many     = 16       // FIFOs
+	muchSize = 64 << 10 // bytes
 )
 
-// Shares of its pipe, in percent, above which one drain calls a FIFO busy, and
-// below which it found little.
+// Shares of its pipe, in percent: what a FIFO should hold after a nap, and what
+// makes it one that should have a larger pipe.
 const (
-	fillBusy   = 35
-	fillLittle = 15
+	fillAim  = 25
+	fillBusy = 35
 )
 
 // loop waits for FIFOs to have something, takes it, and naps before it looks
-// again, so that one round carries many lines. The nap adapts: shorter while
-// pipes run full, longer while they hold little. With nothing to carry it
-// sleeps in the kernel until there is.
+// again, so that one round carries many lines: until the FIFO that is filling up
+// fastest should hold fillAim. With nothing to carry it sleeps in the kernel
+// until there is.
 func (i *Ingest) loop() {
 	events := make([]unix.EpollEvent, 256)
-	nap := napMin
+	last := time.Now()
 	for {
 		n, err := unix.EpollWait(i.epoll, events, -1)
 		if err != nil && err != unix.EINTR {
@@ -37,6 +40,8 @@ func (i *Ingest) loop() {
 		}
 		i.rounds.Add(1)
 		fullest := 0 // percent of its pipe
+		before := i.bytes.Load()
+		now := time.Now()
 		for _, e := range events[:max(n, 0)] {
 			if int(e.Fd) == i.event {
 				return
@@ -49,16 +54,25 @@ func (i *Ingest) loop() {
 			}
 		}
 		longest := napMax
-		if n >= many {
+		switch {
+		case n >= many:
 			longest = napMany
+		case i.bytes.Load()-before >= muchSize:
+			longest = napMuch
 		}
-		if fullest > fillBusy {
-			nap = max(napMin, nap/2)
-		} else if fullest < fillLittle {
-			nap = min(longest, nap*5/4)
-		}
-		sleep(nap)
+		sleep(nap(now.Sub(last), fullest, longest))
+		last = now
 	}
+}
+
+// nap is how long to sleep when the fullest pipe took a time to hold so many
+// percent.
+func nap(took time.Duration, fullest int, longest time.Duration) time.Duration {
+	d := longest
+	if fullest > 0 {
+		d = took * fillAim / time.Duration(fullest)
+	}
+	return min(max(d, napMin), longest)
 }
 
 // sleep sleeps in the kernel where time.Sleep would be a millisecond too late,

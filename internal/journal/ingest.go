@@ -12,9 +12,9 @@ import (
 	"logscan/internal/entry"
 )
 
-// buffers hold what was just spliced while frames are found in it. One is in
-// use per thread that ingests, not per container.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 256<<10); return &b }}
+// buffers hold what was just spliced while frames are found in it, and what
+// readers have read. One is in use per thread that does so, not per container.
+var buffers = sync.Pool{New: func() any { b := make([]byte, readSize); return &b }}
 
 // Attachment is one writer of a journal: a FIFO.
 type Attachment struct {

@@ -28,8 +28,9 @@ type Reader struct {
 	dec    *zstd.Decoder
 	in     []byte
 	buf    []byte
-	skip   int64 // bytes that are no frame, with errDamaged
-	logged int64 // base of the last segment, plus 1, that had a bad place
+	lent   *[]byte // what buf is of buffers, if it is
+	skip   int64   // bytes that are no frame, with errDamaged
+	logged int64   // base of the last segment, plus 1, that had a bad place
 }
 
 // errDamaged means that no frame is at the reader's position.
@@ -47,11 +48,21 @@ func (r *Reader) SetOffset(off int64) { r.pos = off }
 
 // Close releases the reader's file.
 func (r *Reader) Close() error {
+	r.Release()
 	r.closeFile()
 	if r.dec != nil {
 		r.dec.Close()
 	}
 	return nil
+}
+
+// Release gives back the memory of the last block, which is no longer valid, for
+// as long as there is nothing to read: most readers wait most of the time.
+func (r *Reader) Release() {
+	if r.lent != nil {
+		buffers.Put(r.lent)
+	}
+	r.buf, r.lent = nil, nil
 }
 
 func (r *Reader) closeFile() {
@@ -62,13 +73,14 @@ func (r *Reader) closeFile() {
 }
 
 // Next returns the next whole frames, about 256 KiB of them at most, and the
-// offset of the first. They are valid until the next call. Where retention has
+// offset of the first. They are valid until the next call, or Release. Where retention has
 // removed what came next, or it can't be read, the reader goes on behind it,
 // as the offset shows.
 func (r *Reader) Next() (block []byte, off int64, err error) {
 	for {
 		if r.file == nil || r.pos >= r.seg.end() {
 			if err := r.open(); err != nil {
+				r.Release()
 				return nil, r.pos, err
 			}
 		}
@@ -153,7 +165,12 @@ func (r *Reader) skipBad() {
 }
 
 func (r *Reader) grow(n int) []byte {
-	if cap(r.buf) < n {
+	switch {
+	case n <= cap(r.buf):
+	case n <= readSize && r.lent == nil:
+		r.lent = buffers.Get().(*[]byte)
+		r.buf = *r.lent
+	default:
 		r.buf = make([]byte, n)
 	}
 	return r.buf[:n]

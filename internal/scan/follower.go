@@ -21,9 +21,6 @@ const (
 	turnEvents = 512
 	// lingerFor is how long a journal stays open behind its last line.
 	lingerFor = 2 * time.Second
-	// bigBlock is the size from which a block's buffer isn't kept when there
-	// is nothing more to read.
-	bigBlock = 32 << 10
 )
 
 // follower scans one container's journal.
@@ -54,7 +51,6 @@ type follower struct {
 	owed     bool           // something has changed since it was last submitted
 	sent     time.Time
 	read     time.Time // when there last was something
-	big      bool      // the last block was
 
 	runs     map[int64]run // by rule
 	hits     []rule.Hit    // scratch
@@ -169,7 +165,7 @@ func (s *Scanner) turn(f *follower) outcome {
 			f.next = off
 		}
 		s.block(f, st, block, off)
-		f.read, f.big, f.owed = f.lines.now, len(block) >= bigBlock, true
+		f.read, f.owed = f.lines.now, true
 	} else if err != io.EOF {
 		return s.refuse(f, err)
 	}
@@ -233,13 +229,9 @@ func (s *Scanner) endTurn(f *follower) outcome {
 		f.j.SetHold(h)
 		f.held = h
 	}
+	f.r.Release()
 	if _, end := f.j.Bounds(); f.r.Offset() < end {
 		return more
-	}
-	if f.big {
-		f.big = false
-		f.r.Close() // with its buffer
-		f.r = f.j.NewReader(f.next)
 	}
 	if !f.owed && !f.lines.pending() && f.hold.Load() == f.next && f.held == f.next && f.lines.now.Sub(f.read) >= lingerFor {
 		s.closeJournal(f)

@@ -7,8 +7,12 @@ import (
 
 // gather is how long a worker that had nothing to do waits for more when it gets
 // something: most of the time others follow at once, and waking up for each
-// costs more than scanning it.
-const gather = time.Millisecond
+// costs more than scanning it. Not so if its last turn was about muchSize bytes
+// or more: then it is for the rest to wait.
+const (
+	gather   = time.Millisecond
+	muchSize = 64 << 10
+)
 
 // queue is the containers that have something to scan, in the order of their
 // turns. Each is in it once at most: see follower.state.
@@ -30,13 +34,14 @@ func (q *queue) push(f *follower) {
 	}
 }
 
-// pop waits for the next one; false once the queue is closed.
-func (q *queue) pop() (*follower, bool) {
+// pop waits for the next one, and when told to, for others to come with it. It is
+// false once the queue is closed.
+func (q *queue) pop(gathers bool) (*follower, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for len(q.items) == 0 && !q.closed {
 		q.some.Wait()
-		if q.ahead || len(q.items) == 0 {
+		if !gathers || q.ahead || len(q.items) == 0 {
 			continue
 		}
 		q.ahead = true
@@ -94,14 +99,17 @@ func (s *Scanner) notify(f *follower) bool {
 
 // work takes turns until the queue is closed.
 func (s *Scanner) work() {
+	gathers := true
 	for {
-		f, ok := s.queue.pop()
+		f, ok := s.queue.pop(gathers)
 		if !ok {
 			return
 		}
 		f.state.Store(running)
+		from := f.next
 		switch s.turn(f) {
 		case caughtUp:
+			gathers = f.next-from < muchSize
 			if f.state.CompareAndSwap(running, idle) {
 				continue
 			}

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"log/slog"
 	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -26,5 +27,18 @@ func confine(log *slog.Logger) {
 			log.Warn("capabilities are kept that aren't needed", "capability", c, "err", err)
 			return
 		}
+	}
+}
+
+// timerSlack is by how much the worker's timers may be late. Go's runtime looks
+// after its threads in sleeps of 20 µs while there is something to do; as
+// punctual as the kernel is by default, that takes a tenth of what carrying lines
+// does, and there is nothing to see.
+const timerSlack = 250 * time.Microsecond
+
+// relax makes timers less punctual in what this thread will start.
+func relax(log *slog.Logger) {
+	if err := unix.Prctl(unix.PR_SET_TIMERSLACK, uintptr(timerSlack), 0, 0, 0); err != nil {
+		log.Warn("timer slack", "err", err)
 	}
 }

@@ -57,6 +57,7 @@ func Run(ctx context.Context, cfg Config) error {
 	// The kernel ties the worker's life to the thread that started it.
 	runtime.LockOSThread()
 	confine(cfg.Logger)
+	relax(cfg.Logger)
 	syscall.Umask(0o077) // sockets and files are root's alone from their first instant
 	var files []*os.File
 	for _, name := range cfg.Sockets {
