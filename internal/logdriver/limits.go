@@ -12,6 +12,11 @@ const (
 	// readersMax bounds the ReadLogs calls being answered at once: each holds a
 	// file, and a follower stays as long as its user.
 	readersMax = 1000
+	// sendBuffer is asked for for each connection, in bytes: so much of an answer
+	// the kernel holds until the Engine reads it. With its default we would be
+	// woken three times as often while a long log is read. The system's bound is
+	// net.core.wmem_max.
+	sendBuffer = 512 << 10
 )
 
 // timedListener gives each connection callTime for its call, which is its only
@@ -28,6 +33,9 @@ func (l timedListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	c.SetReadDeadline(time.Now().Add(l.callTime))
+	if u, ok := c.(*net.UnixConn); ok {
+		u.SetWriteBuffer(sendBuffer)
+	}
 	return timedConn{c}, nil
 }
 
