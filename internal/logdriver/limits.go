@@ -12,10 +12,10 @@ const (
 	// readersMax bounds the ReadLogs calls being answered at once: each holds a
 	// file, and a follower stays as long as its user.
 	readersMax = 1000
-	// sendBuffer is asked for for each connection, in bytes: so much of an answer
-	// the kernel holds until the Engine reads it. With its default we would be
-	// woken three times as often while a long log is read. The system's bound is
-	// net.core.wmem_max.
+	// sendBuffer is what is asked for for each connection, in bytes: the kernel
+	// holds up to twice as much of an answer until the Engine reads it. With its
+	// default we would be woken three times as often while a long log is read.
+	// What it grants is bounded by net.core.wmem_max.
 	sendBuffer = 512 << 10
 )
 
