@@ -56,7 +56,7 @@ func carry(b *bench, l load) (*section, error) {
 	if err := e.installLogscan(rules(b.rules)); err != nil {
 		return nil, err
 	}
-	if err := e.installJSON(); err != nil {
+	if err := e.installPeer(jsonPlugin, "decodes and encodes each line, as logging plugins commonly do"); err != nil {
 		return nil, err
 	}
 	s := &section{title: fmt.Sprintf("Carrying %s", l)}

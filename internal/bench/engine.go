@@ -24,6 +24,7 @@ const (
 	image       = "box"
 	logscan     = "logscan"
 	jsonPlugin  = "jsonplugin"
+	copyPlugin  = "copyplugin"
 	commandTime = 10 * time.Minute
 )
 
@@ -41,7 +42,7 @@ func buildTools() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	for name, pkg := range map[string]string{"loggen": "logscan/internal/enginetest/loggen", jsonPlugin: "logscan/internal/bench/jsonplugin"} {
+	for name, pkg := range map[string]string{"loggen": "logscan/internal/enginetest/loggen", jsonPlugin: "logscan/internal/bench/jsonplugin", copyPlugin: "logscan/internal/bench/copyplugin"} {
 		cmd := exec.Command("go", "build", "-trimpath", "-o", filepath.Join(dir, name), pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 		if out, err := cmd.CombinedOutput(); err != nil {
@@ -162,26 +163,26 @@ func storeRules(path string, rules []rule.Rule) error {
 	return nil
 }
 
-// installJSON installs the peer that decodes and encodes.
-func (e *engine) installJSON() error {
-	dir := filepath.Join(e.Dir, jsonPlugin)
+// installPeer installs a plugin to measure against.
+func (e *engine) installPeer(name, description string) error {
+	dir := filepath.Join(e.Dir, name)
 	root := filepath.Join(dir, "rootfs")
 	for _, d := range []string{"run/docker/plugins", "logs"} {
 		if err := os.MkdirAll(filepath.Join(root, d), 0o755); err != nil {
 			return err
 		}
 	}
-	b, err := os.ReadFile(filepath.Join(e.b.tools, jsonPlugin))
+	b, err := os.ReadFile(filepath.Join(e.b.tools, name))
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(root, jsonPlugin), b, 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(root, name), b, 0o755); err != nil {
 		return err
 	}
 	config, err := json.Marshal(map[string]any{
-		"description": "decodes and encodes each line, as logging plugins commonly do",
-		"entrypoint":  []string{"/" + jsonPlugin},
-		"interface":   map[string]any{"types": []string{"docker.logdriver/1.0"}, "socket": jsonPlugin + ".sock"},
+		"description": description,
+		"entrypoint":  []string{"/" + name},
+		"interface":   map[string]any{"types": []string{"docker.logdriver/1.0"}, "socket": name + ".sock"},
 		"network":     map[string]any{"type": "none"},
 	})
 	if err != nil {
@@ -190,10 +191,10 @@ func (e *engine) installJSON() error {
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), config, 0o644); err != nil {
 		return err
 	}
-	if _, err := e.docker("plugin", "create", jsonPlugin, dir); err != nil {
+	if _, err := e.docker("plugin", "create", name, dir); err != nil {
 		return err
 	}
-	return e.enable(jsonPlugin)
+	return e.enable(name)
 }
 
 func (e *engine) pluginID(name string) (string, error) {

@@ -38,7 +38,7 @@ type bench struct {
 	runs   int
 	rules  int    // loaded into logscan
 	plugin string // plugin directory, as `make plugin` builds it
-	tools  string // directory of loggen and jsonplugin
+	tools  string // directory of the programs that buildTools builds
 }
 
 // pick returns n, or few with -quick.

@@ -95,6 +95,40 @@ func AppendServed(dst, frame []byte) ([]byte, error) {
 	return putHeader(dst, start), nil
 }
 
+// AppendAllServed does so for the frames that b begins with, at most max of
+// them, and returns how many those were and what follows them. One that is no
+// entry is left out.
+func AppendAllServed(dst, b []byte, max int64) (_, rest []byte, n int64) {
+	for ; n < max; n++ {
+		frame, rest, err := Next(b)
+		if err != nil {
+			break
+		}
+		if b = rest; !short(frame[HeaderLen:]) {
+			dst, _ = AppendServed(dst, frame)
+			continue
+		}
+		// All is there but two lengths and the newline.
+		start := len(dst)
+		dst = append(append(dst, frame...), '\n')
+		out := dst[start : start+HeaderLen+plainLine+2]
+		binary.BigEndian.PutUint32(out, uint32(len(frame)-HeaderLen+1))
+		out[HeaderLen+plainLine+1] = frame[HeaderLen+plainLine+1] + 1
+	}
+	return dst, b, n
+}
+
+// short reports whether a body is plain and its line is so short that its length
+// takes one byte, with a newline too.
+func short(b []byte) bool {
+	if len(b) < plainLine+2 || len(b) > plainLine+2+0x7e || int(b[plainLine+1]) != len(b)-plainLine-2 ||
+		b[plainTime] != fieldTime || b[plainLine] != fieldLine || !plainTimed(b) {
+		return false
+	}
+	start := binary.LittleEndian.Uint64(b)
+	return start == plainOut || start == plainErr
+}
+
 func appendVarint(dst []byte, tag byte, v uint64) []byte {
 	return binary.AppendUvarint(append(dst, tag), v)
 }

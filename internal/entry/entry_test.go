@@ -157,6 +157,9 @@ func FuzzDecode(f *testing.F) {
 	for _, e := range entries() {
 		f.Add(Append(nil, &e)[HeaderLen:])
 	}
+	for _, n := range []int{0, 1, 125, 126, 127, 128, 129, 16383, 16384} {
+		f.Add(Append(nil, &Entry{Source: "stdout", TimeNano: 1780000000123456789, Line: bytes.Repeat([]byte("x"), n)})[HeaderLen:])
+	}
 	f.Add([]byte{0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var e Entry
@@ -170,8 +173,18 @@ func FuzzDecode(f *testing.F) {
 		}
 		frame := append([]byte{0, 0, 0, 0}, body...)
 		binary.BigEndian.PutUint32(frame, uint32(len(body)))
-		if _, serr := AppendServed(nil, frame); err == nil && serr != nil {
+		served, serr := AppendServed(nil, frame)
+		if err == nil && serr != nil {
 			t.Fatalf("decoded but not served: %v", serr)
+		}
+		if _, _, ferr := Next(frame); ferr == nil {
+			two := append(append(bytes.Clone(frame), frame...), "\x00\x00"...)
+			for max := range int64(4) {
+				all, rest, n := AppendAllServed([]byte("before"), two, max)
+				if want := "before" + strings.Repeat(string(served), int(n)); string(all) != want || n != min(max, 2) || !bytes.Equal(rest, two[int(n)*len(frame):]) {
+					t.Fatalf("%d of %x are served together as %x", n, frame, all)
+				}
+			}
 		}
 		Next(body)
 		Time(body)
@@ -216,13 +229,18 @@ func FuzzPlain(f *testing.F) {
 	})
 }
 
-func BenchmarkAppendServed(b *testing.B) {
-	frame := Append(nil, &Entry{Source: "stdout", TimeNano: 1 << 60, Line: bytes.Repeat([]byte("x"), 120)})
-	var dst []byte
+// A block as a reader of the journal has it.
+func BenchmarkAppendAllServed(b *testing.B) {
+	var block, dst []byte
+	lines := 0
+	for ; len(block) < 256<<10; lines++ {
+		block = Append(block, &Entry{Source: "stdout", TimeNano: 1 << 60, Line: bytes.Repeat([]byte("x"), 120)})
+	}
 	b.ReportAllocs()
 	for b.Loop() {
-		dst, _ = AppendServed(dst[:0], frame)
+		dst, _, _ = AppendAllServed(dst[:0], block, 1<<62)
 	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*lines), "ns/line")
 }
 
 func BenchmarkDecode(b *testing.B) {

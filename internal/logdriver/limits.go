@@ -12,6 +12,11 @@ const (
 	// readersMax bounds the ReadLogs calls being answered at once: each holds a
 	// file, and a follower stays as long as its user.
 	readersMax = 1000
+	// sendBuffer is what is asked for for each connection, in bytes: the kernel
+	// holds up to twice as much of an answer until the Engine reads it. With its
+	// default we would be woken three times as often while a long log is read.
+	// What it grants is bounded by net.core.wmem_max.
+	sendBuffer = 512 << 10
 )
 
 // timedListener gives each connection callTime for its call, which is its only
@@ -28,6 +33,9 @@ func (l timedListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	c.SetReadDeadline(time.Now().Add(l.callTime))
+	if u, ok := c.(*net.UnixConn); ok {
+		u.SetWriteBuffer(sendBuffer)
+	}
 	return timedConn{c}, nil
 }
 

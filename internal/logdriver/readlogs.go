@@ -17,7 +17,7 @@ import (
 
 const (
 	// writeSize is about how many bytes are sent at once.
-	writeSize = 128 << 10
+	writeSize = 192 << 10
 	// bigAnswer is how many bytes at once make buffers that aren't kept while
 	// there is nothing to send.
 	bigAnswer = 32 << 10
@@ -144,7 +144,7 @@ func (s *server) serve(ctx context.Context, cfg logger.ReadConfig) error {
 				t = min(t, s.until)
 			}
 			s.out = entry.Append(s.out[:0], &entry.Entry{Source: keepaliveSource, TimeNano: t})
-			if err := s.send(); err != nil {
+			if err := s.sendNow(); err != nil {
 				return err
 			}
 		}
@@ -169,55 +169,74 @@ func (s *server) copy(ctx context.Context, r *journal.Reader, end int64) error {
 			break
 		}
 		for off < end && len(block) > 0 && !s.done {
-			frame, rest, err := entry.Next(block)
+			rest, err := s.add(block, end-off)
 			if err != nil {
 				return err
 			}
-			off += int64(len(frame))
+			off += int64(len(block) - len(rest))
 			block = rest
-			if err := s.add(frame); err != nil {
+		}
+		if len(s.out) >= writeSize {
+			if err := s.send(); err != nil {
 				return err
 			}
 		}
 		r.SetOffset(off) // the block may have reached beyond end
 	}
-	return s.send()
+	return s.sendNow()
 }
 
-// add puts one frame into the answer, if it is wanted. One that is no entry is
-// left out.
-func (s *server) add(frame []byte) error {
+// add puts the frames that block begins with into the answer, those of them that
+// are wanted, and returns what follows them: all up to within, which is where the
+// answer ends, or one frame.
+func (s *server) add(block []byte, within int64) (rest []byte, err error) {
 	if s.left == 0 {
 		s.done = true
-		return nil
+		return block, nil
+	}
+	if s.since == 0 && s.until == 0 {
+		var n int64
+		part := block[:min(int64(len(block)), within)]
+		if s.out, rest, n = entry.AppendAllServed(s.out, part, s.left); n > 0 {
+			s.left -= n
+			return block[len(part)-len(rest):], nil
+		}
+	}
+	frame, rest, err := entry.Next(block)
+	if err != nil {
+		return block, err
 	}
 	s.left-- // the tail is taken first, so that those left out count too
 	if s.since != 0 || s.until != 0 {
 		t, err := entry.Time(frame[entry.HeaderLen:])
 		if err != nil || t < s.since && s.since != 0 {
-			return nil
+			return rest, nil
 		}
 		if s.until != 0 && t > s.until {
 			s.done = true
-			return nil
+			return rest, nil
 		}
 		s.since = 0 // found; clocks may step back, and what follows belongs to the answer
 	}
 	s.out, _ = entry.AppendServed(s.out, frame)
-	if len(s.out) < writeSize {
-		return nil
-	}
-	return s.send()
+	return rest, nil
 }
 
+// sendNow sends what was added, and has it arrive whatever follows.
+func (s *server) sendNow() error {
+	if err := s.send(); err != nil {
+		return err
+	}
+	return s.flush()
+}
+
+// send sends what was added. The end of it may wait for what is sent next, which
+// spares a write.
 func (s *server) send() error {
 	if len(s.out) == 0 {
 		return nil
 	}
 	_, err := s.w.Write(s.out)
 	s.out = s.out[:0]
-	if err != nil {
-		return err
-	}
-	return s.flush()
+	return err
 }

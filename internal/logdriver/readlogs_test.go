@@ -79,7 +79,7 @@ func (e *engine) inFlight() int {
 }
 
 // eventually polls a condition that another thread brings about.
-func eventually(t *testing.T, what string, cond func() bool) {
+func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	for end := time.Now().Add(10 * time.Second); !cond(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
