@@ -114,7 +114,7 @@ func (r *Reader) open() error {
 			suffix = compressedSuffix
 		}
 		name := segmentPath(r.j.path, seg.base, suffix)
-		file, err := os.Open(name)
+		file, err := openSegment(name, os.O_RDONLY)
 		if errors.Is(err, os.ErrNotExist) {
 			continue // compressed or removed just now: look again
 		}
