@@ -109,9 +109,22 @@ func (j *Journal) hopLocked() error {
 	}
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
+	from, all := seg.size, act.size-seg.size
+	if err := j.framesLocked(*buf); err != nil {
+		return err
+	}
+	if n := seg.size - from; n > 0 && n <= tailMax && all <= int64(len(*buf)) { // buf holds them still
+		j.tail.add(seg.base+from, (*buf)[:n])
+	}
+	return nil
+}
+
+// framesLocked is hopLocked's work.
+func (j *Journal) framesLocked(buf []byte) error {
+	act, seg := j.active, j.segments[len(j.segments)-1]
 	act.need = 0
 	for seg.size < act.size {
-		b := (*buf)[:min(int64(len(*buf)), act.size-seg.size)]
+		b := buf[:min(int64(len(buf)), act.size-seg.size)]
 		if _, err := act.file.ReadAt(b, seg.size); err != nil {
 			return err
 		}
