@@ -13,6 +13,8 @@ const (
 	napMax  = 2 * time.Millisecond
 	napMany = 10 * time.Millisecond
 	many    = 16
+	napLots = 20 * time.Millisecond
+	lots    = 64
 )
 
 // Shares of its pipe, in percent, above which one drain calls a FIFO busy, and
@@ -49,7 +51,10 @@ func (i *Ingest) loop() {
 			}
 		}
 		longest := napMax
-		if n >= many {
+		switch {
+		case n >= lots:
+			longest = napLots
+		case n >= many:
 			longest = napMany
 		}
 		if fullest > fillBusy {
