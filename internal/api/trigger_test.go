@@ -145,7 +145,7 @@ func TestDeliveries(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.State, d.LastStatus, d.LastError, d.NextAt = store.Dead, 404, "the receiver answered 404", time.Time{}
-	if err := b.store.RecordAttempt(ctx, d); err != nil {
+	if err := b.store.RecordAttempts(ctx, d); err != nil {
 		t.Fatal(err)
 	}
 	dead := must[[]Delivery](t)(b.Deliveries(ctx, store.Dead, 10))

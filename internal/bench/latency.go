@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -23,8 +24,11 @@ func latency(b *bench) (*section, error) {
 	during := time.Duration(b.pick(30, 8)) * time.Second
 	s := &section{title: "From line to webhook"}
 	s.say("%d containers write %d lines a second each, line by line; every %dth holds the time of its writing and matches a rule without cooldown, "+
-		"beside %d rules that it doesn't match. A trigger sends each hit to a receiver on loopback, which compares. %s.",
-		containers, rate, mark, b.rules-1, during)
+		"beside %d rules that it doesn't match. A trigger sends each hit to a receiver on loopback, which compares. %s. "+
+		"All clocks are this machine's one. The container takes its time just before it writes, the receiver before it reads the body. "+
+		"Up to the Engine's own time in the line, the way is the container's and dockerd's; the rest is the plugin's, its disk's and the receiver's. "+
+		"All of them wait for a core where others use the machine: its load was %s when this began.",
+		containers, rate, mark, b.rules-1, during, loadAverage())
 	e, err := b.start()
 	if err != nil {
 		return nil, err
@@ -88,10 +92,14 @@ func latency(b *bench) (*section, error) {
 	if err := e.await("all webhooks", func() bool { return r.count() >= want }); err != nil {
 		return nil, fmt.Errorf("%w: %d of %d", err, r.count(), want)
 	}
-	got := r.take()
-	s.table([]string{"hits", "p50 ms", "p90 ms", "p99 ms", "most ms", "CPU of one core, plugin", "dockerd and plugin"}, [][]string{{
-		fmt.Sprint(len(got)), number(got.quantile(.5)), number(got.quantile(.9)), number(got.quantile(.99)), number(got.quantile(1)), percent(usedAlone / took), percent(used / took),
-	}})
+	got, engine := r.take()
+	row := func(what string, ms series) []string {
+		return []string{what, number(ms.quantile(.5)), number(ms.quantile(.9)), number(ms.quantile(.99)), number(ms.quantile(1))}
+	}
+	s.table([]string{fmt.Sprintf("%d hits", len(got)), "p50 ms", "p90 ms", "p99 ms", "most ms"}, [][]string{
+		row("line to webhook", got), row("of that, up to the Engine's time", engine),
+	})
+	s.say("CPU of one core: plugin %s, dockerd and plugin %s.", percent(usedAlone/took), percent(used/took))
 	s.target("line to webhook: p50", got.quantile(.5), 10, " ms")
 	s.target("line to webhook: p99", got.quantile(.99), 50, " ms")
 	return s, nil
@@ -99,22 +107,29 @@ func latency(b *bench) (*section, error) {
 
 // receiver takes webhooks and notes how old their lines are.
 type receiver struct {
-	mu   sync.Mutex
-	seen map[string]bool
-	ms   series
+	mu     sync.Mutex
+	seen   map[string]bool
+	ms     series
+	engine series // the part of it up to the Engine's time
 }
 
 func newReceiver() *receiver { return &receiver{seen: map[string]bool{}} }
 
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	now := time.Now().UnixNano()
-	var body map[string]any
+	var body struct {
+		Data struct {
+			Message  string
+			Metadata struct {
+				LineTime time.Time `json:"line_time"`
+			}
+		}
+	}
 	if err := json.NewDecoder(req.Body).Decode(&body); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	text, _ := json.Marshal(body)
-	_, rest, ok := strings.Cut(string(text), " MARK ")
+	_, rest, ok := strings.Cut(body.Data.Message, " MARK ")
 	stamp, _, _ := strings.Cut(rest, " ")
 	written, err := strconv.ParseInt(stamp, 10, 64)
 	if !ok || err != nil {
@@ -125,6 +140,7 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if id := req.Header.Get("webhook-id"); !r.seen[id] {
 		r.seen[id] = true
 		r.ms = append(r.ms, float64(now-written)/1e6)
+		r.engine = append(r.engine, float64(body.Data.Metadata.LineTime.UnixNano()-written)/1e6)
 	}
 }
 
@@ -134,8 +150,15 @@ func (r *receiver) count() int {
 	return len(r.ms)
 }
 
-func (r *receiver) take() series {
+func (r *receiver) take() (all, engine series) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.ms
+	return r.ms, r.engine
+}
+
+// loadAverage is the machine's, of the last minute.
+func loadAverage() string {
+	b, _ := os.ReadFile("/proc/loadavg")
+	load, _, _ := strings.Cut(string(b), " ")
+	return load
 }

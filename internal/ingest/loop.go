@@ -14,7 +14,9 @@ const (
 	napMax   = 2 * time.Millisecond
 	napMuch  = 5 * time.Millisecond
 	napMany  = 10 * time.Millisecond
+	napLots  = 20 * time.Millisecond
 	many     = 16       // FIFOs
+	lots     = 64       // FIFOs
 	muchSize = 64 << 10 // bytes
 )
 
@@ -55,6 +57,8 @@ func (i *Ingest) loop() {
 		}
 		longest := napMax
 		switch {
+		case n >= lots:
+			longest = napLots
 		case n >= many:
 			longest = napMany
 		case i.bytes.Load()-before >= muchSize:

@@ -1,9 +1,12 @@
 package journal
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"logscan/internal/entry"
 )
@@ -18,6 +21,16 @@ type active struct {
 	idxPos int64 // offset of the last point
 	stale  bool  // the file may be longer than size: to be cut before more is written
 	behind bool  // what was written last could not be read back yet
+}
+
+// openSegment opens a segment, if possible without noting when it was read: else
+// each line would have that noted anew.
+func openSegment(name string, flag int) (*os.File, error) {
+	file, err := os.OpenFile(name, flag|unix.O_NOATIME, 0o600)
+	if errors.Is(err, unix.EPERM) { // the file is another user's
+		file, err = os.OpenFile(name, flag, 0o600)
+	}
+	return file, err
 }
 
 // prepareLocked makes sure that there is an active segment with room, rotating
@@ -50,7 +63,7 @@ func (j *Journal) prepareLocked() error {
 		j.unsaved = false
 	}
 	base := j.state.End
-	file, err := os.OpenFile(segmentPath(j.path, base, rawSuffix), os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := openSegment(segmentPath(j.path, base, rawSuffix), os.O_CREATE|os.O_RDWR)
 	if err != nil {
 		return fmt.Errorf("new segment: %w", err)
 	}
@@ -96,9 +109,22 @@ func (j *Journal) hopLocked() error {
 	}
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
+	from, all := seg.size, act.size-seg.size
+	if err := j.framesLocked(*buf); err != nil {
+		return err
+	}
+	if n := seg.size - from; n > 0 && n <= tailMax && all <= int64(len(*buf)) { // buf holds them still
+		j.tail.add(seg.base+from, (*buf)[:n])
+	}
+	return nil
+}
+
+// framesLocked is hopLocked's work.
+func (j *Journal) framesLocked(buf []byte) error {
+	act, seg := j.active, j.segments[len(j.segments)-1]
 	act.need = 0
 	for seg.size < act.size {
-		b := (*buf)[:min(int64(len(*buf)), act.size-seg.size)]
+		b := buf[:min(int64(len(buf)), act.size-seg.size)]
 		if _, err := act.file.ReadAt(b, seg.size); err != nil {
 			return err
 		}

@@ -81,6 +81,7 @@ type Journal struct {
 	segments []*segment // oldest first; only the last may be active
 	active   *active    // nil until there is something to write
 	state    State
+	tail     tail
 	hold     int64
 	owner    *Attachment // inside a frame; nil at a boundary, or after a restart
 	changed  chan struct{}

@@ -77,6 +77,11 @@ func (r *Reader) closeFile() {
 // removed what came next, or it can't be read, the reader goes on behind it,
 // as the offset shows.
 func (r *Reader) Next() (block []byte, off int64, err error) {
+	if b := r.next(); len(b) > 0 {
+		off = r.pos
+		r.pos += int64(len(b))
+		return b, off, nil
+	}
 	for {
 		if r.file == nil || r.pos >= r.seg.end() {
 			if err := r.open(); err != nil {
@@ -126,7 +131,7 @@ func (r *Reader) open() error {
 			suffix = compressedSuffix
 		}
 		name := segmentPath(r.j.path, seg.base, suffix)
-		file, err := os.Open(name)
+		file, err := openSegment(name, os.O_RDONLY)
 		if errors.Is(err, os.ErrNotExist) {
 			continue // compressed or removed just now: look again
 		}

@@ -282,7 +282,7 @@ func (j *Journal) reopenActive() error {
 	if seg.compressed {
 		return nil
 	}
-	file, err := os.OpenFile(segmentPath(j.path, seg.base, rawSuffix), os.O_RDWR, 0o600)
+	file, err := openSegment(segmentPath(j.path, seg.base, rawSuffix), os.O_RDWR)
 	if err != nil {
 		return err
 	}

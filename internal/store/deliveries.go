@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -156,20 +157,30 @@ func (s *Store) NextOvertaken(ctx context.Context, triggerID int64) (time.Time, 
 	return instant(n), wrap("read outbox", err)
 }
 
-// RecordAttempt keeps the outcome of an attempt: d's State, NextAt, Overtaken,
-// LastStatus and LastError. ErrNotFound says that the delivery has gone with
-// its trigger. One that was made to start again meanwhile (its Since differs)
-// stays as it is.
-func (s *Store) RecordAttempt(ctx context.Context, d Delivery) error {
-	// Forgotten, it is sent again, under the same id.
-	return s.relaxed(ctx, "record delivery", func(tx *sql.Tx) error {
-		// A dead delivery is reported by an event, except where it carried
-		// such a report: two broken triggers would go on reporting each other.
-		return found(tx.ExecContext(ctx, `UPDATE deliveries SET state = ?, attempts = attempts + 1, next_at = ?, overtaken = ?, last_status = ?, last_error = ?,
-			reported = (SELECT source = 'system' AND metadata ->> '$.about' IS ? FROM event_log WHERE id = event_id)
-			WHERE id = ? AND since = ?`,
-			d.State, nanos(d.NextAt), d.Overtaken, d.LastStatus, d.LastError, aboutDead, d.ID, nanos(d.Since)))
+// RecordAttempts keeps the outcomes of attempts, together: each delivery's
+// State, NextAt, Overtaken, LastStatus and LastError. ErrNotFound says that one
+// has gone with its trigger; the others are kept all the same. One that was made
+// to start again meanwhile (its Since differs) stays as it is.
+func (s *Store) RecordAttempts(ctx context.Context, ds ...Delivery) error {
+	var gone error
+	// Forgotten, they are sent again, under the same ids.
+	err := s.relaxed(ctx, "record delivery", func(tx *sql.Tx) error {
+		for _, d := range ds {
+			// A dead delivery is reported by an event, except where it carried
+			// such a report: two broken triggers would go on reporting each other.
+			err := found(tx.ExecContext(ctx, `UPDATE deliveries SET state = ?, attempts = attempts + 1, next_at = ?, overtaken = ?, last_status = ?, last_error = ?,
+				reported = (SELECT source = 'system' AND metadata ->> '$.about' IS ? FROM event_log WHERE id = event_id)
+				WHERE id = ? AND since = ?`,
+				d.State, nanos(d.NextAt), d.Overtaken, d.LastStatus, d.LastError, aboutDead, d.ID, nanos(d.Since)))
+			if errors.Is(err, ErrNotFound) {
+				gone = err
+			} else if err != nil {
+				return err
+			}
+		}
+		return nil
 	})
+	return cmp.Or(err, gone)
 }
 
 // Overtake marks a pending delivery as overtaken: later ones got through.

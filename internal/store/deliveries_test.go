@@ -17,7 +17,7 @@ func record(t *testing.T, s *Store, d Delivery, state string, next time.Time) {
 	if state != Delivered {
 		d.LastStatus, d.LastError = 500, "the receiver answered 500"
 	}
-	if err := s.RecordAttempt(t.Context(), d); err != nil {
+	if err := s.RecordAttempts(t.Context(), d); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -101,7 +101,7 @@ func TestOutbox(t *testing.T) {
 		t.Errorf("redelivered: %v", got)
 	}
 	// The attempt that was on its way meanwhile is not its outcome.
-	if err := s.RecordAttempt(ctx, first); !errors.Is(err, ErrNotFound) {
+	if err := s.RecordAttempts(ctx, first); !errors.Is(err, ErrNotFound) {
 		t.Errorf("late outcome: %v", err)
 	}
 	if _, err := s.Redeliver(ctx, "msg_nosuch"); !errors.Is(err, ErrNotFound) {
@@ -123,7 +123,7 @@ func TestOutbox(t *testing.T) {
 	if n := must[map[string]int64](t)(s.DeliveryCounts(ctx)); n[Pending] != 3 || n[Delivered] != 0 || n[Dead] != 0 {
 		t.Errorf("%v", n)
 	}
-	if err := s.RecordAttempt(ctx, d); !errors.Is(err, ErrNotFound) {
+	if err := s.RecordAttempts(ctx, d); !errors.Is(err, ErrNotFound) {
 		t.Errorf("outcome of what has gone: %v", err)
 	}
 }
@@ -205,7 +205,7 @@ func TestRelaxedIsForOneTransaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	safe("cursors")
-	if err := s.RecordAttempt(t.Context(), Delivery{ID: "msg_1"}); err != ErrNotFound {
+	if err := s.RecordAttempts(t.Context(), Delivery{ID: "msg_1"}); err != ErrNotFound {
 		t.Errorf("%v, want ErrNotFound", err)
 	}
 	safe("one that failed")

@@ -64,7 +64,10 @@ func open(path string, steps []string) (_ *Store, err error) {
 	}
 	f.Close()
 
-	s := &Store{now: time.Now, subs: map[chan Event]struct{}{}, outbox: make(chan struct{}, 1)}
+	s := &Store{
+		now: time.Now, subs: map[chan Event]struct{}{}, outbox: make(chan struct{}, 1),
+		fold: make(chan struct{}, 1), folded: make(chan struct{}),
+	}
 	if s.w, err = sql.Open("sqlite3", dsn(abs, "_txlock=immediate")); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
@@ -86,6 +89,10 @@ func open(path string, steps []string) (_ *Store, err error) {
 	if err := migrate(ctx, s.w, steps); err != nil {
 		return nil, err
 	}
+	if err := boundLog(ctx, s.w); err != nil {
+		return nil, err
+	}
+	go s.checkpoints(s.fold)
 	s.signal() // there may be deliveries from before
 	return s, nil
 }

@@ -23,7 +23,11 @@ type Store struct {
 
 	// write is held from the beginning of a write until its events are
 	// published, so that subscribers see them in the order of ids.
-	write sync.Mutex
+	write   sync.Mutex
+	commits int // since the last checkpoint was asked for; guarded by write
+
+	fold   chan struct{} // holds a token when a checkpoint is due
+	folded chan struct{} // closed when there will be none any more
 
 	mu     sync.Mutex // guards subs and closed
 	subs   map[chan Event]struct{}
@@ -76,6 +80,11 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	s.write.Lock()
 	defer s.write.Unlock()
+	if s.fold != nil {
+		close(s.fold)
+		<-s.folded
+		s.fold = nil
+	}
 	// Readers first: the last connection to go folds the log back into the file.
 	return errors.Join(s.r.Close(), s.w.Close())
 }
@@ -117,6 +126,7 @@ func (s *Store) txLocked(ctx context.Context, f func(*sql.Tx) ([]Event, error)) 
 	if err := tx.Commit(); err != nil {
 		return nil, err
 	}
+	s.committedLocked()
 	s.publish(events)
 	return events, nil
 }

@@ -360,7 +360,7 @@ func TestPrune(t *testing.T) {
 	ds := must[[]Delivery](t)(s.Deliveries(ctx, "", 0)) // newest first
 	done := ds[0]
 	done.State = Delivered
-	if err := s.RecordAttempt(ctx, done); err != nil {
+	if err := s.RecordAttempts(ctx, done); err != nil {
 		t.Fatal(err)
 	}
 	count := func() int { t.Helper(); return len(must[[]Event](t)(s.Events(ctx, EventFilter{}))) }

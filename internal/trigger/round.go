@@ -18,6 +18,8 @@ func (w *Worker) round(ctx context.Context, id int64, l *lane, overdue time.Time
 	var stuck *store.Delivery // keeps failing; whatever gets through now overtakes it
 	var rest time.Time
 	var seq int64
+	done := w.newOutcomes(ctx)
+	defer done.end()
 	for ctx.Err() == nil {
 		now := w.Now()
 		// Read anew each time: an edited URL or secret counts at once.
@@ -56,7 +58,12 @@ func (w *Worker) round(ctx context.Context, id int64, l *lane, overdue time.Time
 			return time.Time{}
 		}
 		w.judge(&d, out, overdue, stuck)
-		if err := w.record(ctx, func(ctx context.Context) error { return w.Store.RecordAttempt(ctx, d) }); err != nil {
+		if d.State == store.Delivered && stuck == nil {
+			done.add(d)
+			w.note(l, t, d, out)
+			continue
+		}
+		if err := w.record(ctx, func(ctx context.Context) error { return w.Store.RecordAttempts(ctx, d) }); err != nil {
 			if errors.Is(err, store.ErrNotFound) {
 				continue // it has gone, or was made to start again
 			}

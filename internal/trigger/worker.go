@@ -37,7 +37,7 @@ type Outbox interface {
 	Undelivered(ctx context.Context) ([]int64, error)
 	NextDelivery(ctx context.Context, triggerID, seq int64, now time.Time) (store.Delivery, store.Event, bool, error)
 	NextOvertaken(ctx context.Context, triggerID int64) (time.Time, error)
-	RecordAttempt(ctx context.Context, d store.Delivery) error
+	RecordAttempts(ctx context.Context, ds ...store.Delivery) error
 	Overtake(ctx context.Context, id string) error
 	Unreported(ctx context.Context) ([]int64, error)
 	ReportDead(ctx context.Context, triggerID int64, route func(store.Event) []int64) error

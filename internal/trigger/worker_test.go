@@ -551,11 +551,11 @@ type flaky struct {
 	left atomic.Int64
 }
 
-func (f *flaky) RecordAttempt(ctx context.Context, d store.Delivery) error {
+func (f *flaky) RecordAttempts(ctx context.Context, ds ...store.Delivery) error {
 	if f.left.Add(-1) >= 0 {
 		return errors.New("disk full")
 	}
-	return f.inner.RecordAttempt(ctx, d)
+	return f.inner.RecordAttempts(ctx, ds...)
 }
 
 func (f *flaky) NextDelivery(ctx context.Context, id, seq int64, now time.Time) (store.Delivery, store.Event, bool, error) {
