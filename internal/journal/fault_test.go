@@ -98,6 +98,35 @@ func TestWriteErrorInsideFrame(t *testing.T) {
 	}
 }
 
+// A write that fails and was done all the same: what it left in the file is in
+// no reader's way, now and after a restart.
+func TestWriteErrorThoughWritten(t *testing.T) {
+	g := newRig(t, t.TempDir(), Options{MaxSize: -1, MaxFile: 5}, Config{})
+	g.dir.patience = 0
+	g.j.noSplice = true // the fault would refuse it
+	g.j.mu.Lock()
+	err := g.j.prepareLocked()
+	g.j.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	undo := failing(t, g.j.active.file)
+	lost := frames(0, 200)
+	g.pour(lost)
+	undo()
+	if _, err := g.j.active.file.WriteAt(lost, 0); err != nil {
+		t.Fatal(err)
+	}
+	g.a.drop.tried = time.Time{}
+	g.pour(frames(200, 210))
+	all := readAll(t, g.j, 0)
+	g.wantAccounted(all, len(frames(0, 210)), 210)
+	g.reopen()
+	if again := readAll(t, g.j, 0); !bytes.Equal(again, all) {
+		t.Errorf("after a restart %d bytes of %d", len(again), len(all))
+	}
+}
+
 // What was just written and can't be read back is read later; nothing is lost.
 func TestReadBackError(t *testing.T) {
 	g := newRig(t, t.TempDir(), Options{MaxSize: 5_000, MaxFile: 1000}, Config{})
