@@ -89,7 +89,9 @@ func serve(ctx context.Context) error {
 		return supervisor.Run(ctx, supervisor.Config{
 			SocketDir: cfg.SocketDir,
 			Sockets:   []string{app.DriverSocket, app.ControlSocket},
-			Logger:    log,
+			// The data directory is the worker's to make.
+			Writable: []string{cfg.FIFODir, filepath.Dir(cfg.DataDir), os.TempDir()},
+			Logger:   log,
 		})
 	}
 	sockets, status, err := supervisor.Inherit(2)

@@ -28,6 +28,7 @@ for what in "$@"; do
 		have docker || { apt-cache show docker-cli >/dev/null 2>&1 && packages+=(docker-cli); }
 		need docker-compose docker-compose
 		need busybox busybox-static
+		need mkfs.ext4 e2fsprogs
 		need ps procps
 		need curl curl
 		have docker-registry || unpack+=(docker-registry)

@@ -406,6 +406,11 @@ func TestLossesAreSummedUp(t *testing.T) {
 	if due, next := q.take(now.Add(lossEvery)); len(due) != 0 || !next.IsZero() {
 		t.Errorf("%v %v", due, next)
 	}
+	q.add(loss)
+	q.hurry() // the last words of this process
+	if due, _ := q.take(now.Add(lossEvery)); due[lossKey{"a", "unscanned"}] != (lossSum{1, 10, 1}) {
+		t.Errorf("%v", due)
+	}
 	for n := range 3 * lossesMax {
 		q.add(journal.Loss{ContainerID: fmt.Sprint(n), Reason: "torn", Bytes: 1})
 	}

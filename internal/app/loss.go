@@ -83,6 +83,13 @@ func (q *lossQueue) take(now time.Time) (due map[lossKey]lossSum, next time.Time
 	return due, next
 }
 
+// hurry has the next take return all that is left: there may be no later one.
+func (q *lossQueue) hurry() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	clear(q.told)
+}
+
 // putBack undoes a take whose events could not be stored.
 func (q *lossQueue) putBack(due map[lossKey]lossSum) {
 	q.mu.Lock()

@@ -28,6 +28,10 @@ const pruneEvery = time.Minute
 // storeAgain is how soon what the store refused is tried again.
 const storeAgain = time.Second
 
+// lastWords is how long the end of the process may wait for the store to take
+// what has not been told yet.
+const lastWords = 2 * time.Second
+
 const (
 	// sampleSize is how many bytes of lines the matcher is made for.
 	sampleSize = 512 << 10
@@ -284,6 +288,10 @@ func (s *scanning) keepHouse(ctx context.Context, cfg Config) {
 		}
 		select {
 		case <-ctx.Done():
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
+			defer cancel()
+			s.losses.hurry()
+			s.tellLosses(last, time.Now())
 			return
 		case <-timer:
 		case <-s.noticed:

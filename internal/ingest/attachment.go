@@ -21,6 +21,9 @@ const (
 	// retryAfter is the pause after a journal could not be written to, or
 	// another attachment had to finish first.
 	retryAfter = 100 * time.Millisecond
+	// tellEvery is how often the log says that one FIFO waits. On a full disk where
+	// room is made again and again, that is many times a second.
+	tellEvery = time.Minute
 	// startWindow is how long a container may take from StartLogging to running.
 	// Meanwhile `docker logs` makes the Engine attach it once more, and the
 	// older attachment is no orphan.
@@ -45,6 +48,8 @@ type attachment struct {
 	ended     bool
 	retired   bool // its container has a newer attachment, see supersede
 	failing   bool // the last try to write failed
+	told      bool // the log says so
+	toldAt    time.Time
 	parked    bool // out of epoll until retryAfter
 }
 
@@ -104,8 +109,8 @@ func (a *attachment) take() (int, error) {
 	return n, err
 }
 
-// report counts failures to write, logs when they begin and end, and reports
-// whether lines are dropped.
+// report counts failures to write, logs when they begin and end, though not again
+// and again, and reports whether lines are dropped.
 func (a *attachment) report(w *journal.Attachment, n int, err error) (dropping bool) {
 	failed := err != nil && err != unix.EAGAIN && err != io.EOF && err != journal.ErrBusy
 	if failed {
@@ -114,11 +119,17 @@ func (a *attachment) report(w *journal.Attachment, n int, err error) (dropping b
 	switch {
 	case failed && !a.failing:
 		a.failing = true
+		if !a.toldAt.IsZero() && time.Since(a.toldAt) < tellEvery {
+			break
+		}
+		a.told, a.toldAt = true, time.Now()
 		a.i.log.Error("lines wait in their FIFO: the journal can't be written", "container", a.container, "err", err)
 	case a.failing && n > 0:
 		if dropping = w.Dropping(); !dropping {
-			a.failing = false
-			a.i.log.Info("the journal can be written again", "container", a.container)
+			if a.failing = false; a.told {
+				a.i.log.Info("the journal can be written again", "container", a.container)
+			}
+			a.told = false
 		}
 	}
 	return dropping

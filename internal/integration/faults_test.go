@@ -26,7 +26,7 @@ import (
 )
 
 // stopTime is how long a stopped plugin stands still.
-const stopTime = 10 * time.Second
+const stopTime = time.Minute
 
 // What can be on its way from a container to the plugin, in bytes of its
 // output: in the pipe that the container writes to and its shim's copy; in the

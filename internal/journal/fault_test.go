@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,6 +95,35 @@ func TestWriteErrorInsideFrame(t *testing.T) {
 		if fmt.Sprint(again) != fmt.Sprint(got) {
 			t.Errorf("cut at %d: after a restart %d lines of %d", cut, len(again), len(got))
 		}
+	}
+}
+
+// A write that fails and was done all the same: what it left in the file is in
+// no reader's way, now and after a restart.
+func TestWriteErrorThoughWritten(t *testing.T) {
+	g := newRig(t, t.TempDir(), Options{MaxSize: -1, MaxFile: 5}, Config{})
+	g.dir.patience = 0
+	g.j.noSplice = true // the fault would refuse it
+	g.j.mu.Lock()
+	err := g.j.prepareLocked()
+	g.j.mu.Unlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+	undo := failing(t, g.j.active.file)
+	lost := frames(0, 200)
+	g.pour(lost)
+	undo()
+	if _, err := g.j.active.file.WriteAt(lost, 0); err != nil {
+		t.Fatal(err)
+	}
+	g.a.drop.tried = time.Time{}
+	g.pour(frames(200, 210))
+	all := readAll(t, g.j, 0)
+	g.wantAccounted(all, len(frames(0, 210)), 210)
+	g.reopen()
+	if again := readAll(t, g.j, 0); !bytes.Equal(again, all) {
+		t.Errorf("after a restart %d bytes of %d", len(again), len(all))
 	}
 }
 
@@ -186,29 +217,56 @@ func TestReadOnlyDisk(t *testing.T) {
 	}
 }
 
-// A container starts and says something while the disk is full; its log is there
-// as soon as there is space.
+// A container starts and says something while the disk is full, of bytes or of
+// files; its log is there as soon as there is space.
 func TestStartWhileFull(t *testing.T) {
-	root := smallDisk(t, "256k")
-	g := newRig(t, filepath.Join(root, "j"), DefaultOptions, Config{})
-	g.dir.patience = 0
-	undo := fill(t, root)
-	want := Container{ID: "new", Name: "new one", Options: DefaultOptions, Tag: string(bytes.Repeat([]byte("x"), 10_000))}
-	j, err := g.dir.Create(want)
-	if err != nil {
-		t.Fatal("a container can't start on a full disk:", err)
-	}
-	g.a = j.Attach(false)
-	g.pour(frames(1, 10))
-	undo()
-	g.a.drop.tried = time.Time{}
-	g.pour(frames(10, 20))
-	wantRun(t, numbers(t, readAll(t, j, 0)), 10, 20)
-	if c, err := readMeta(j.path); err != nil || c.Name != want.Name {
-		t.Errorf("%+v, %v", c, err)
-	}
-	if _, frames := g.lost("dropped"); frames != 9 {
-		t.Errorf("%+v", g.losses)
+	for what, full := range map[string]struct {
+		size string
+		fill func(t *testing.T, root string) (undo func())
+	}{
+		"bytes": {"256k", fill},
+		"files": {"256k,nr_inodes=40", func(t *testing.T, root string) (undo func()) {
+			var made []string
+			for n := 0; ; n++ {
+				name := filepath.Join(root, fmt.Sprint("filler", n))
+				if err := os.WriteFile(name, nil, 0o600); err != nil {
+					break
+				}
+				made = append(made, name)
+			}
+			return func() {
+				for _, name := range made {
+					os.Remove(name)
+				}
+			}
+		}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			root := smallDisk(t, full.size)
+			g := newRig(t, filepath.Join(root, "j"), DefaultOptions, Config{})
+			g.dir.patience = 0
+			undo := full.fill(t, root)
+			want := Container{ID: "new", Name: "new one", Options: DefaultOptions, Tag: string(bytes.Repeat([]byte("x"), 10_000))}
+			j, err := g.dir.Create(want)
+			if err != nil {
+				t.Fatal("a container can't start on a full disk:", err)
+			}
+			g.a = j.Attach(false)
+			g.pour(frames(1, 10))
+			if got := numbers(t, readAll(t, j, 0)); len(got) != 0 {
+				t.Errorf("%d lines are read of none", len(got))
+			}
+			undo()
+			g.a.drop.tried = time.Time{}
+			g.pour(frames(10, 20))
+			wantRun(t, numbers(t, readAll(t, j, 0)), 10, 20)
+			if c, err := readMeta(j.path); err != nil || c.Name != want.Name {
+				t.Errorf("%+v, %v", c, err)
+			}
+			if _, frames := g.lost("dropped"); frames != 9 {
+				t.Errorf("%+v", g.losses)
+			}
+		})
 	}
 }
 
@@ -240,7 +298,8 @@ func TestCompressionFails(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			root := smallDisk(t, "8m")
-			g := newRig(t, filepath.Join(root, "j"), Options{MaxSize: 200_000, MaxFile: 100, Compress: true}, Config{})
+			var log bytes.Buffer
+			g := newRig(t, filepath.Join(root, "j"), Options{MaxSize: 200_000, MaxFile: 100, Compress: true}, Config{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 			g.feed(frames(0, 1000))
 			all := readAll(t, g.j, 0)
 			undo := fail(g)
@@ -249,6 +308,9 @@ func TestCompressionFails(t *testing.T) {
 				if got := readAll(t, g.j, 0); !bytes.Equal(got, all) {
 					t.Fatalf("%d bytes of %d", len(got), len(all))
 				}
+			}
+			if said := strings.Count(log.String(), "rotated segment stays as it is"); said > 1 {
+				t.Errorf("tried %d times, without a pause", said)
 			}
 			if left, _ := filepath.Glob(filepath.Join(g.j.path, "*"+tmpSuffix)); len(left) > 0 {
 				t.Error("left:", left)

@@ -135,6 +135,9 @@ func (a *Attachment) writeLocked(fd, max int) (int, error) {
 	}
 	n, err := a.move(fd, int(room))
 	if n <= 0 {
+		if err != nil && err != unix.EAGAIN && err != io.EOF {
+			act.stale = true // what failed may have been done all the same
+		}
 		return 0, err
 	}
 	act.size += int64(n)

@@ -85,11 +85,13 @@ type Journal struct {
 	hold     int64
 	owner    *Attachment // inside a frame; nil at a boundary, or after a restart
 	changed  chan struct{}
-	noSplice bool  // the filesystem refuses it
-	untidy   bool  // there may be something to remove or to compress: stays open until tidy has looked
-	unsaved  bool  // container.json does not say what meta does
-	stray    error // why it could not be opened; it keeps nothing
-	recovery Recovery
+	noSplice bool // the filesystem refuses it
+	untidy   bool // there may be something to remove or to compress: stays open until tidy has looked
+	unsaved  bool // container.json does not say what meta does
+
+	compressNext time.Time // not before: the disk has failed
+	stray        error     // why it could not be opened; it keeps nothing
+	recovery     Recovery
 }
 
 // segment is one that is no longer written, or the readable part of the active

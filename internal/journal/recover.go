@@ -17,6 +17,10 @@ import (
 // or a power cut left: what can't be read is set aside, never deleted.
 func (j *Journal) recover() error {
 	files, err := os.ReadDir(j.path)
+	if errors.Is(err, os.ErrNotExist) {
+		j.unsaved = true // a full disk: the first line makes it
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,6 +25,9 @@ const (
 	roomMax   = 64 << 20
 	roomEvery = time.Second
 )
+
+// compressAgain is the pause after a compression that the disk did not allow.
+const compressAgain = 10 * time.Second
 
 // touch notes that the container is stopped now: its age counts from here, also
 // where it had been silent for long.
@@ -77,11 +81,14 @@ func (j *Journal) uncompressedLocked() (rotated []*segment) {
 	return rotated
 }
 
+// compressRotated compresses what has been rotated. A segment that is damaged
+// is passed over; where the disk fails, the others have to wait too.
 func (j *Journal) compressRotated(ctx context.Context) {
 	j.mu.Lock()
 	rotated := j.uncompressedLocked()
+	wait := time.Now().Before(j.compressNext)
 	j.mu.Unlock()
-	if len(rotated) == 0 {
+	if len(rotated) == 0 || wait {
 		return
 	}
 	enc, err := newEncoder()
@@ -96,6 +103,12 @@ func (j *Journal) compressRotated(ctx context.Context) {
 		}
 		if err := j.compress(s, enc); err != nil {
 			j.log.Warn("rotated segment stays as it is", "container", j.id, "segment", s.base, "err", err)
+			if !errors.Is(err, errIndex) {
+				j.mu.Lock()
+				j.compressNext = time.Now().Add(compressAgain)
+				j.mu.Unlock()
+				return
+			}
 		}
 	}
 }

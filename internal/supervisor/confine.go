@@ -1,9 +1,11 @@
 package supervisor
 
 import (
+	"fmt"
 	"log/slog"
 	"slices"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -28,6 +30,75 @@ func confine(log *slog.Logger) {
 			return
 		}
 	}
+}
+
+// noCore keeps this process's memory, which holds tokens and secrets, out of
+// core dumps. The limit is for those written to files and outlives an exec; the
+// other is for those that are piped to a program, and doesn't.
+func noCore() error {
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+		return fmt.Errorf("core dumps to files: %w", err)
+	}
+	if err := unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0); err != nil {
+		return fmt.Errorf("core dumps: %w", err)
+	}
+	return nil
+}
+
+// landlockNeeded is the version of Landlock that knows truncation (Linux 6.2).
+// An older one would also forbid renames from one directory to another.
+const landlockNeeded = 3
+
+// landlockVersion is the kernel's; 0 where there is none.
+func landlockVersion() int {
+	version, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if errno != 0 {
+		return 0
+	}
+	return int(version)
+}
+
+// changing are all ways to change a file or a directory.
+const changing = unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TRUNCATE |
+	unix.LANDLOCK_ACCESS_FS_REMOVE_DIR | unix.LANDLOCK_ACCESS_FS_REMOVE_FILE | unix.LANDLOCK_ACCESS_FS_REFER |
+	unix.LANDLOCK_ACCESS_FS_MAKE_CHAR | unix.LANDLOCK_ACCESS_FS_MAKE_DIR | unix.LANDLOCK_ACCESS_FS_MAKE_REG |
+	unix.LANDLOCK_ACCESS_FS_MAKE_SOCK | unix.LANDLOCK_ACCESS_FS_MAKE_FIFO | unix.LANDLOCK_ACCESS_FS_MAKE_BLOCK |
+	unix.LANDLOCK_ACCESS_FS_MAKE_SYM
+
+// readOnlyBut makes everything but the named directories read-only to what this
+// thread will start: the Engine has no way to make a plugin's root so. It also
+// gives up gaining privileges by running another program. Where the kernel has
+// no Landlock, or one of the directories isn't there, all stays as it is.
+func readOnlyBut(dirs []string) error {
+	if landlockVersion() < landlockNeeded {
+		return nil
+	}
+	attr := unix.LandlockRulesetAttr{Handled_access_fs: changing}
+	// The kernel knows the structure by the length of its first version.
+	ruleset, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr.Handled_access_fs), 0)
+	if errno != 0 {
+		return fmt.Errorf("landlock: %w", errno)
+	}
+	defer unix.Close(int(ruleset))
+	for _, dir := range dirs {
+		fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return fmt.Errorf("landlock: %s: %w", dir, err)
+		}
+		beneath := unix.LandlockPathBeneathAttr{Allowed_access: changing, Parent_fd: int32(fd)}
+		_, _, errno = unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, ruleset, unix.LANDLOCK_RULE_PATH_BENEATH, uintptr(unsafe.Pointer(&beneath)), 0, 0, 0)
+		unix.Close(fd)
+		if errno != 0 {
+			return fmt.Errorf("landlock: %s: %w", dir, errno)
+		}
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("no new privileges: %w", err)
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0, 0); errno != 0 {
+		return fmt.Errorf("landlock: %w", errno)
+	}
+	return nil
 }
 
 // timerSlack is by how much the worker's timers may be late. Go's runtime looks

@@ -12,7 +12,9 @@
 // a namespace the worker gets SIGKILL when its supervisor ends.
 //
 // The worker, which is what reads anything from outside, has no capabilities but
-// those named in confine.go.
+// those named in confine.go, can write to nothing but the directories that it is
+// given, where the kernel knows how (Landlock, Linux 6.2), and leaves no core
+// dump.
 package supervisor
 
 import (
@@ -47,6 +49,7 @@ const (
 type Config struct {
 	SocketDir string
 	Sockets   []string // names in SocketDir, in the order in which the worker gets them
+	Writable  []string // directories that the worker may change things in
 	Logger    *slog.Logger
 }
 
@@ -58,6 +61,9 @@ func Run(ctx context.Context, cfg Config) error {
 	runtime.LockOSThread()
 	confine(cfg.Logger)
 	relax(cfg.Logger)
+	if err := noCore(); err != nil {
+		cfg.Logger.Warn("not prevented", "err", err)
+	}
 	syscall.Umask(0o077) // sockets and files are root's alone from their first instant
 	var files []*os.File
 	for _, name := range cfg.Sockets {
@@ -71,6 +77,9 @@ func Run(ctx context.Context, cfg Config) error {
 			return err
 		}
 		files = append(files, f)
+	}
+	if err := readOnlyBut(cfg.Writable); err != nil {
+		cfg.Logger.Warn("the worker can write to more than it needs", "err", err)
 	}
 	// Nothing here needs memory from now on.
 	debug.SetGCPercent(10)

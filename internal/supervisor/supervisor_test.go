@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 	default:
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
-		err := Run(ctx, Config{SocketDir: dir, Sockets: []string{"a.sock", "b.sock"}, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+		err := Run(ctx, Config{SocketDir: dir, Sockets: []string{"a.sock", "b.sock"}, Writable: []string{dir}, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 		if err != nil {
 			os.Stderr.WriteString(err.Error())
 			os.Exit(1)
@@ -46,9 +46,10 @@ func TestMain(m *testing.M) {
 
 // answer is what a worker says of itself.
 type answer struct {
-	Socket string
-	PID    int
-	Status Status
+	Socket   string
+	PID      int
+	Status   Status
+	Dumpable int
 }
 
 // work answers each connection with one line, after it was asked with one:
@@ -81,13 +82,43 @@ func work(dir string) {
 					panic("told to")
 				case "exit":
 					os.Exit(0)
+				case "change": // each answer is a path and what became of it
+					tryChanges(c, dir)
+					c.Close()
+					continue
 				}
-				json.NewEncoder(c).Encode(answer{[]string{"a", "b"}[i], os.Getpid(), status})
+				dumpable, _ := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
+				json.NewEncoder(c).Encode(answer{[]string{"a", "b"}[i], os.Getpid(), status, dumpable})
 				c.Close()
 			}
 		}()
 	}
 	select {}
+}
+
+// tryChanges changes files beside dir and in it, in every way, and says how that
+// went.
+func tryChanges(w io.Writer, dir string) {
+	for _, place := range []string{filepath.Dir(dir), dir} {
+		there, fresh := filepath.Join(place, "there"), filepath.Join(place, "fresh")
+		for _, try := range []struct {
+			what string
+			do   func() error
+		}{
+			{"write", func() error { return os.WriteFile(there, []byte("changed"), 0o600) }},
+			{"truncate", func() error { return os.Truncate(there, 3) }},
+			{"create", func() error { return os.WriteFile(fresh, nil, 0o600) }},
+			{"mkdir", func() error { return os.Mkdir(fresh+".d", 0o700) }},
+			{"symlink", func() error { return os.Symlink("x", fresh+".l") }},
+			{"rename", func() error { return os.Rename(there, there+".old") }},
+			{"remove", func() error { return os.Remove(there + ".old") }},
+			{"remove the binary", func() error { return os.Remove(filepath.Join(place, "binary")) }},
+		} {
+			fmt.Fprintf(w, "%s\t%s\t%v\n", place, try.what, try.do())
+		}
+		b, err := os.ReadFile(filepath.Join(place, "readable"))
+		fmt.Fprintf(w, "%s\tread\t%s %v\n", place, b, err)
+	}
 }
 
 // plugin is a running supervisor.
@@ -165,6 +196,62 @@ func TestCapabilities(t *testing.T) {
 			}
 			if want := uint64(1<<unix.CAP_DAC_OVERRIDE | 1<<unix.CAP_NET_BIND_SERVICE); caps != want {
 				t.Errorf("%s is %#x, want %#x", set, caps, want)
+			}
+		}
+		p.ask("a", "exit")
+	}
+}
+
+// A worker changes files in the directories that it is given and nowhere else,
+// or, on an older kernel, wherever it could; it reads wherever it could.
+func TestReadOnly(t *testing.T) {
+	p := start(t)
+	for _, place := range []string{filepath.Dir(p.dir), p.dir} {
+		for _, name := range []string{"there", "binary", "readable"} {
+			if err := os.WriteFile(filepath.Join(place, name), []byte("content"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	c, err := net.Dial("unix", filepath.Join(p.dir, "a.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	io.WriteString(c, "change\n")
+	answers := 0
+	for in := bufio.NewScanner(c); in.Scan(); answers++ {
+		f := strings.Split(in.Text(), "\t")
+		place, what, got := f[0], f[1], f[2]
+		switch inside := place == p.dir || landlockVersion() < landlockNeeded; {
+		case what == "read":
+			if got != "content <nil>" {
+				t.Errorf("%s can't be read: %s", place, got)
+			}
+		case inside && got != "<nil>":
+			t.Errorf("inside: %s: %s", what, got)
+		case !inside && what != "remove" && !strings.Contains(got, "permission denied") && !strings.Contains(got, "cross-device"):
+			t.Errorf("outside: %s: %s", what, got)
+		}
+	}
+	if answers != 18 {
+		t.Errorf("%d answers", answers)
+	}
+}
+
+// What a worker has in its memory goes into no core dump, neither into a file's
+// nor into one that is piped to a program; the next one's neither.
+func TestNoCore(t *testing.T) {
+	p := start(t)
+	for range 2 {
+		a := p.who("a")
+		if a.Dumpable != 0 {
+			t.Errorf("a worker's core would be piped: %d", a.Dumpable)
+		}
+		for _, pid := range []int{a.PID, p.cmd.Process.Pid} {
+			var limit unix.Rlimit
+			if err := unix.Prlimit(pid, unix.RLIMIT_CORE, nil, &limit); err != nil || limit.Cur != 0 || limit.Max != 0 {
+				t.Errorf("process %d may leave a core: %+v, %v", pid, limit, err)
 			}
 		}
 		p.ask("a", "exit")

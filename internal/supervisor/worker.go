@@ -60,6 +60,9 @@ func Inherit(n int) ([]net.Listener, Status, error) {
 		return nil, st, fmt.Errorf("%s: %w", statusEnv, err)
 	}
 	os.Unsetenv(statusEnv)
+	if err := noCore(); err != nil {
+		return nil, st, err
+	}
 	var ls []net.Listener
 	for fd := firstFile; fd < firstFile+n; fd++ {
 		f := os.NewFile(uintptr(fd), "socket")
