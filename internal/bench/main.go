@@ -28,6 +28,7 @@ var parts = []part{
 	{name: "since", run: since},
 	{name: "fifos", run: fifos},
 	{name: "latency", run: latency},
+	{name: "inway", run: inway},
 	{name: "matcher", run: matcher},
 	{name: "scale", run: scale, opt: true},
 }
