@@ -90,7 +90,7 @@ func serve(ctx context.Context) error {
 			SocketDir: cfg.SocketDir,
 			Sockets:   []string{app.DriverSocket, app.ControlSocket},
 			// The data directory is the worker's to make.
-			Writable: []string{cfg.FIFODir, filepath.Dir(cfg.DataDir), os.TempDir()},
+			Writable: []string{cfg.SocketDir, cfg.FIFODir, filepath.Dir(cfg.DataDir), os.TempDir()},
 			Logger:   log,
 		})
 	}

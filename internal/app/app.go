@@ -139,7 +139,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	ctl.use(api.New(apiConfig))
 	run(&serve, ctx, "API", func(ctx context.Context) error { ctl.run(ctx, from.Control); return nil })
 	run(&serve, ctx, "scan", func(ctx context.Context) error {
-		return runScanning(ctx, scanningConfig{cfg: cfg, log: log, journals: journals, losses: losses, current: &scanning, control: ctl, api: apiConfig, from: from})
+		return runScanning(ctx, scanningConfig{cfg: cfg, log: log, journals: journals, losses: losses, tellDropped: in.TellDropped, current: &scanning, control: ctl, api: apiConfig, from: from})
 	})
 	removals := removal.New(removal.Config{Socket: cfg.EngineSocket, Journals: journals, Logger: log, Finished: func(id string) bool {
 		s := scanning.Load()

@@ -68,14 +68,15 @@ type scanning struct {
 }
 
 type scanningConfig struct {
-	cfg      Config
-	log      *slog.Logger
-	journals *journal.Dir
-	losses   *lossQueue
-	current  *atomic.Pointer[scanning]
-	control  *control
-	api      api.Config // without what needs the database
-	from     Inherited
+	cfg         Config
+	log         *slog.Logger
+	journals    *journal.Dir
+	losses      *lossQueue
+	tellDropped func() // adds to losses what was not kept so far
+	current     *atomic.Pointer[scanning]
+	control     *control
+	api         api.Config // without what needs the database
+	from        Inherited
 }
 
 // runScanning opens the database, however long that takes, then scans and
@@ -135,7 +136,7 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.scanner.Run(ctx) })
 	wg.Go(func() { s.worker.Run(ctx) })
-	wg.Go(func() { s.keepHouse(ctx, c.cfg) })
+	wg.Go(func() { s.keepHouse(ctx, c.cfg, c.tellDropped) })
 	wg.Wait()
 	return nil
 }
@@ -269,7 +270,7 @@ func (s *scanning) reasons() []api.Reason {
 
 // keepHouse turns losses and what is wrong with settings and rules into events,
 // and keeps the event log within its bounds.
-func (s *scanning) keepHouse(ctx context.Context, cfg Config) {
+func (s *scanning) keepHouse(ctx context.Context, cfg Config, tellDropped func()) {
 	tick := time.NewTicker(pruneEvery)
 	defer tick.Stop()
 	told := s.recall(ctx)
@@ -290,6 +291,7 @@ func (s *scanning) keepHouse(ctx context.Context, cfg Config) {
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 			defer cancel()
+			tellDropped()
 			s.losses.hurry()
 			s.tellLosses(last, time.Now())
 			return

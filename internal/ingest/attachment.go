@@ -117,9 +117,9 @@ func (a *attachment) report(w *journal.Attachment, n int, err error) (dropping b
 		a.i.failures.Add(1)
 	}
 	switch {
-	case failed && !a.failing:
+	case failed:
 		a.failing = true
-		if !a.toldAt.IsZero() && time.Since(a.toldAt) < tellEvery {
+		if a.told || !a.toldAt.IsZero() && time.Since(a.toldAt) < tellEvery {
 			break
 		}
 		a.told, a.toldAt = true, time.Now()

@@ -70,11 +70,11 @@ func (i *Ingest) loop() {
 }
 
 // nap is how long to sleep when the fullest pipe took a time to hold so many
-// percent.
+// percent. Of a time longer than a nap nobody knows when the pipe began to fill.
 func nap(took time.Duration, fullest int, longest time.Duration) time.Duration {
 	d := longest
 	if fullest > 0 {
-		d = took * fillAim / time.Duration(fullest)
+		d = min(took, longest) * fillAim / time.Duration(fullest)
 	}
 	return min(max(d, napMin), longest)
 }

@@ -58,7 +58,7 @@ func TestPrivileges(t *testing.T) {
 	for _, want := range []string{
 		fmt.Sprintf("\nCapBnd:\t%016x\n", 1<<unix.CAP_DAC_OVERRIDE|1<<unix.CAP_NET_BIND_SERVICE),
 		fmt.Sprintf("\nCapEff:\t%016x\n", 1<<unix.CAP_DAC_OVERRIDE|1<<unix.CAP_NET_BIND_SERVICE),
-		"\nNoNewPrivs:\t1\n", // with Landlock: package supervisor
+		"\nNoNewPrivs:\t1\n",
 	} {
 		if !strings.Contains(string(status), want) {
 			t.Errorf("no %q in the worker's status:\n%s", want, status)
@@ -145,7 +145,11 @@ func TestPrivileges(t *testing.T) {
 	}
 	// They are where they are kept, and there alone.
 	for value, want := range map[string]string{token: "api-token", secret: "logscan.db"} {
-		for _, path := range find(t, filepath.Join(e.PluginData(), ".logscan"), value)[value] {
+		paths := find(t, filepath.Join(e.PluginData(), ".logscan"), value)[value]
+		if len(paths) == 0 {
+			t.Errorf("%s is not kept in %s", value[:min(4, len(value))], want)
+		}
+		for _, path := range paths {
 			if !strings.HasPrefix(filepath.Base(path), want) {
 				t.Errorf("%s holds %s's content", path, want)
 			}

@@ -48,13 +48,7 @@ func (j *Journal) prepareLocked() error {
 		}
 	}
 	if act := j.active; act != nil {
-		if act.stale {
-			if err := act.file.Truncate(act.size); err != nil {
-				return fmt.Errorf("remove an unfinished entry: %w", err)
-			}
-			act.stale = false
-		}
-		return nil
+		return act.cut()
 	}
 	if j.unsaved {
 		if err := writeMeta(j.path, j.meta); err != nil {
@@ -89,6 +83,18 @@ func (j *Journal) atLimitLocked() bool {
 // reached, at a frame boundary.
 func (j *Journal) rotatesLocked() bool {
 	return j.atLimitLocked() && j.active.need == 0 && !j.active.behind
+}
+
+// cut removes what may lie behind the active segment's size.
+func (act *active) cut() error {
+	if !act.stale {
+		return nil
+	}
+	if err := act.file.Truncate(act.size); err != nil {
+		return fmt.Errorf("remove an unfinished entry: %w", err)
+	}
+	act.stale = false
+	return nil
 }
 
 func (j *Journal) closeActive() {

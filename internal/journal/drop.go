@@ -118,6 +118,13 @@ func (d *dropping) tell(j *Journal) {
 	d.bytes, d.frames = 0, 0
 }
 
+// TellDropped reports at once what else would be summed up for a while.
+func (a *Attachment) TellDropped() {
+	a.j.mu.Lock()
+	defer a.j.mu.Unlock()
+	a.drop.tell(a.j)
+}
+
 // Stray returns an attachment for a container whose journal can't be opened, and
 // why: it keeps its writer waiting, and then drops its lines, as where the disk
 // can't be written to.
@@ -147,7 +154,7 @@ func (a *Attachment) patientLocked(err error) bool {
 	d.tried = now
 	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
 		j.dir.makeRoom()
-	} else if act := j.active; act != nil && act.need == 0 && !act.behind && act.size > 0 {
+	} else if act := j.active; act != nil && act.need == 0 && !act.behind && act.size > 0 && act.cut() == nil {
 		j.closeActive() // another file may have better luck
 		j.dir.wakeUp()
 	}

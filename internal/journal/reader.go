@@ -29,6 +29,7 @@ type Reader struct {
 	in     []byte
 	buf    []byte
 	lent   *[]byte // what buf is of buffers, if it is
+	end    []byte  // of the journal's tail
 	skip   int64   // bytes that are no frame, with errDamaged
 	logged int64   // base of the last segment, plus 1, that had a bad place
 }
@@ -73,9 +74,9 @@ func (r *Reader) closeFile() {
 }
 
 // Next returns the next whole frames, about 256 KiB of them at most, and the
-// offset of the first. They are valid until the next call, or Release. Where retention has
-// removed what came next, or it can't be read, the reader goes on behind it,
-// as the offset shows.
+// offset of the first. They are valid until the next call, or Release. Where
+// retention has removed what came next, or it can't be read, the reader goes on
+// behind it, as the offset shows.
 func (r *Reader) Next() (block []byte, off int64, err error) {
 	if b := r.next(); len(b) > 0 {
 		off = r.pos

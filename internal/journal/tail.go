@@ -37,7 +37,9 @@ func (r *Reader) next() (block []byte) {
 	if len(b) == 0 || r.pos < r.j.state.First {
 		return nil
 	}
-	block = r.grow(len(b))
-	copy(block, b)
-	return block
+	if newest := r.j.segments[len(r.j.segments)-1]; r.file != nil && newest.base != r.seg.base {
+		r.closeFile() // held open, it would take its room on the disk when it is removed
+	}
+	r.end = append(r.end[:0], b...)
+	return r.end
 }

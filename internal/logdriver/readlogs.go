@@ -134,6 +134,7 @@ func (s *server) serve(ctx context.Context, cfg logger.ReadConfig) error {
 			r.Close()
 			r, s.out = s.j.NewReader(off), nil
 		}
+		r.Release()
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

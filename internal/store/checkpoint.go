@@ -47,12 +47,14 @@ func (s *Store) committedLocked() {
 func (s *Store) checkpoints(due <-chan struct{}) {
 	defer close(s.folded)
 	for range due {
+		last := 0
 		for range checkpointTries {
 			var busy, frames, done int
 			err := s.r.QueryRow("PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &frames, &done)
-			if err != nil || busy != 0 || done >= frames {
-				break
+			if err != nil || busy != 0 || done < frames || frames == last {
+				break // it can't be, or was, complete
 			}
+			last = frames // as it began: commits may have overtaken it
 		}
 	}
 }

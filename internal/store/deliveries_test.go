@@ -208,6 +208,11 @@ func TestRelaxedIsForOneTransaction(t *testing.T) {
 	if err := s.RecordAttempts(t.Context(), Delivery{ID: "msg_1"}); err != ErrNotFound {
 		t.Errorf("%v, want ErrNotFound", err)
 	}
+	safe("an outcome of nothing")
+	failed := errors.New("no")
+	if err := s.relaxed(t.Context(), "test", func(*sql.Tx) error { return failed }); !errors.Is(err, failed) {
+		t.Errorf("%v, want %v", err, failed)
+	}
 	safe("one that failed")
 	ctx, cancel := context.WithCancel(t.Context())
 	s.relaxed(ctx, "test", func(*sql.Tx) error { cancel(); return nil })

@@ -68,8 +68,11 @@ const changing = unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TR
 // readOnlyBut makes everything but the named directories read-only to what this
 // thread will start: the Engine has no way to make a plugin's root so. It also
 // gives up gaining privileges by running another program. Where the kernel has
-// no Landlock, or one of the directories isn't there, all stays as it is.
+// no Landlock, or one of the directories isn't there, that is all.
 func readOnlyBut(dirs []string) error {
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return fmt.Errorf("no new privileges: %w", err)
+	}
 	if landlockVersion() < landlockNeeded {
 		return nil
 	}
@@ -91,9 +94,6 @@ func readOnlyBut(dirs []string) error {
 		if errno != 0 {
 			return fmt.Errorf("landlock: %s: %w", dir, errno)
 		}
-	}
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("no new privileges: %w", err)
 	}
 	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0, 0); errno != 0 {
 		return fmt.Errorf("landlock: %w", errno)
