@@ -98,7 +98,7 @@ test-engines: deps plugin $(if $(findstring $(ENGINE_CACHE),$(ENGINES)),engine29
 bench: plugin ## measure beside Docker's own drivers and vectorscan, half an hour: $(BUILD)/bench.md; BENCH=-quick is short
 	@BUILD=$(BUILD) scripts/deps.sh build test bench
 	go build -o $(BUILD)/benchmark ./internal/bench
-	$(BUILD)/benchmark -plugin $(BUILD)/plugin -out $(BUILD)/bench $(BENCH)
+	$(BUILD)/benchmark -plugin $(BUILD)/plugin -out $(BUILD)/bench -logcheck $(BUILD)/tools $(BENCH)
 
 demo: deps plugin ## see it work, on a private Engine, in about a minute
 	go build -o $(BUILD)/withengine ./internal/enginetest/withengine

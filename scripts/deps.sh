@@ -43,6 +43,7 @@ for what in "$@"; do
 		need g++ g++
 		need rg ripgrep
 		need pkg-config pkg-config
+		[ -d "${BUILD:-build}/tools/etc/logcheck" ] || unpack+=(logcheck-database)
 		;;
 	*)
 		need "$what-gcc" "gcc-${what//_/-}"
@@ -72,7 +73,7 @@ if [ ${#packages[@]} -gt 0 ]; then
 fi
 for p in "${unpack[@]}"; do
 	tools=${BUILD:-build}/tools
-	echo "unpacking Debian's $p into $tools (not installed: no service is started)"
+	echo "unpacking Debian's $p into $tools (not installed: nothing of it is started)"
 	mkdir -p "$tools"
 	dir=$(mktemp -d)
 	# apt drops its rights for downloads and needs a directory it may write to.

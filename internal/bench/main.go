@@ -40,6 +40,8 @@ type bench struct {
 	rules  int    // loaded into logscan
 	plugin string // plugin directory, as `make plugin` builds it
 	tools  string // directory of the programs that buildTools builds
+	// logcheck is where Debian's logcheck-database is unpacked.
+	logcheck string
 }
 
 // pick returns n, or few with -quick.
@@ -63,6 +65,7 @@ func main() {
 	runs := flag.Int("runs", 0, "turns of each comparison; default 5, or 2 with -quick")
 	out := flag.String("out", "build/bench", "directory for results; the report is DIR.md")
 	plugin := flag.String("plugin", "build/plugin", "plugin directory")
+	flag.StringVar(&b.logcheck, "logcheck", "build/tools", "directory where Debian's logcheck-database is unpacked")
 	flag.IntVar(&b.rules, "rules", 1000, "rules loaded into logscan")
 	flag.Parse()
 	b.quick, b.runs = *quick, *runs

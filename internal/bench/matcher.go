@@ -12,7 +12,7 @@ import (
 // vectorscan, and quotes it.
 func matcher(b *bench) (*section, error) {
 	cmd := exec.Command("go", "run", "-tags", "vectorscan", "logscan/internal/bench/matchbench",
-		"-mib", fmt.Sprint(b.pick(64, 8)), "-rounds", fmt.Sprint(b.pick(7, 3)))
+		"-mib", fmt.Sprint(b.pick(64, 8)), "-rounds", fmt.Sprint(b.pick(7, 3)), "-logcheck", b.logcheck)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
