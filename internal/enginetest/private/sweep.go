@@ -44,6 +44,7 @@ func sweep(dir string) (left []string) {
 		for _, namespace := range []string{"moby", "plugins.moby"} {
 			os.Remove(shimSocket(dir, namespace, id))
 		}
+		groups = append(groups, groupsNamed(id)...)
 	}
 	for _, group := range groups {
 		if err := removeGroup(group); err != nil {
@@ -146,6 +147,16 @@ func groupsOf(pid int) []string {
 		}
 	}
 	return out
+}
+
+// groupsNamed returns the control groups that carry an id. One is left without a
+// process where the Engine was killed between its end and its removal.
+func groupsNamed(id string) (groups []string) {
+	for _, above := range []string{"*", "*/*", "*/*/*"} { // as systemd's and cgroupfs's drivers make them
+		found, _ := filepath.Glob(filepath.Join(cgroupRoot, above) + id + "*")
+		groups = append(groups, found...)
+	}
+	return groups
 }
 
 // removeGroup removes a control group and those below it. A group stays busy
