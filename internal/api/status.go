@@ -96,14 +96,14 @@ func (s *server) getStats(ctx context.Context, _ *struct{}) (*output[Stats], err
 	st.Worker = WorkerStats{Restarts: s.Process.Restarts, InARow: s.Process.InARow, LastExit: last.Why, LastAt: last.At.UTC()}
 	in := s.Ingest.Stats()
 	st.Ingest = IngestStats{Attachments: in.Attachments, Bytes: in.Bytes, Retries: in.Failures}
+	for _, j := range s.Journals.List() {
+		st.Journal.Containers++
+		st.Journal.Bytes += j.Bytes
+	}
 	st.Journal.ByReason = map[string]Loss{}
 	for reason, l := range s.Journals.Losses() {
 		st.Journal.Losses += l.Times
 		st.Journal.ByReason[reason] = Loss{Times: l.Times, Bytes: l.Bytes, Entries: l.Frames}
-	}
-	for _, j := range s.Journals.List() {
-		st.Journal.Containers++
-		st.Journal.Bytes += j.Bytes
 	}
 	lag := s.Scanner.Lag() // before what waits: a line is in the one or the other until its hits are stored
 	sc := s.Scanner.Stats()
