@@ -126,8 +126,7 @@ func (e *engine) setRules(rules []rule.Rule) error {
 	if _, err := e.docker("plugin", "disable", "-f", logscan); err != nil {
 		return err
 	}
-	err = storeRules(filepath.Join(e.Dir, "data/plugins", id, "propagated-mount/.logscan/logscan.db"), rules)
-	if err != nil {
+	if err := storeRules(e.database(id), rules); err != nil {
 		return err
 	}
 	if err := e.enable(logscan); err != nil {
@@ -137,6 +136,11 @@ func (e *engine) setRules(rules []rule.Rule) error {
 		st, err := e.stats(id)
 		return err == nil && st.Scan.Rules == len(rules)
 	})
+}
+
+// database is where logscan keeps its rules and events.
+func (e *engine) database(pluginID string) string {
+	return filepath.Join(e.Dir, "data/plugins", pluginID, "propagated-mount/.logscan/logscan.db")
 }
 
 func storeRules(path string, rules []rule.Rule) error {

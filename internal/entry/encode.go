@@ -121,12 +121,11 @@ func AppendAllServed(dst, b []byte, max int64) (_, rest []byte, n int64) {
 // short reports whether a body is plain and its line is so short that its length
 // takes one byte, with a newline too.
 func short(b []byte) bool {
-	if len(b) < plainLine+2 || len(b) > plainLine+2+0x7e || int(b[plainLine+1]) != len(b)-plainLine-2 ||
-		b[plainTime] != fieldTime || b[plainLine] != fieldLine || !plainTimed(b) {
+	if !plainFields(b) || int(b[plainLine+1]) != len(b)-plainLine-2 || b[plainLine+1] > 0x7e {
 		return false
 	}
-	start := binary.LittleEndian.Uint64(b)
-	return start == plainOut || start == plainErr
+	source := plainSource(b)
+	return source == plainOut || source == plainErr
 }
 
 func appendVarint(dst []byte, tag byte, v uint64) []byte {

@@ -202,10 +202,10 @@ var (
 // plain returns the stream and the line of such a body, several times faster
 // than going by fields; false for all other bodies, good and bad.
 func plain(b []byte) (source string, line []byte, ok bool) {
-	if len(b) < plainLine+2 || b[plainTime] != fieldTime || b[plainLine] != fieldLine || !plainTimed(b) {
+	if !plainFields(b) {
 		return "", nil, false
 	}
-	switch binary.LittleEndian.Uint64(b) {
+	switch plainSource(b) {
 	case plainOut:
 		source = "stdout"
 	case plainErr:
@@ -221,6 +221,14 @@ func plain(b []byte) (source string, line []byte, ok bool) {
 	}
 	return source, line, size == len(line)
 }
+
+// plainFields reports whether a body's time and line stand where a plain one's do.
+func plainFields(b []byte) bool {
+	return len(b) >= plainLine+2 && b[plainTime] == fieldTime && b[plainLine] == fieldLine && plainTimed(b)
+}
+
+// plainSource is what a plain body begins with.
+func plainSource(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
 
 // plainTimed reports whether the time's number has nine bytes.
 func plainTimed(b []byte) bool {

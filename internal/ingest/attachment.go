@@ -119,7 +119,7 @@ func (a *attachment) report(w *journal.Attachment, n int, err error) (dropping b
 	switch {
 	case failed:
 		a.failing = true
-		if a.told || !a.toldAt.IsZero() && time.Since(a.toldAt) < tellEvery {
+		if a.told || time.Since(a.toldAt) < tellEvery {
 			break
 		}
 		a.told, a.toldAt = true, time.Now()

@@ -145,10 +145,10 @@ func TestFullDisk(t *testing.T) {
 		t.Errorf("%+v", kept)
 	}
 	var counted int64
-	for _, loss := range stats().Journal.ByReason {
+	lost := stats().Journal.ByReason
+	for _, loss := range lost {
 		counted += loss.Entries
 	}
-	lost := stats().Journal.ByReason
 	// Events sum up a minute, unless the worker ends before. And nothing was
 	// damaged: the next process finds it all again.
 	worker := e.PluginPID()

@@ -46,8 +46,8 @@ type Matching struct {
 }
 
 // Begin returns a Matching. It is to be ended.
-func (s *Set) Begin() *Matching {
-	return &Matching{set: s, scratch: s.snapshot.matcher.Acquire()}
+func (s *Set) Begin() Matching {
+	return Matching{set: s, scratch: s.snapshot.matcher.Acquire()}
 }
 
 // End ends it.

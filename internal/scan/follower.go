@@ -47,8 +47,8 @@ type follower struct {
 	held     int64  // what j was told to hold
 	snapshot *rule.Snapshot
 	set      *rule.Set
-	matching *rule.Matching // of set, in a turn
-	owed     bool           // something has changed since it was last submitted
+	matching rule.Matching // of set, in a turn
+	owed     bool          // something has changed since it was last submitted
 	sent     time.Time
 	read     time.Time // when there last was something
 
