@@ -212,10 +212,11 @@ func (e *Engine) shimPIDs(namespace, id string) (pids []int) {
 	return pids
 }
 
-// logscanBelow returns the nearest descendant that runs the plugin's binary,
-// not runc on its way there.
+// logscanBelow returns the child that runs the plugin's binary, not runc on its
+// way there. No grandchild will do: the worker of a supervisor that was killed may
+// be about to end yet.
 func logscanBelow(pid int) int {
-	for _, child := range private.Descendants(pid) {
+	for _, child := range private.Children(pid) {
 		exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", child))
 		if err == nil && filepath.Base(exe) == "logscan" {
 			return child

@@ -75,7 +75,9 @@ func TestACrashLoopHurtsNobody(t *testing.T) {
 		}
 		started++
 		c := fmt.Sprintf("short-%d", started)
-		run := []string{"run", "-d", "--name", c, "--network", "none", "--log-driver", enginetest.Plugin, enginetest.Image, "loggen", "-n", "500", "-hold", "30s"}
+		dir := t.TempDir()
+		run := []string{"run", "-d", "--name", c, "--network", "none", "-v", dir + ":/tally", "--log-driver", enginetest.Plugin,
+			enginetest.Image, "loggen", "-n", "500", "-hold", "30s", "-tally", "/tally/n"}
 		if _, err := e.TryDocker(run...); err != nil {
 			// A worker that is killed within the instant between taking a call
 			// and remembering it, takes it along. The Engine says so, and that is
@@ -87,6 +89,10 @@ func TestACrashLoopHurtsNobody(t *testing.T) {
 			e.Docker("rm", "-f", c)
 			continue
 		}
+		// SIGTERM ends a program that has not yet asked for the signal, so loggen
+		// is stopped once it has written, not before. What it wrote may well be
+		// on its way then.
+		e.Eventually(time.Minute, "a short container's lines being written", func() bool { return tally(dir).lines == 500 })
 		e.Docker("stop", c)
 		var out []byte
 		e.Eventually(time.Minute, "docker logs between two crashes", func() bool {

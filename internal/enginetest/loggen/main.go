@@ -11,7 +11,8 @@
 // it. With -gate it waits for SIGUSR1 before it writes. SIGTERM ends -hold, and
 // -n 0: the current line is finished and a last one says "end" and how many
 // there were, so that a reader knows what to expect. Lines that were asked for by
-// number are written all the same, however early the signal comes.
+// number are written all the same, unless the signal comes before the program
+// has asked for it: wait for a line, or for the tally, before sending one.
 package main
 
 import (

@@ -88,6 +88,20 @@ func killAll() []string {
 
 // Descendants returns the pids below root, ended but unreaped ones included.
 func Descendants(root int) []int {
+	children := families()
+	var out []int
+	for next := []int{root}; len(next) > 0; next = next[1:] {
+		out = append(out, children[next[0]]...)
+		next = append(next, children[next[0]]...)
+	}
+	return out
+}
+
+// Children returns those that root itself is the parent of.
+func Children(root int) []int { return families()[root] }
+
+// families returns the pids of all processes by that of their parent.
+func families() map[int][]int {
 	children := make(map[int][]int)
 	for _, name := range childNames("/proc") {
 		pid, err := strconv.Atoi(name)
@@ -106,12 +120,7 @@ func Descendants(root int) []int {
 			}
 		}
 	}
-	var out []int
-	for next := []int{root}; len(next) > 0; next = next[1:] {
-		out = append(out, children[next[0]]...)
-		next = append(next, children[next[0]]...)
-	}
-	return out
+	return children
 }
 
 // commandOf returns a process's arguments, or its name in parentheses.
