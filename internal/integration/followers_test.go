@@ -119,7 +119,7 @@ func TestTenThousandFollowers(t *testing.T) {
 	for _, c := range conns {
 		c.Close()
 	}
-	e.Eventually(time.Minute, "as many files open as before, but for what is scanned", func() bool { return files(t, plugin) <= before+2 })
+	e.Eventually(time.Minute, "as many files open as before the followers came", func() bool { return files(t, plugin) <= before+scannedFiles })
 	client.CloseIdleConnections()
 	for c, want := range map[string]int{name: 100, other: 1000} {
 		if lines := readLogs(t, client, c, logOptions{}); len(lines) != want {

@@ -132,6 +132,9 @@ func chooseStride(lits []literal) int {
 	return 4
 }
 
+// newFilter returns the filter for literals that all fit the stride: every one
+// of at least minLiteral bytes does at the narrowest, chooseStride has seen to it
+// at 4. It panics if one doesn't, because a literal left out would miss lines.
 func newFilter(lits []literal, stats *Stats, stride int) *filter {
 	f := &filter{stride: stride, lits: lits}
 	for i := range f.hints {
