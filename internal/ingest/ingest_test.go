@@ -362,3 +362,38 @@ func TestIdleLoopSleeps(t *testing.T) {
 		t.Errorf("%d rounds while nothing was written", after-before)
 	}
 }
+
+// A FIFO that is busy is taken out of epoll, and put back when it no longer is:
+// then the loop sleeps until something comes, and learns of the end.
+func TestBusyLeavesEpoll(t *testing.T) {
+	h := newHost(t)
+	h.start()
+	name, f := h.fifo(1)
+	h.mustStart(name, "a")
+	a := h.in.lookup(name)
+	direct := func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.direct
+	}
+	n := 0
+	for range 3 {
+		eventually(t, "visits without epoll", func() bool {
+			lines(f, n, n+1000) // about 120 KB
+			n += 1000
+			return direct()
+		})
+		eventually(t, "epoll again", func() bool { return !direct() })
+		before := h.in.Stats().Rounds
+		time.Sleep(200 * time.Millisecond)
+		if after := h.in.Stats().Rounds; after > before+2 {
+			t.Errorf("%d rounds while idle", after-before)
+		}
+		lines(f, n, n+1)
+		n++
+		eventually(t, "one line", func() bool { return len(read(t, h.dir, "a")) == n })
+	}
+	f.Close()
+	eventually(t, "the end", h.gone(name))
+	wantRun(t, read(t, h.dir, "a"), n)
+}

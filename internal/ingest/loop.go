@@ -30,36 +30,49 @@ const (
 // loop waits for FIFOs to have something, takes it, and naps before it looks
 // again, so that one round carries many lines: until the FIFO that is filling up
 // fastest should hold fillAim. With nothing to carry it sleeps in the kernel
-// until there is.
+// until there is. Busy FIFOs it visits in each round, without epoll.
 func (i *Ingest) loop() {
 	events := make([]unix.EpollEvent, 256)
+	var direct, visits []*attachment
 	last := time.Now()
 	for {
-		n, err := unix.EpollWait(i.epoll, events, -1)
+		wait := -1
+		if len(direct) > 0 {
+			wait = 0
+		}
+		n, err := unix.EpollWait(i.epoll, events, wait)
 		if err != nil && err != unix.EINTR {
 			i.log.Error("epoll", "err", err)
 			return
 		}
 		i.rounds.Add(1)
-		fullest := 0 // percent of its pipe
-		before := i.bytes.Load()
-		now := time.Now()
+		visits = append(visits[:0], direct...)
 		for _, e := range events[:max(n, 0)] {
 			if int(e.Fd) == i.event {
 				return
 			}
 			i.mu.Lock()
-			a := i.fds[int(e.Fd)]
+			if a := i.fds[int(e.Fd)]; a != nil {
+				visits = append(visits, a)
+			}
 			i.mu.Unlock()
-			if a != nil {
-				fullest = max(fullest, a.turn())
+		}
+		fullest := 0 // percent of its pipe
+		before := i.bytes.Load()
+		now := time.Now()
+		direct = direct[:0]
+		for _, a := range visits {
+			fill, again := a.turn()
+			fullest = max(fullest, fill)
+			if again {
+				direct = append(direct, a)
 			}
 		}
 		longest := napMax
 		switch {
-		case n >= lots:
+		case len(visits) >= lots:
 			longest = napLots
-		case n >= many:
+		case len(visits) >= many:
 			longest = napMany
 		case i.bytes.Load()-before >= muchSize:
 			longest = napMuch

@@ -196,15 +196,16 @@ func (i *Ingest) bury(a *attachment) {
 	}
 }
 
-// reap lets those FIFOs have a turn whose writer went before they were opened:
-// epoll never reports such an end.
+// reap ends those FIFOs whose writer went before they were opened: epoll never
+// reports such an end.
 func (i *Ingest) reap() {
 	for _, a := range i.all() {
 		a.mu.Lock()
-		over := !a.ended && time.Since(a.since) > i.cfg.StaleAge && journal.Waiting(a.fd) == io.EOF
-		a.mu.Unlock()
-		if over {
-			a.turn()
+		if !a.ended && !a.parked && time.Since(a.since) > i.cfg.StaleAge && journal.Waiting(a.fd) == io.EOF {
+			if _, err := a.take(); err == io.EOF {
+				a.end()
+			}
 		}
+		a.mu.Unlock()
 	}
 }
