@@ -18,9 +18,10 @@ type active struct {
 	size   int64 // of the file: whole frames, and the start of one that is not yet whole
 	need   int64 // file size at which the unfinished frame, or its header, is whole; 0 at a boundary
 	points int64 // records in the index file
-	idxPos int64 // offset of the last point
-	stale  bool  // the file may be longer than size: to be cut before more is written
-	behind bool  // what was written last could not be read back yet
+
+	indexed int  // of the segment's points, those that were written to it; the first is in none
+	stale   bool // the file may be longer than size: to be cut before more is written
+	behind  bool // what was written last could not be read back yet
 }
 
 // openSegment opens a segment, if possible without noting when it was read: else
@@ -66,7 +67,7 @@ func (j *Journal) prepareLocked() error {
 		file.Close()
 		return fmt.Errorf("new segment: %w", err)
 	}
-	j.active = &active{file: file, index: index}
+	j.active = &active{file: file, index: index, indexed: 1}
 	j.segments = append(j.segments, &segment{
 		summary: summary{maxTime: noTime}, base: base, points: []point{{maxTime: noTime}},
 	})
@@ -129,58 +130,81 @@ func (j *Journal) hopLocked() error {
 func (j *Journal) framesLocked(buf []byte) error {
 	act, seg := j.active, j.segments[len(j.segments)-1]
 	act.need = 0
-	for seg.size < act.size {
+	for seg.size < act.size && act.need == 0 {
 		b := buf[:min(int64(len(buf)), act.size-seg.size)]
 		if _, err := act.file.ReadAt(b, seg.size); err != nil {
 			return err
 		}
-		left := b
-		for len(left) >= entry.HeaderLen {
-			n, err := entry.BodyLen(left)
-			if err != nil {
-				return err
-			}
-			end := seg.size + int64(entry.HeaderLen+n)
-			if end > act.size {
-				act.need = end
-				j.state.End = seg.end()
-				return nil
-			}
-			body := left[entry.HeaderLen:min(len(left), entry.HeaderLen+n)]
-			if len(body) < n && len(left) < len(b) {
-				break // read it again from its start
-			}
-			// The time stands at the body's start, so that of a frame larger
-			// than the buffer the first part will do.
-			if t, err := entry.Time(body); err == nil && t > seg.maxTime {
-				seg.maxTime = t
-			}
-			left = left[entry.HeaderLen+len(body):]
-			seg.size = end
-			seg.frames++
-			if seg.size-act.idxPos >= blockSize {
-				j.addPoint(seg)
-			}
+		left, err := seg.pass(b)
+		act.writePoints(seg)
+		if err != nil {
+			return err
 		}
-		if len(left) < entry.HeaderLen && seg.size+int64(len(left)) == act.size && len(left) > 0 {
-			act.need = seg.size + entry.HeaderLen
-			break
+		if len(left) < entry.HeaderLen {
+			if len(left) > 0 && seg.size+int64(len(left)) == act.size {
+				act.need = seg.size + entry.HeaderLen
+			}
+			continue // else it is read again from its start
+		}
+		n, err := entry.BodyLen(left)
+		if err != nil {
+			return err
+		}
+		if end := seg.size + int64(entry.HeaderLen+n); end > act.size {
+			act.need = end
+		} else if len(left) == len(b) { // larger than the buffer
+			seg.add(left[entry.HeaderLen:], n)
+			act.writePoints(seg)
 		}
 	}
 	j.state.End = seg.end()
 	return nil
 }
 
-// addPoint adds a point at the segment's present end. Where it can't be
-// written, the index has a gap, which costs a longer hop and nothing else.
-func (j *Journal) addPoint(seg *segment) {
-	act := j.active
-	p := point{offset: seg.size, frames: seg.frames, maxTime: seg.maxTime, pos: seg.size}
-	seg.points = append(seg.points, p)
-	act.idxPos = p.offset
-	var rec [rawPointLen]byte
-	if _, err := act.index.WriteAt(appendRawPoint(rec[:0], p), act.points*rawPointLen); err == nil {
-		act.points++
+// pass moves the segment's end over the whole frames at the beginning of b, which
+// lies there, and returns what is left of b. Their points are not yet written.
+func (s *segment) pass(b []byte) (left []byte, err error) {
+	for len(b) >= entry.HeaderLen {
+		n, err := entry.BodyLen(b)
+		if err != nil {
+			return b, err
+		}
+		if len(b) < entry.HeaderLen+n {
+			break
+		}
+		s.add(b[entry.HeaderLen:entry.HeaderLen+n], n)
+		b = b[entry.HeaderLen+n:]
+	}
+	return b, nil
+}
+
+// add adds a frame with a body of n bytes. The beginning of the body will do: a
+// frame's time stands there.
+func (s *segment) add(body []byte, n int) {
+	if t, err := entry.Time(body); err == nil && t > s.maxTime {
+		s.maxTime = t
+	}
+	s.size += int64(entry.HeaderLen + n)
+	s.frames++
+	if s.size-s.points[len(s.points)-1].offset >= blockSize {
+		s.points = append(s.points, point{offset: s.size, frames: s.frames, maxTime: s.maxTime, pos: s.size})
+	}
+}
+
+// writePoints writes the segment's points that are new to the index. Where they
+// can't be written, it has a gap, which costs a longer hop and nothing else.
+func (act *active) writePoints(seg *segment) {
+	fresh := seg.points[act.indexed:]
+	if len(fresh) == 0 {
+		return
+	}
+	act.indexed = len(seg.points)
+	var recs []byte
+	for _, p := range fresh {
+		recs = appendRawPoint(recs, p)
+	}
+	if _, err := act.index.WriteAt(recs, act.points*rawPointLen); err == nil {
+		act.points += int64(len(fresh))
 	}
 }
 

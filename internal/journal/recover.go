@@ -295,7 +295,7 @@ func (j *Journal) reopenActive() error {
 		file.Close()
 		return err
 	}
-	j.active = &active{file: file, index: index, size: seg.size, idxPos: seg.points[len(seg.points)-1].offset}
+	j.active = &active{file: file, index: index, size: seg.size}
 	act := j.active
 	info, err := file.Stat()
 	if err != nil {
@@ -319,14 +319,8 @@ func (j *Journal) reopenActive() error {
 	}
 	// What was written but not indexed when the process ended is indexed now, so
 	// that gaps of several ends don't add up to a block too large to unpack.
-	for _, p := range seg.points[1+act.points:] {
-		var rec [rawPointLen]byte
-		if _, err := index.WriteAt(appendRawPoint(rec[:0], p), act.points*rawPointLen); err != nil {
-			j.log.Warn("index", "container", j.id, "err", err)
-			break
-		}
-		act.points++
-	}
+	act.indexed = 1 + int(act.points)
+	act.writePoints(seg)
 	if tail := info.Size() - seg.size; tail > 0 {
 		act.size = info.Size()
 		if err := j.hopLocked(); errors.Is(err, entry.ErrFrame) {
