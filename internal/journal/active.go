@@ -15,9 +15,10 @@ import (
 type active struct {
 	file   *os.File
 	index  *os.File
-	size   int64 // of the file: whole frames, and the start of one that is not yet whole
-	need   int64 // file size at which the unfinished frame, or its header, is whole; 0 at a boundary
-	points int64 // records in the index file
+	note   *os.File // nil until there is a transfer
+	size   int64    // of the file: whole frames, and the start of one that is not yet whole
+	need   int64    // file size at which the unfinished frame, or its header, is whole; 0 at a boundary
+	points int64    // records in the index file
 
 	indexed int  // of the segment's points, those that were written to it; the first is in none
 	stale   bool // the file may be longer than size: to be cut before more is written
@@ -104,6 +105,9 @@ func (j *Journal) closeActive() {
 	}
 	j.active.file.Close()
 	j.active.index.Close()
+	if j.active.note != nil {
+		j.active.note.Close()
+	}
 	j.active = nil
 }
 

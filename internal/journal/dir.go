@@ -213,6 +213,7 @@ func (d *Dir) release(j *Journal) {
 	}
 	delete(d.open, j.id)
 	j.closeActive()
+	j.fresh.drop()
 }
 
 // Container returns what is known of a container, and whether its logs are kept.

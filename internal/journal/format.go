@@ -163,6 +163,7 @@ const (
 	tmpSuffix        = ".tmp"
 	asideSuffix      = ".bad"
 	metaName         = "container.json"
+	noteName         = "transfer"
 )
 
 func segmentPath(dir string, base int64, suffix string) string {

@@ -24,6 +24,10 @@ type Attachment struct {
 	drop     dropping
 	waits    time.Time // since when another attachment's unfinished frame has not grown
 	waitSize int64     // the file's size then
+	flow     int       // bytes that were moved last
+	more     bool      // there was more than a transfer moves
+	doubt    note      // what may be in the pipe and in the journal
+	doubted  time.Time // since when that can't be found out
 }
 
 // Attach adds a writer. resumed says that it was attached before the process
@@ -37,7 +41,11 @@ func (j *Journal) Attach(resumed bool) *Attachment {
 	}
 	j.state.Attached++
 	j.changedLocked()
-	return &Attachment{j: j}
+	a := &Attachment{j: j}
+	if resumed {
+		a.doubt = j.doubt
+	}
+	return a
 }
 
 // Ingest moves up to max bytes from the non-blocking pipe fd to the journal,
@@ -50,8 +58,8 @@ func (a *Attachment) Ingest(fd, max int) (int, error) {
 	j := a.j
 	j.mu.Lock()
 	n, err := a.ingestLocked(fd, max)
-	for n > 0 && err == nil && n < max && j.atLimitLocked() && Waiting(fd) == nil {
-		var more int // goes into the next segment
+	for n > 0 && err == nil && n < max && (a.more || j.atLimitLocked()) && Waiting(fd) == nil {
+		var more int // maybe into the next segment
 		more, err = a.ingestLocked(fd, max-n)
 		n += more
 	}
@@ -67,6 +75,11 @@ func (a *Attachment) Ingest(fd, max int) (int, error) {
 }
 
 func (a *Attachment) ingestLocked(fd, max int) (total int, err error) {
+	if a.doubt.phase != phaseNone {
+		if err := a.settleLocked(fd); err != nil && !a.hopelessLocked() {
+			return 0, err
+		}
+	}
 	for {
 		n, err := a.stepLocked(fd, max)
 		total += n
@@ -77,6 +90,20 @@ func (a *Attachment) ingestLocked(fd, max int) (total int, err error) {
 			return total, err
 		}
 	}
+}
+
+// hopelessLocked notes that it can't be found out what the pipe and the journal
+// both have, and reports whether that has lasted too long to go on waiting.
+func (a *Attachment) hopelessLocked() bool {
+	if a.doubted.IsZero() {
+		a.doubted = time.Now()
+	}
+	if time.Since(a.doubted) < a.j.dir.patience {
+		return false
+	}
+	a.j.log.Error("entries that were written before a kill may come twice", "container", a.j.id)
+	a.doubt = note{}
+	return true
 }
 
 // stepLocked writes once, or drops where it can't be written.
@@ -133,7 +160,19 @@ func (a *Attachment) writeLocked(fd, max int) (int, error) {
 			room = min(room, act.need-act.size)
 		}
 	}
-	n, err := a.move(fd, int(room))
+	n, done, err := a.transferLocked(fd, int(room))
+	if done {
+		a.flow = n
+		return n, err
+	}
+	if err := act.cut(); err != nil {
+		return 0, err
+	}
+	if err := j.clearNoteLocked(); err != nil {
+		return 0, err
+	}
+	n, err = a.move(fd, int(room))
+	a.flow = n
 	if n <= 0 {
 		if err != nil && err != unix.EAGAIN && err != io.EOF {
 			act.stale = true // what failed may have been done all the same

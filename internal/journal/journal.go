@@ -82,12 +82,15 @@ type Journal struct {
 	active   *active    // nil until there is something to write
 	state    State
 	tail     tail
+	fresh    fresh
 	hold     int64
 	owner    *Attachment // inside a frame; nil at a boundary, or after a restart
 	changed  chan struct{}
 	noSplice bool // the filesystem refuses it
 	untidy   bool // there may be something to remove or to compress: stays open until tidy has looked
 	unsaved  bool // container.json does not say what meta does
+	noting   bool // the note may say that a transfer is being written
+	doubt    note // of the transfer during which the last process may have ended
 
 	compressNext time.Time // not before: the disk has failed
 	stray        error     // why it could not be opened; it keeps nothing

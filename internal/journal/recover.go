@@ -24,6 +24,7 @@ func (j *Journal) recover() error {
 	if err != nil {
 		return err
 	}
+	j.recoverNote()
 	raw := map[int64]bool{}
 	compressed := map[int64]bool{}
 	for _, f := range files {

@@ -1,5 +1,10 @@
 package journal
 
+import (
+	"slices"
+	"sync/atomic"
+)
+
 // tailMax is how much of its end a journal keeps in memory, in bytes: a few
 // lines.
 const tailMax = 2 << 10
@@ -29,16 +34,84 @@ func (t *tail) from(pos int64) []byte {
 	return t.b[pos-t.at:]
 }
 
-// next reads from the journal's tail.
+// fresh is blocks of whole frames as they were written, for the first reader that
+// comes to them: so it need not read them back from the file.
+type fresh []freshBlock
+
+type freshBlock struct {
+	at  int64   // offset
+	n   int     // bytes
+	buf *[]byte // of buffers
+}
+
+const (
+	// freshMax is how many a journal has at most, and freshTotal all together. A
+	// reader that is further behind reads the file.
+	freshMax   = 4
+	freshTotal = 16
+)
+
+// freshBlocks counts those of all journals.
+var freshBlocks atomic.Int32
+
+// add takes over the buffer, unless there are too many.
+func (f *fresh) add(at int64, buf *[]byte, n int) bool {
+	if len(*f) >= freshMax {
+		return false
+	}
+	if freshBlocks.Add(1) > freshTotal {
+		freshBlocks.Add(-1)
+		return false
+	}
+	*f = append(*f, freshBlock{at, n, buf})
+	return true
+}
+
+// from returns the frames from offset pos on and the buffer that they lie in,
+// which is the caller's now, and gives up what lies before; nil if there are none.
+func (f *fresh) from(pos int64) (b []byte, buf *[]byte) {
+	for len(*f) > 0 && (*f)[0].at <= pos {
+		first := (*f)[0]
+		*f = slices.Delete(*f, 0, 1)
+		freshBlocks.Add(-1)
+		if end := first.at + int64(first.n); pos < end {
+			return (*first.buf)[pos-first.at : first.n], first.buf
+		}
+		buffers.Put(first.buf)
+	}
+	return nil, nil
+}
+
+// drop gives up all.
+func (f *fresh) drop() {
+	for _, b := range *f {
+		buffers.Put(b.buf)
+		freshBlocks.Add(-1)
+	}
+	*f = nil
+}
+
+// next reads what the journal has in memory.
 func (r *Reader) next() (block []byte) {
 	r.j.mu.Lock()
 	defer r.j.mu.Unlock()
-	b := r.j.tail.from(r.pos)
-	if len(b) == 0 || r.pos < r.j.state.First {
+	if r.pos < r.j.state.First {
+		return nil
+	}
+	b, buf := r.j.fresh.from(r.pos)
+	if buf == nil {
+		b = r.j.tail.from(r.pos)
+	}
+	if len(b) == 0 {
 		return nil
 	}
 	if newest := r.j.segments[len(r.j.segments)-1]; r.file != nil && newest.base != r.seg.base {
 		r.closeFile() // held open, it would take its room on the disk when it is removed
+	}
+	if buf != nil {
+		r.Release()
+		r.buf, r.lent = *buf, buf
+		return b
 	}
 	r.end = append(r.end[:0], b...)
 	return r.end
