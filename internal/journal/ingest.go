@@ -24,7 +24,7 @@ type Attachment struct {
 	drop     dropping
 	waits    time.Time // since when another attachment's unfinished frame has not grown
 	waitSize int64     // the file's size then
-	flow     int       // bytes that were moved last
+	flow     int       // bytes that the latest turn with any has moved
 	more     bool      // there was more than a transfer moves
 	doubt    note      // what may be in the pipe and in the journal
 	doubted  time.Time // since when that can't be found out
@@ -64,6 +64,7 @@ func (a *Attachment) Ingest(fd, max int) (int, error) {
 		n += more
 	}
 	if n > 0 {
+		a.flow = n
 		err = nil // what it was comes again
 		j.changedLocked()
 	}
@@ -162,7 +163,6 @@ func (a *Attachment) writeLocked(fd, max int) (int, error) {
 	}
 	n, done, err := a.transferLocked(fd, int(room))
 	if done {
-		a.flow = n
 		return n, err
 	}
 	if err := act.cut(); err != nil {
@@ -172,7 +172,6 @@ func (a *Attachment) writeLocked(fd, max int) (int, error) {
 		return 0, err
 	}
 	n, err = a.move(fd, int(room))
-	a.flow = n
 	if n <= 0 {
 		if err != nil && err != unix.EAGAIN && err != io.EOF {
 			act.stale = true // what failed may have been done all the same

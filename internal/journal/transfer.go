@@ -194,12 +194,16 @@ func discard(fd, n int) (int, error) {
 
 // transferLocked moves whole frames, max bytes of them at most, from the pipe fd
 // to the end of the active segment. Where ok is false, it has done nothing, and
-// splice is to do it.
+// splice is to do it. Where splice is refused, all that is whole goes this way.
 func (a *Attachment) transferLocked(fd, max int) (n int, ok bool, err error) {
 	j := a.j
 	act := j.active
 	a.more = false
-	if a.flow < transferMin || max < transferMin || act.need != 0 || act.behind || len(a.spill) > 0 || !siphons.TryLock() {
+	least := transferMin
+	if j.noSplice {
+		least = 1
+	}
+	if a.flow < transferMin && !j.noSplice || max < least || act.need != 0 || act.behind || len(a.spill) > 0 || !siphons.TryLock() {
 		return 0, false, nil
 	}
 	defer siphons.Unlock()
@@ -215,7 +219,7 @@ func (a *Attachment) transferLocked(fd, max int) (n int, ok bool, err error) {
 		}
 	}()
 	got, err := s.peek(fd, (*buf)[:min(max, len(*buf))])
-	if err != nil || got < transferMin {
+	if err != nil || got < least {
 		return 0, false, nil
 	}
 	seg := j.segments[len(j.segments)-1]
@@ -229,7 +233,11 @@ func (a *Attachment) transferLocked(fd, max int) (n int, ok bool, err error) {
 	}
 	if m, err := unix.Pwrite(int(act.file.Fd()), (*buf)[:n], act.size); err != nil || m < n {
 		act.stale = true
-		return 0, false, nil // splice comes to what is wrong, or writes what there is room for
+		if err == nil {
+			err = unix.ENOSPC
+		}
+		// Splice comes to what is wrong, or writes what there is room for.
+		return 0, j.noSplice, fmt.Errorf("write log: %w", err)
 	}
 	if err := j.noteLocked(note{phaseWritten, seg.base, act.size, n}); err != nil {
 		act.stale = true
