@@ -6,6 +6,7 @@
 //	    00000000000000000000.seg.zst    rotated and compressed
 //	    00000000000020971597.seg        the active segment: raw frames
 //	    00000000000020971597.idx        its sparse index
+//	    transfer                   what was written last, where much comes at once
 //
 // A segment's name is its base: the offset of its first byte, counted in
 // uncompressed frame bytes since the journal's birth. Offsets are never reused,
@@ -13,11 +14,12 @@
 // or removed around it. Every segment begins and ends at a frame boundary.
 //
 // The active segment is written by splice(2), from the pipe to the page cache
-// without passing through this process: a kill at any instant loses and doubles
-// nothing. The one thing that a kill may leave unfinished is the last frame,
-// whose rest is still in the pipe; it stays in the file and is completed when
-// its writer is attached again, and removed when it never can be. Readers see
-// whole frames only.
+// without passing through this process, or, where much comes at once, in steps
+// that a note in the container's directory tells apart (see transfer.go): a kill
+// at any instant loses and doubles nothing. The one thing that a kill may leave
+// unfinished is the last frame, whose rest is still in the pipe; it stays in the
+// file and is completed when its writer is attached again, and removed when it
+// never can be. Readers see whole frames only.
 //
 // # Index
 //

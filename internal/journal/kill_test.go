@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -23,6 +24,7 @@ func TestKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
+	unix.FcntlInt(r.Fd(), unix.F_SETPIPE_SZ, 1<<20)
 	done := make(chan int)
 	stop := make(chan struct{})
 	go func() {
@@ -74,6 +76,9 @@ func TestKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantRun(t, numbers(t, readAll(t, j, 0)), 0, lines)
+	if b, err := os.ReadFile(filepath.Join(j.path, noteName)); err != nil || decodeNote(b).phase != phaseWritten {
+		t.Errorf("no transfers: %x, %v", b, err)
+	}
 	t.Log(lines, "lines over 20 kills")
 }
 
