@@ -208,7 +208,7 @@ func (c *Call) Do() (value int64, err error) {
 		return 0, c.doNamed(path, name)
 	}
 	if c.Name == "splice" {
-		return c.splice()
+		return c.splice(false)
 	}
 	f, err := c.File(0)
 	if err != nil {
@@ -283,8 +283,12 @@ func (c *Call) doNamed(path string, name int) error {
 	return unix.Rename(path, to)
 }
 
-// splice does what the caller would, and waits for nothing in its place.
-func (c *Call) splice() (int64, error) {
+// DoKeeping does a splice from a pipe, as Do, and leaves in the pipe what is
+// written, as the kernel does where the write fails.
+func (c *Call) DoKeeping() (int64, error) { return c.splice(true) }
+
+// splice waits for nothing in the caller's place.
+func (c *Call) splice(keep bool) (int64, error) {
 	in, err := c.File(0)
 	if err != nil {
 		return 0, err
@@ -307,12 +311,27 @@ func (c *Call) splice() (int64, error) {
 		position := int64(binary.NativeEndian.Uint64(b[:]))
 		at[i] = &position
 	}
-	n, err := unix.Splice(int(in.Fd()), at[0], int(out.Fd()), at[1], int(c.Args[4]), int(c.Args[5])|unix.SPLICE_F_NONBLOCK)
+	size := int(c.Args[4])
+	if keep {
+		from, to, err := os.Pipe()
+		if err != nil {
+			return 0, err
+		}
+		defer from.Close()
+		defer to.Close()
+		unix.FcntlInt(to.Fd(), unix.F_SETPIPE_SZ, size)
+		n, err := unix.Tee(int(in.Fd()), int(to.Fd()), size, unix.SPLICE_F_NONBLOCK)
+		if err != nil {
+			return 0, err
+		}
+		in, size = from, int(n)
+	}
+	n, err := unix.Splice(int(in.Fd()), at[0], int(out.Fd()), at[1], size, int(c.Args[5])|unix.SPLICE_F_NONBLOCK)
 	if err != nil {
 		return 0, err
 	}
 	for i, arg := range []int{1, 3} {
-		if at[i] == nil {
+		if at[i] == nil || keep {
 			continue
 		}
 		if err := c.Write(arg, binary.NativeEndian.AppendUint64(nil, uint64(*at[i]))); err != nil {
