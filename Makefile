@@ -31,7 +31,7 @@ LDFLAGS := -s -w -linkmode external -extldflags -static -X main.version=$(VERSIO
 FUZZTIME ?= 1m
 SOAK     ?= 30m
 
-.PHONY: help build plugin arm64 install uninstall push check test fuzz soak engine29 test-engines bench demo deps deps-build clean
+.PHONY: help build plugin arm64 install uninstall push check test faults fuzz soak engine29 test-engines bench demo deps deps-build clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -73,6 +73,9 @@ check: deps-build ## gofmt and go vet
 # The packages run two at a time: many tests wait for an Engine.
 test: deps check plugin ## everything, race detector on, with private Engines
 	LOGSCAN_PLUGIN_DIR=$(abspath $(BUILD)/plugin) go test -race -timeout 40m ./...
+
+faults: deps-build plugin ## fail, or kill at, each step that logscan takes on its files: all of what make test tries some of
+	LOGSCAN_ALL_FAULTS=1 LOGSCAN_PLUGIN_DIR=$(abspath $(BUILD)/plugin) go test -race -count=1 -v -timeout 30m -run '^TestEveryStep$$' ./internal/faults
 
 fuzz: deps-build ## each fuzz test for FUZZTIME (1m)
 	@set -e; for pkg in $$(go list ./...); do \

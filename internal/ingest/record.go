@@ -27,6 +27,8 @@ const (
 	recordSuffix = ".json"
 	tmpSuffix    = ".tmp"
 	recordMax    = 64 << 10 // bytes that are read of one
+	// recordPatience is how long all that can't be read may keep the others waiting.
+	recordPatience = 5 * time.Second
 )
 
 func (i *Ingest) recordPath(name string) string {
@@ -66,13 +68,13 @@ func (i *Ingest) forget(name string) {
 	}
 }
 
-// recall reads the record of a FIFO; false if there is none that makes sense.
-func (i *Ingest) recall(name string) (record, bool) {
-	var r record
-	f, err := os.Open(i.recordPath(name))
-	if err == nil {
-		err = json.NewDecoder(io.LimitReader(f, recordMax)).Decode(&r)
-		f.Close()
+// recall reads the record of a FIFO; false if there is none that makes sense. A
+// disk that fails is tried again until then: without its record, a container's
+// lines would go on under another name.
+func (i *Ingest) recall(name string, then time.Time) (record, bool) {
+	r, err := readRecord(i.recordPath(name))
+	for ; errors.Is(err, unix.EIO) && time.Now().Before(then); r, err = readRecord(i.recordPath(name)) {
+		time.Sleep(retryAfter)
 	}
 	if err == nil && !journal.ValidID(r.ContainerID) {
 		err = fmt.Errorf("no container in it")
@@ -81,6 +83,15 @@ func (i *Ingest) recall(name string) (record, bool) {
 		i.log.Error("attachment record", "fifo", name, "err", err)
 	}
 	return r, err == nil
+}
+
+func readRecord(path string) (r record, err error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return r, err
+	}
+	defer f.Close()
+	return r, json.NewDecoder(io.LimitReader(f, recordMax)).Decode(&r)
 }
 
 // resume attaches again what the last process had attached, and removes records
@@ -118,6 +129,7 @@ func (i *Ingest) sweep() {
 		i.log.Error("FIFO directory", "err", err)
 		return
 	}
+	then := time.Now().Add(recordPatience)
 	var live, dead []*attachment
 	for _, f := range files {
 		if !IsFIFO(f.Name()) || f.Type()&os.ModeNamedPipe == 0 || i.lookup(f.Name()) != nil {
@@ -128,7 +140,7 @@ func (i *Ingest) sweep() {
 			i.log.Warn("FIFO not opened", "err", err)
 			continue
 		}
-		r, known := i.recall(a.name)
+		r, known := i.recall(a.name, then)
 		if known {
 			a.container, a.since = r.ContainerID, r.Since
 		} else if info, err := f.Info(); err == nil {

@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -14,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Config is a Dir's. The callbacks must not block: they run on the ingest path.
@@ -45,6 +48,7 @@ type Dir struct {
 	metas map[string]Container
 	// By id, the bytes that are known to be missing in a journal.
 	missing map[string]int64
+	ill     map[string]*illness // by id, of those that can't be opened
 
 	dueMu sync.Mutex // guards due; may be taken with any other
 	due   []string   // journals with something to compress, open or not
@@ -85,7 +89,7 @@ func OpenDir(cfg Config) (*Dir, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
-	d := &Dir{cfg: cfg, wake: make(chan struct{}, 1), room: make(chan struct{}, 1), patience: patience, stallAfter: stallAfter, open: map[string]*Journal{}, metas: map[string]Container{}, losses: map[string]LossCount{}, missing: map[string]int64{}}
+	d := &Dir{cfg: cfg, wake: make(chan struct{}, 1), room: make(chan struct{}, 1), patience: patience, stallAfter: stallAfter, open: map[string]*Journal{}, metas: map[string]Container{}, losses: map[string]LossCount{}, missing: map[string]int64{}, ill: map[string]*illness{}}
 	if err := os.MkdirAll(cfg.Root, 0o700); err != nil {
 		return nil, err
 	}
@@ -93,14 +97,22 @@ func OpenDir(cfg Config) (*Dir, error) {
 	if err != nil {
 		return nil, err
 	}
+	until := time.Now().Add(d.patience) // a disk that fails may get well
 	for _, e := range dirs {
 		if !e.IsDir() || !ValidID(e.Name()) {
 			continue
 		}
-		c, err := readMeta(filepath.Join(cfg.Root, e.Name()))
+		path := filepath.Join(cfg.Root, e.Name())
+		c, err := readMeta(path)
+		for ; errors.Is(err, unix.EIO) && time.Now().Before(until); c, err = readMeta(path) {
+			time.Sleep(writeAgain)
+		}
 		if err != nil {
 			cfg.Logger.Warn("container.json can't be read; its logs are kept under the id alone", "container", e.Name(), "err", err)
 			c = Container{Scan: true, Options: DefaultOptions}
+			// What it may keep isn't known: at least what is there.
+			segments, _ := filepath.Glob(filepath.Join(path, "*"+rawSuffix+"*"))
+			c.Options.MaxFile = max(c.Options.MaxFile, len(segments)+1)
 		}
 		c.ID = e.Name()
 		d.metas[c.ID] = c
@@ -189,12 +201,28 @@ func (d *Dir) acquireLocked(id string) (*Journal, error) {
 		return nil, ErrNotFound
 	}
 	j := &Journal{dir: d, id: id, path: filepath.Join(d.cfg.Root, id), log: d.cfg.Logger, meta: meta, refs: 1, hold: holdFor(meta)}
-	if err := j.recover(); err != nil {
+	if err := d.recoverLocked(j); err != nil {
 		j.closeActive()
 		return nil, fmt.Errorf("recover the log of %s: %w", id, err)
 	}
 	d.open[id] = j
 	return j, nil
+}
+
+// recoverLocked recovers a journal. While a disk that fails may get well, that is
+// an error; later, what can't be read is done without.
+func (d *Dir) recoverLocked(j *Journal) error {
+	f := d.ill[j.id]
+	if f == nil {
+		f = &illness{}
+	}
+	err := j.recover(f.since.IsZero() || time.Since(f.since) < d.patience)
+	if f.patient(err, d.patience) {
+		d.ill[j.id] = f
+	} else {
+		delete(d.ill, j.id)
+	}
+	return err
 }
 
 // release closes a journal that nobody uses any more, once it is tidy: what is

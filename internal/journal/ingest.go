@@ -174,7 +174,10 @@ func (a *Attachment) writeLocked(fd, max int) (int, error) {
 	n, err = a.move(fd, int(room))
 	if n <= 0 {
 		if err != nil && err != unix.EAGAIN && err != io.EOF {
-			act.stale = true // what failed may have been done all the same
+			// What failed may have been done all the same, and the next process
+			// would take it for lines. Where it can't be cut now, it is later.
+			act.stale = true
+			act.cut()
 		}
 		return 0, err
 	}

@@ -21,6 +21,7 @@ type Reader struct {
 	j       *Journal
 	pos     int64 // offset of the next frame
 	Skipped int64 // bytes that were no longer there, or not readable
+	Patient bool  // a disk that fails is tried again for a while: Next returns the error
 
 	seg    segment // what file belongs to
 	file   *os.File
@@ -32,6 +33,7 @@ type Reader struct {
 	end    []byte  // of the journal's tail
 	skip   int64   // bytes that are no frame, with errDamaged
 	logged int64   // base of the last segment, plus 1, that had a bad place
+	ill    illness // the disk, for who is patient
 }
 
 // errDamaged means that no frame is at the reader's position.
@@ -76,7 +78,8 @@ func (r *Reader) closeFile() {
 // Next returns the next whole frames, about 256 KiB of them at most, and the
 // offset of the first. They are valid until the next call, or Release. Where
 // retention has removed what came next, or it can't be read, the reader goes on
-// behind it, as the offset shows.
+// behind it, as the offset shows; a Patient one not before it has tried for some
+// seconds.
 func (r *Reader) Next() (block []byte, off int64, err error) {
 	if b := r.next(); len(b) > 0 {
 		off = r.pos
@@ -97,6 +100,11 @@ func (r *Reader) Next() (block []byte, off int64, err error) {
 			block, err = r.unpack()
 		} else {
 			block, err = r.read()
+		}
+		if r.Patient && r.logged != r.seg.base+1 && r.ill.patient(err, r.j.dir.patience) {
+			r.closeFile()
+			r.Release()
+			return nil, r.pos, err
 		}
 		if err == nil && len(block) > 0 {
 			off = r.pos
@@ -141,7 +149,10 @@ func (r *Reader) open() error {
 		}
 		r.seg, r.file, r.points = seg, file, nil
 		if seg.compressed {
-			if _, r.points, err = readTrailer(name); err != nil {
+			if _, r.points, err = readTrailer(name); r.Patient && r.ill.patient(err, r.j.dir.patience) {
+				r.closeFile()
+				return err
+			} else if err != nil {
 				r.points = nil // unpack fails, and the segment is passed over
 			}
 		}

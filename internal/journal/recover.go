@@ -6,7 +6,9 @@ import (
 	"maps"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -14,8 +16,10 @@ import (
 )
 
 // recover reads what is on disk. It succeeds on whatever a kill, a full disk
-// or a power cut left: what can't be read is set aside, never deleted.
-func (j *Journal) recover() error {
+// or a power cut left: what can't be read is set aside, never deleted. While
+// patient, a disk that fails is an error.
+func (j *Journal) recover(patient bool) error {
+	give := func(err error) bool { return scarce(err) || patient && errors.Is(err, unix.EIO) }
 	files, err := os.ReadDir(j.path)
 	if errors.Is(err, os.ErrNotExist) {
 		j.unsaved = true // a full disk: the first line makes it
@@ -24,19 +28,21 @@ func (j *Journal) recover() error {
 	if err != nil {
 		return err
 	}
-	j.recoverNote()
+	if err := j.recoverNote(); give(err) {
+		return err
+	}
 	raw := map[int64]bool{}
 	compressed := map[int64]bool{}
 	for _, f := range files {
 		base, suffix, ok := parseName(f.Name())
 		switch {
+		case strings.HasSuffix(f.Name(), tmpSuffix): // was being written when the process ended
+			os.Remove(filepath.Join(j.path, f.Name()))
 		case !ok:
 		case suffix == rawSuffix:
 			raw[base] = true
 		case suffix == compressedSuffix:
 			compressed[base] = true
-		case suffix == compressedSuffix+tmpSuffix: // a compression that was cut short
-			os.Remove(segmentPath(j.path, base, suffix))
 		}
 	}
 	limits := bounds(raw, compressed)
@@ -46,7 +52,7 @@ func (j *Journal) recover() error {
 			delete(compressed, base)
 		} else if sum, _, err := readTrailer(segmentPath(j.path, base, compressedSuffix)); err == nil && sum.size <= limits[base] {
 			j.segments = append(j.segments, &segment{summary: sum, base: base, compressed: true})
-		} else if scarce(err) {
+		} else if give(err) {
 			return err
 		} else if err := restoreRaw(j.path, base, limits[base]); err != nil {
 			j.setAside(base, compressedSuffix, errIndex)
@@ -58,10 +64,15 @@ func (j *Journal) recover() error {
 	}
 	for base := range raw {
 		seg, err := recoverRaw(j.path, base, limits[base])
-		if scarce(err) {
+		if give(err) {
 			return err
 		}
-		if err != nil {
+		if err != nil { // its offsets are not to be used again
+			if info, err := os.Stat(segmentPath(j.path, base, rawSuffix)); err == nil {
+				j.state.End = max(j.state.End, base+min(info.Size(), limits[base]))
+			}
+		}
+		if seg == nil {
 			j.setAside(base, rawSuffix, err)
 			continue
 		}
@@ -69,7 +80,9 @@ func (j *Journal) recover() error {
 	}
 	slices.SortFunc(j.segments, func(a, b *segment) int { return int(min(max(a.base-b.base, -1), 1)) })
 	j.recovery.Segments = len(j.segments)
-	if err := j.reopenActive(); err != nil {
+	if err := j.reopenActive(); give(err) {
+		return err
+	} else if err != nil {
 		j.closeActive() // lines go to a new one, if need be once the disk is well
 		if last := len(j.segments) - 1; j.segments[last].size == 0 {
 			j.segments = j.segments[:last] // which may have this one's name
@@ -80,7 +93,7 @@ func (j *Journal) recover() error {
 		j.untidyLocked() // a kill came before tidy
 	}
 	if len(j.segments) > 0 {
-		j.state.First, j.state.End = j.segments[0].base, j.segments[len(j.segments)-1].end()
+		j.state.First, j.state.End = j.segments[0].base, max(j.state.End, j.segments[len(j.segments)-1].end())
 	}
 	// Offsets are never used twice, not even those of a file set aside.
 	for base := range limits {
@@ -152,7 +165,8 @@ const tornMax = 20 << 10
 
 // recoverRaw reads a raw segment's index, and hops over what lies behind it. The
 // segment has no more than limit bytes. What is no frame in between is passed
-// over, and has a point of the index on either side.
+// over, and has a point of the index on either side. With an error there is as much
+// of it as can be read; nil: nothing.
 func recoverRaw(path string, base, limit int64) (*segment, error) {
 	f, err := os.Open(segmentPath(path, base, rawSuffix))
 	if err != nil {
@@ -190,7 +204,7 @@ func recoverRaw(path string, base, limit int64) (*segment, error) {
 				if seg.size == 0 {
 					return nil, err
 				}
-				return seg, nil // as much as can be read
+				return seg, err
 			}
 			h = buf[:min(have, 64)]
 		}

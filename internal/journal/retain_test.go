@@ -143,3 +143,38 @@ func TestTidyAfterTheEnd(t *testing.T) {
 		}
 	}
 }
+
+// Of a container whose options can't be read any more, nothing is removed that they
+// may have allowed; what is left behind half-written is.
+func TestOptionsUnreadable(t *testing.T) {
+	root := t.TempDir()
+	g := newRig(t, root, Options{MaxSize: 10_000, MaxFile: 1000}, Config{})
+	g.feed(frames(0, 1000))
+	all := readAll(t, g.j, 0)
+	before := len(g.segments())
+	g.dir.Close()
+	meta := filepath.Join(root, testID, metaName)
+	for _, name := range []string{meta, meta + tmpSuffix, segmentPath(filepath.Join(root, testID), 0, rawSuffix+tmpSuffix)} {
+		if err := os.WriteFile(name, []byte("{"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir, err := OpenDir(Config{Root: root})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	j, err := dir.Acquire(testID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Release()
+	j.SetHold(math.MaxInt64)
+	dir.tidy(context.Background())
+	if got := readAll(t, j, 0); !bytes.Equal(got, all) || before <= DefaultOptions.MaxFile {
+		t.Errorf("%d bytes of %d, in %d segments", len(got), len(all), before)
+	}
+	if left, _ := filepath.Glob(filepath.Join(root, testID, "*"+tmpSuffix)); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}

@@ -291,14 +291,15 @@ func (j *Journal) clearNoteLocked() error {
 }
 
 // recoverNote reads the note, and cuts off what a transfer had not finished
-// writing.
-func (j *Journal) recoverNote() {
+// writing. After an error it is not known what that was.
+func (j *Journal) recoverNote() error {
 	b, err := os.ReadFile(filepath.Join(j.path, noteName))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
 	if err != nil {
-		if !errors.Is(err, os.ErrNotExist) {
-			j.log.Error("what was written last is not known", "container", j.id, "err", err)
-		}
-		return
+		j.log.Error("what was written last is not known", "container", j.id, "err", err)
+		return err
 	}
 	n := decodeNote(b)
 	if n.phase == phaseWriting {
@@ -306,16 +307,17 @@ func (j *Journal) recoverNote() {
 		seg := segmentPath(j.path, n.base, rawSuffix)
 		info, err := os.Stat(seg)
 		if err != nil || info.Size() <= n.start || info.Size() > n.start+int64(n.length) {
-			return
+			return nil
 		}
 		if err := os.Truncate(seg, n.start); err == nil {
-			return
+			return nil
 		}
 		n.phase, n.length = phaseWritten, int(info.Size()-n.start)
 	}
 	if n.phase == phaseWritten && 0 < n.length && n.length <= readSize {
 		j.doubt = n
 	}
+	return nil
 }
 
 // settleLocked takes out of the pipe fd what the journal has already, where a kill

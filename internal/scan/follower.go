@@ -281,6 +281,7 @@ func (s *Scanner) open(f *follower) error {
 		}
 	}
 	f.j, f.r, f.ends, f.held = j, j.NewReader(start), 0, -1
+	f.r.Patient = true // what it passes over no rule sees
 	return nil
 }
 
