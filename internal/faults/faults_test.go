@@ -187,6 +187,9 @@ func (r *rig) scanned(id string, kept []int) {
 			break
 		}
 	}
+	if want == "" {
+		return
+	}
 	r.eventually("the hit "+want, func() bool {
 		page, err := r.Events(context.Background(), api.EventQuery{Rule: "mark", Container: id, Limit: 1})
 		return err == nil && len(page.Items) == 1 && hit(page.Items[0]) == want

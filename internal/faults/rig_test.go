@@ -238,18 +238,23 @@ func (c *container) write(lines int) error {
 	return err
 }
 
-// run writes at speed until it is told to stop.
+// run writes at speed until it is told to stop: some lines every while, or so many
+// at once that they are not spliced.
 func (c *container) run() {
+	lines, pause := 50, 10*time.Millisecond
+	if c.id == resumed {
+		lines, pause = 8*lines, 8*pause
+	}
 	c.stopped.Go(func() {
 		for {
-			if err := c.write(50); err != nil {
+			if err := c.write(lines); err != nil {
 				c.r.t.Errorf("%s is blocked: %v", c.id, err)
 				return
 			}
 			select {
 			case <-c.stop:
 				return
-			case <-time.After(10 * time.Millisecond):
+			case <-time.After(pause):
 			}
 		}
 	})

@@ -37,12 +37,18 @@ func (s step) reads() bool { return s.call == "read" || s.call == "pread64" }
 // it is about something else.
 func stepOf(c *trap.Call, data string) (step, bool) {
 	path := c.Target()
+	if c.Name == "splice" && strings.HasPrefix(path, "pipe:") {
+		return step{c.Name, outOfFIFO}, true
+	}
 	name, below := strings.CutPrefix(path, data)
 	if !below {
 		return step{}, false
 	}
 	return step{c.Name, classOf(name)}, true
 }
+
+// outOfFIFO is the class of what takes out of a FIFO that which is written already.
+const outOfFIFO = "out of a FIFO"
 
 // classOf names the kind of a file by its path below the data directory.
 func classOf(path string) string {
@@ -65,6 +71,8 @@ func classOf(path string) string {
 		return new + "attachment record"
 	case in == "unanswered" && base != in:
 		return "unanswered call"
+	case base == "transfer":
+		return base
 	case strings.HasPrefix(base, "logscan.db"):
 		return strings.Replace(base, "logscan.db", "database", 1)
 	case strings.Contains(base, "."), base == "lock":
@@ -147,7 +155,7 @@ func (f *fault) answer(c *trap.Call, data string) trap.Answer {
 	}
 	if f.errno == 0 {
 		c.Kill()
-		return trap.Continue
+		return trap.Fail(unix.EINTR) // to continue might do it, before the signal comes
 	}
 	return trap.Fail(f.errno)
 }
@@ -164,6 +172,9 @@ func faultsOf(s step, occurs int) (out []*fault) {
 				continue
 			}
 			out = append(out, &fault{step: s, nth: nth, done: done})
+			if s.class == outOfFIFO { // no disk has a part in it
+				continue
+			}
 			for _, errno := range []unix.Errno{unix.EIO, unix.ENOSPC} {
 				if errno == unix.ENOSPC && (s.reads() || strings.HasPrefix(s.call, "unlink") || s.call == "rmdir") {
 					continue

@@ -209,6 +209,7 @@ func (a *Attachment) transferLocked(fd, max int) (n int, ok bool, err error) {
 	defer siphons.Unlock()
 	s, err := openSiphon()
 	if err != nil {
+		j.log.Debug("large turns are spliced", "err", err)
 		return 0, false, nil
 	}
 	buf := buffers.Get().(*[]byte)

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"time"
 	"unsafe"
@@ -65,8 +66,8 @@ const changing = unix.LANDLOCK_ACCESS_FS_WRITE_FILE | unix.LANDLOCK_ACCESS_FS_TR
 	unix.LANDLOCK_ACCESS_FS_MAKE_SOCK | unix.LANDLOCK_ACCESS_FS_MAKE_FIFO | unix.LANDLOCK_ACCESS_FS_MAKE_BLOCK |
 	unix.LANDLOCK_ACCESS_FS_MAKE_SYM
 
-// readOnlyBut makes everything but the named directories read-only to what this
-// thread will start: the Engine has no way to make a plugin's root so. It also
+// readOnlyBut makes everything but the named directories and /dev/null read-only to
+// what this thread will start: the Engine has no way to make a plugin's root so. It also
 // gives up gaining privileges by running another program. Where the kernel has
 // no Landlock, or one of the directories isn't there, that is all.
 func readOnlyBut(dirs []string) error {
@@ -83,17 +84,25 @@ func readOnlyBut(dirs []string) error {
 		return fmt.Errorf("landlock: %w", errno)
 	}
 	defer unix.Close(int(ruleset))
-	for _, dir := range dirs {
-		fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	allow := func(path string, flags int, access uint64) error {
+		fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC|flags, 0)
 		if err != nil {
-			return fmt.Errorf("landlock: %s: %w", dir, err)
+			return fmt.Errorf("landlock: %s: %w", path, err)
 		}
-		beneath := unix.LandlockPathBeneathAttr{Allowed_access: changing, Parent_fd: int32(fd)}
-		_, _, errno = unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, ruleset, unix.LANDLOCK_RULE_PATH_BENEATH, uintptr(unsafe.Pointer(&beneath)), 0, 0, 0)
-		unix.Close(fd)
-		if errno != 0 {
-			return fmt.Errorf("landlock: %s: %w", dir, errno)
+		defer unix.Close(fd)
+		beneath := unix.LandlockPathBeneathAttr{Allowed_access: access, Parent_fd: int32(fd)}
+		if _, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, ruleset, unix.LANDLOCK_RULE_PATH_BENEATH, uintptr(unsafe.Pointer(&beneath)), 0, 0, 0); errno != 0 {
+			return fmt.Errorf("landlock: %s: %w", path, errno)
 		}
+		return nil
+	}
+	for _, dir := range dirs {
+		if err := allow(dir, unix.O_DIRECTORY, changing); err != nil {
+			return err
+		}
+	}
+	if err := allow(os.DevNull, 0, unix.LANDLOCK_ACCESS_FS_WRITE_FILE); err != nil {
+		return err
 	}
 	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, ruleset, 0, 0); errno != 0 {
 		return fmt.Errorf("landlock: %w", errno)
