@@ -75,7 +75,7 @@ func Build(patterns []Pattern, stats *Stats) (*Matcher, error) {
 		m.unions = append(m.unions, &union{members: members})
 	}
 	if len(b.keys) > 0 {
-		m.filter = newFilter(b.keys, stats, chooseStride(b.keys))
+		m.filter = newFilter(b.keys, stats)
 		m.calibrate(stats.sample)
 	}
 	return m, nil
@@ -192,7 +192,7 @@ const (
 	// isn't.
 	falseRate = 1.0 / (1 << hintBits)
 	// few patterns have so few grams that the wider stride pays.
-	few = 300
+	few = 2000
 )
 
 // cost is what a set costs per byte of text.

@@ -3,6 +3,7 @@ package match
 import (
 	"cmp"
 	"encoding/binary"
+	"math"
 	"math/bits"
 	"slices"
 )
@@ -15,6 +16,7 @@ import (
 // at either end, with all that this byte may be.
 type filter struct {
 	stride int
+	mul    uint32 // by which grams are hashed
 	// hints has an entry for each hash of a gram. Its low byte says in which
 	// buckets a literal's gram has this hash, its high byte in which buckets
 	// the next four bytes have. A place where no bucket is in the former and,
@@ -39,9 +41,11 @@ const (
 	maxWild = 4096
 	// narrowest is the stride at which all literals can be placed.
 	narrowest = 2
-	// maxShort bounds the literals of which there are single grams, at a
-	// stride of 4.
-	maxShort = 128
+	// maxSingles bounds the single grams at the wider stride. With more of them
+	// too many places pass for what it saves.
+	maxSingles = 2048
+	// hashes is how many hashes are tried.
+	hashes = 8
 	// foldedBytes is how many bytes differ once folded.
 	foldedBytes = 128
 )
@@ -104,60 +108,40 @@ func wildGrams(n, stride int) (wild int, ok bool) {
 	return wild, true
 }
 
-// fits reports whether all literals can be placed at a stride, without too many
-// grams.
-func fits(lits []literal, stride, most int) bool {
-	total := 0
-	for _, l := range lits {
-		wild, ok := wildGrams(len(l.text), stride)
-		if total += wild; !ok || total > most {
-			return false
-		}
+// newFilter returns the filter for literals of at least minLiteral bytes. Its
+// stride is the wider one if the literals allow it: that takes half the time for
+// a line without any, and twice the grams. It panics if a literal can't be
+// placed, because left out it would miss lines.
+func newFilter(lits []literal, stats *Stats) *filter {
+	f := filterOf(lits, stats, 4, maxSingles)
+	if f == nil {
+		f = filterOf(lits, stats, narrowest, math.MaxInt)
 	}
-	return true
+	if f == nil {
+		panic("match: a literal can't be placed")
+	}
+	return f
 }
 
-// chooseStride returns the stride that is better for the literals: 4 takes half
-// the time for a line without any, and twice the grams.
-func chooseStride(lits []literal) int {
-	short := 0 // literals that would have single grams at 4
-	for _, l := range lits {
-		if len(l.text) < 4+7 {
-			short++
-		}
-	}
-	if short > maxShort || !fits(lits, 4, maxWild/8) {
-		return narrowest
-	}
-	return 4
-}
-
-// newFilter returns the filter for literals that all fit the stride: every one
-// of at least minLiteral bytes does at the narrowest, chooseStride has seen to it
-// at 4. It panics if one doesn't, because a literal left out would miss lines.
-func newFilter(lits []literal, stats *Stats, stride int) *filter {
+// filterOf returns the filter of a stride; nil if a literal can't be placed at
+// it, or if that takes more than most single grams.
+func filterOf(lits []literal, stats *Stats, stride, most int) *filter {
 	f := &filter{stride: stride, lits: lits}
-	for i := range f.hints {
-		f.hints[i] = single << 8 // what comes next doesn't matter there
-	}
 	pairs, singles := map[uint64][]entry{}, map[uint32][]entry{}
 	for i, l := range lits {
 		for rest := range stride {
 			p, _, ok := place(l.text, rest, stride, stats)
-			if !ok {
-				panic("match: literal " + l.text + " can't be placed")
+			if !ok || len(singles) > most {
+				return nil
 			}
 			e := entry{uint32(i), int32(p.offset)}
 			switch {
 			case p.pair:
-				g, next := gram(l.text, p.offset), gram(l.text, p.offset+4)
-				key := uint64(g) | uint64(next)<<32
+				key := uint64(gram(l.text, p.offset)) | uint64(gram(l.text, p.offset+4))<<32
 				pairs[key] = append(pairs[key], e)
-				bucket := uint16(1) << (g * mix32 % pairBuckets)
-				f.hints[hint(g)] |= bucket
-				f.hints[hint(next)] |= bucket << 8
 			case p.wild < 0:
-				f.single(singles, gram(l.text, p.offset), e)
+				g := gram(l.text, p.offset)
+				singles[g] = append(singles[g], e)
 			default:
 				from := max(p.offset, 0)
 				g := gram(l.text[from:from+3]+"\x00", 0) & low24
@@ -169,22 +153,65 @@ func newFilter(lits []literal, stats *Stats, stride int) *filter {
 				}
 				for b := range uint32(256) {
 					if b&0x20 != 0 {
-						f.single(singles, g|b<<shift, e)
+						singles[g|b<<shift] = append(singles[g|b<<shift], e)
 					}
 				}
 			}
 		}
 	}
 	f.pairs, f.singles = newTable(pairs), newTable(singles)
+	f.tune(stats.sample)
 	return f
 }
 
-func (f *filter) single(entries map[uint32][]entry, g uint32, e entry) {
-	entries[g] = append(entries[g], e)
-	f.hints[hint(g)] |= single
+// tune chooses the hash by which the fewest places of a sample pass: a gram
+// that is in every line must not meet one of a literal's.
+func (f *filter) tune(sample []byte) {
+	mul := uint32(mix32)
+	best, least := mul, math.MaxInt
+	for range hashes {
+		f.fill(mul)
+		if n := f.passes(sample); n < least {
+			best, least = mul, n
+		}
+		mul = mul*mix32 + 2
+	}
+	f.fill(best)
 }
 
-func hint(g uint32) uint32 { return g * mix32 >> (32 - hintBits) }
+// fill makes the hints for a hash.
+func (f *filter) fill(mul uint32) {
+	f.mul = mul
+	for i := range f.hints {
+		f.hints[i] = single << 8 // what comes next doesn't matter there
+	}
+	for _, s := range f.pairs.slots {
+		if s.n > 0 {
+			g, next := uint32(s.key), uint32(s.key>>32)
+			bucket := uint16(1) << (g * mul % pairBuckets)
+			f.hints[f.hash(g)] |= bucket
+			f.hints[f.hash(next)] |= bucket << 8
+		}
+	}
+	for _, s := range f.singles.slots {
+		if s.n > 0 {
+			f.hints[f.hash(s.key)] |= single
+		}
+	}
+}
+
+// passes returns how many places of a text aren't passed over.
+func (f *filter) passes(text []byte) (n int) {
+	for i := 0; i+8 <= len(text); i++ {
+		w := binary.LittleEndian.Uint64(text[i:]) | fold64
+		if f.hint(w)&(f.hint(w>>32)>>8)&lowBytes != 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func (f *filter) hash(g uint32) uint32 { return g * f.mul >> (32 - hintBits) }
 
 // scan calls s.found for each literal that stands in s.line, once or several
 // times, from about left to right. It returns a value with the highest bit of a
@@ -276,7 +303,7 @@ func (f *filter) scan4(s *Scratch, text []byte) (high uint64) {
 }
 
 // hint returns what is known of the gram in the low half of w.
-func (f *filter) hint(w uint64) uint64 { return uint64(f.hints[hint(uint32(w))]) }
+func (f *filter) hint(w uint64) uint64 { return uint64(f.hints[f.hash(uint32(w))]) }
 
 func (f *filter) hintAt(text []byte, at int) uint64 {
 	if at < 0 {

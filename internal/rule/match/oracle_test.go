@@ -132,10 +132,9 @@ func everyStride(t *testing.T, patterns []string, stats *Stats, f func(*Matcher)
 	for _, stride := range []int{2, 4} {
 		m := build(t, patterns, stats)
 		if m.filter != nil {
-			if !fits(m.filter.lits, stride, math.MaxInt) {
+			if m.filter = filterOf(m.filter.lits, fixed(), stride, math.MaxInt); m.filter == nil {
 				continue
 			}
-			m.filter = newFilter(m.filter.lits, fixed(), stride)
 		}
 		f(m)
 	}
