@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -30,6 +31,15 @@ type Config struct {
 	OnAppend      func(id string) // a journal has grown
 	OnDetach      func(id string) // an attachment has ended
 	OnLoss        func(Loss)
+	// Drop takes the bytes of a loss out of the pipe fd, without blocking, and
+	// reports it, in one step that no kill divides. It returns how many it took;
+	// where they are not all, it reports those, and no frames. Nil: they are read,
+	// and OnLoss is called then.
+	Drop func(fd int, l Loss) (int, error)
+	// Losing is told of what is about to be removed, and, by a call of happened,
+	// whether it was: after a kill between the two, see Gone. Nil: OnLoss is
+	// called after it.
+	Losing func(l Loss) (happened func(lost bool))
 }
 
 // Dir is all journals of a host.
@@ -285,18 +295,47 @@ func (d *Dir) Losses() map[string]LossCount {
 }
 
 // count adds to the counters.
-func (d *Dir) count(reason string, times, bytes, frames int64) {
+func (d *Dir) count(l Loss) {
 	d.lossMu.Lock()
 	defer d.lossMu.Unlock()
-	c := d.losses[reason]
-	d.losses[reason] = LossCount{Times: c.Times + times, Bytes: c.Bytes + bytes, Frames: c.Frames + frames, Latest: time.Now()}
+	c := d.losses[l.Reason]
+	d.losses[l.Reason] = LossCount{Times: c.Times + l.Times(), Bytes: c.Bytes + l.Bytes, Frames: c.Frames + l.Frames, Latest: time.Now()}
 }
 
 func (d *Dir) loss(l Loss) {
-	d.count(l.Reason, 1, l.Bytes, l.Frames)
+	d.count(l)
 	if d.cfg.OnLoss != nil {
 		d.cfg.OnLoss(l)
 	}
+}
+
+// losing is loss for what is about to be removed.
+func (d *Dir) losing(l Loss) (happened func(lost bool)) {
+	if d.cfg.Losing == nil {
+		return func(lost bool) {
+			if lost {
+				d.loss(l)
+			}
+		}
+	}
+	end := d.cfg.Losing(l)
+	return func(lost bool) {
+		if end(lost); lost {
+			d.count(l)
+		}
+	}
+}
+
+// Gone reports whether a container's log has lost what Losing was told of: the
+// bytes between two offsets, or, where they are equal, all of it.
+func (d *Dir) Gone(id string, from, to int64) bool {
+	j, err := d.Acquire(id)
+	if err != nil {
+		return errors.Is(err, ErrNotFound)
+	}
+	defer j.Release()
+	first, _ := j.Bounds()
+	return from < to && first >= to
 }
 
 func (d *Dir) wakeUp() {
