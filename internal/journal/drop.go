@@ -136,7 +136,9 @@ func (a *Attachment) patientLocked(err error) bool {
 		d.on = true
 		j.log.Error("the log can't be written; the newest lines are dropped", "container", j.id, "err", err)
 	}
-	if j.owner == a {
+	// What a process before has begun is the attachment's, as it is where the disk
+	// can be written to.
+	if act := j.active; j.owner == a || act != nil && (act.need != 0 || act.behind) {
 		a.giveUpLocked("dropped")
 	}
 	d.reason = "dropped"
