@@ -55,6 +55,7 @@ type Dir struct {
 	metas map[string]Container
 	// By id, the bytes that are known to be missing in a journal.
 	missing map[string]int64
+	disk    map[string]*onDisk // of journals that are not open, as far as they are known
 
 	dueMu sync.Mutex // guards due; may be taken with any other
 	due   []string   // journals with something to compress, open or not
@@ -79,6 +80,13 @@ type Info struct {
 	Latest time.Time // when it was last written, or its last attachment came or went
 }
 
+// onDisk is what a journal's files take, and when the newest was written.
+type onDisk struct {
+	bytes  int64
+	latest time.Time
+	read   bool // else somebody is about to
+}
+
 // validID is what a container's, or an unknown FIFO's, journal may be called:
 // it becomes a directory's name.
 var validID = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
@@ -95,7 +103,7 @@ func OpenDir(cfg Config) (*Dir, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
-	d := &Dir{cfg: cfg, wake: make(chan struct{}, 1), room: make(chan struct{}, 1), patience: patience, stallAfter: stallAfter, open: map[string]*Journal{}, metas: map[string]Container{}, losses: map[string]LossCount{}, missing: map[string]int64{}}
+	d := &Dir{cfg: cfg, wake: make(chan struct{}, 1), room: make(chan struct{}, 1), patience: patience, stallAfter: stallAfter, open: map[string]*Journal{}, metas: map[string]Container{}, losses: map[string]LossCount{}, missing: map[string]int64{}, disk: map[string]*onDisk{}}
 	if err := os.MkdirAll(cfg.Root, 0o700); err != nil {
 		return nil, err
 	}
@@ -198,6 +206,7 @@ func (d *Dir) acquireLocked(id string) (*Journal, error) {
 	if !ok {
 		return nil, ErrNotFound
 	}
+	delete(d.disk, id)
 	j := &Journal{dir: d, id: id, path: filepath.Join(d.cfg.Root, id), log: d.cfg.Logger, meta: meta, refs: 1, hold: holdFor(meta)}
 	if err := j.recover(); err != nil {
 		j.closeActive()
@@ -234,20 +243,39 @@ func (d *Dir) Container(id string) (Container, bool) {
 	return c, ok
 }
 
-// List describes all journals, by container name and id.
+// List describes all journals, by container name and id. It looks again only at
+// the directories of those that have been in use since it last did.
 func (d *Dir) List() []Info {
 	d.mu.Lock()
 	infos := make([]Info, 0, len(d.metas))
+	look := make([]*onDisk, 0, len(d.metas)) // nil: it is known
 	for id, c := range d.metas {
 		i := Info{Container: c}
+		var size *onDisk
 		if j := d.open[id]; j != nil {
 			i.State = j.State()
+			size = new(onDisk)
+		} else if size = d.disk[id]; size == nil {
+			size = new(onDisk)
+			d.disk[id] = size
+		} else if size.read {
+			i.Bytes, i.Latest = size.bytes, size.latest
+			size = nil
 		}
-		infos = append(infos, i)
+		infos, look = append(infos, i), append(look, size)
 	}
 	d.mu.Unlock()
-	for k := range infos {
-		infos[k].Bytes, infos[k].Latest = usage(filepath.Join(d.cfg.Root, infos[k].ID))
+	for k, size := range look {
+		if size == nil {
+			continue
+		}
+		i := &infos[k]
+		i.Bytes, i.Latest = usage(filepath.Join(d.cfg.Root, i.ID))
+		d.mu.Lock()
+		if d.disk[i.ID] == size { // it has not been opened meanwhile
+			*size = onDisk{i.Bytes, i.Latest, true}
+		}
+		d.mu.Unlock()
 	}
 	slices.SortFunc(infos, func(a, b Info) int {
 		if c := strings.Compare(a.Name, b.Name); c != 0 {
@@ -409,6 +437,7 @@ func (d *Dir) Remove(id string) bool {
 		j.closeActive()
 		j.mu.Unlock()
 	}
+	delete(d.disk, id)
 	if err := os.RemoveAll(filepath.Join(d.cfg.Root, id)); err != nil {
 		d.cfg.Logger.Error("remove old logs", "container", id, "err", err)
 		return false

@@ -138,8 +138,12 @@ func (d *Dir) retain() {
 	d.reclaim(infos, over, "budget")
 }
 
-// byAge lists all journals, those that were written last at the end.
+// byAge lists all journals, those that were written last at the end. It looks at
+// every directory: others may have taken something away.
 func (d *Dir) byAge() []Info {
+	d.mu.Lock()
+	clear(d.disk)
+	d.mu.Unlock()
 	infos := d.List()
 	slices.SortFunc(infos, func(a, b Info) int { return a.Latest.Compare(b.Latest) })
 	return infos
