@@ -29,6 +29,7 @@ import (
 	"syscall"
 
 	"logscan/internal/app"
+	"logscan/internal/loss"
 	"logscan/internal/supervisor"
 )
 
@@ -86,18 +87,23 @@ func serve(ctx context.Context) error {
 		},
 	}))
 	if !supervisor.IsWorker() {
+		losses, err := loss.Files()
+		if err != nil {
+			log.Warn("a worker that is killed takes along what it has not told of losses", "err", err)
+		}
 		return supervisor.Run(ctx, supervisor.Config{
 			SocketDir: cfg.SocketDir,
 			Sockets:   []string{app.DriverSocket, app.ControlSocket},
+			Files:     losses,
 			// The data directory is the worker's to make.
 			Writable: []string{cfg.SocketDir, cfg.FIFODir, filepath.Dir(cfg.DataDir), os.TempDir()},
 			Logger:   log,
 		})
 	}
-	sockets, status, err := supervisor.Inherit(2)
+	sockets, files, status, err := supervisor.Inherit(2)
 	if err != nil {
 		return err
 	}
-	cfg.Inherited = &app.Inherited{Driver: sockets[0], Control: sockets[1], Worker: status}
+	cfg.Inherited = &app.Inherited{Driver: sockets[0], Control: sockets[1], Losses: files, Worker: status}
 	return app.Run(ctx, cfg, log)
 }

@@ -46,6 +46,7 @@ const lockRetry = 10 * time.Millisecond
 // Inherited is what a process gets from its supervisor.
 type Inherited struct {
 	Driver, Control net.Listener // Run closes them
+	Losses          []*os.File   // see package loss; Run closes them
 	Worker          supervisor.Status
 }
 
@@ -75,7 +76,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 
 	var scanning atomic.Pointer[scanning] // nil until the database is open
-	losses := newLossQueue(log)
+	losses := newLossQueue(from.Losses, log)
+	defer losses.Close()
 	journals, err := journal.OpenDir(journal.Config{
 		Root:          filepath.Join(cfg.DataDir, "journal"),
 		HoldMax:       cfg.HoldMax,
@@ -94,10 +96,13 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 			}
 		},
 		OnLoss: losses.add,
+		Drop:   losses.drop,
+		Losing: losses.losing,
 	})
 	if err != nil {
 		return fmt.Errorf("open journals: %w", err)
 	}
+	losses.finish(journals.Gone)
 	in, err := ingest.New(ingest.Config{
 		FIFODir:   cfg.FIFODir,
 		RecordDir: filepath.Join(cfg.DataDir, "attachments"),
@@ -139,7 +144,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	ctl.use(api.New(apiConfig))
 	run(&serve, ctx, "API", func(ctx context.Context) error { ctl.run(ctx, from.Control); return nil })
 	run(&serve, ctx, "scan", func(ctx context.Context) error {
-		return runScanning(ctx, scanningConfig{cfg: cfg, log: log, journals: journals, losses: losses, tellDropped: in.TellDropped, current: &scanning, control: ctl, api: apiConfig, from: from})
+		return runScanning(ctx, scanningConfig{cfg: cfg, log: log, journals: journals, losses: losses, current: &scanning, control: ctl, api: apiConfig, from: from})
 	})
 	removals := removal.New(removal.Config{Socket: cfg.EngineSocket, Journals: journals, Logger: log, Finished: func(id string) bool {
 		s := scanning.Load()

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -20,8 +21,10 @@ import (
 
 	"logscan/internal/api"
 	"logscan/internal/journal"
+	"logscan/internal/loss"
 	"logscan/internal/rule"
 	"logscan/internal/store"
+	"logscan/internal/trigger"
 )
 
 // plugin is all of logscan but the Engine.
@@ -381,49 +384,150 @@ func TestReloadStorm(t *testing.T) {
 }
 
 func TestLossesAreSummedUp(t *testing.T) {
-	q := newLossQueue(slog.New(slog.DiscardHandler))
+	q := newLossQueue(nil, slog.New(slog.DiscardHandler))
+	defer q.Close()
 	now := time.Now()
-	loss := journal.Loss{ContainerID: "a", Reason: "unscanned", Bytes: 10, Frames: 1}
-	q.add(loss)
-	due, next := q.take(now)
-	if due[lossKey{"a", "unscanned"}] != (lossSum{1, 10, 1}) || len(due) != 1 || !next.IsZero() {
+	a, b := loss.Key{Container: "a", Reason: "unscanned"}, loss.Key{Container: "b", Reason: "torn"}
+	take := func(now time.Time) (map[loss.Key]loss.Sum, time.Time) {
+		_, due, next := q.take(now)
+		return due, next
+	}
+	lost := journal.Loss{ContainerID: "a", Reason: "unscanned", Bytes: 10, Frames: 1}
+	q.add(lost)
+	due, next := take(now)
+	if due[a] != (loss.Sum{Times: 1, Bytes: 10, Frames: 1}) || len(due) != 1 || !next.IsZero() {
 		t.Fatalf("%v %v", due, next)
 	}
-	for range 5 {
-		q.add(loss)
+	q.add(lost) // while the events are stored
+	if next := q.wasTold(now, next, due); !next.Equal(now.Add(lossEvery)) {
+		t.Errorf("told next %s", next)
+	}
+	for range 4 {
+		q.add(lost)
 	}
 	q.add(journal.Loss{ContainerID: "b", Reason: "torn", Bytes: 1})
-	due, next = q.take(now.Add(time.Second))
-	if len(due) != 1 || due[lossKey{"b", "torn"}].bytes != 1 || !next.Equal(now.Add(lossEvery)) {
+	due, next = take(now.Add(time.Second))
+	if len(due) != 1 || due[b].Bytes != 1 || !next.Equal(now.Add(lossEvery)) {
 		t.Fatalf("%v %v", due, next)
 	}
-	q.putBack(due) // the store refused
+	q.PutBack() // the store refused
 	q.add(journal.Loss{ContainerID: "b", Reason: "torn", Bytes: 2})
-	due, _ = q.take(now.Add(lossEvery))
-	if due[lossKey{"a", "unscanned"}] != (lossSum{5, 50, 5}) || due[lossKey{"b", "torn"}] != (lossSum{2, 3, 0}) {
+	due, _ = take(now.Add(lossEvery))
+	if due[a] != (loss.Sum{Times: 5, Bytes: 50, Frames: 5}) || due[b] != (loss.Sum{Times: 2, Bytes: 3}) {
 		t.Fatalf("%v", due)
 	}
-	if due, next := q.take(now.Add(lossEvery)); len(due) != 0 || !next.IsZero() {
+	q.wasTold(now.Add(lossEvery), next, due)
+	if due, next := take(now.Add(lossEvery)); len(due) != 0 || !next.IsZero() {
 		t.Errorf("%v %v", due, next)
 	}
-	q.add(loss)
+	q.add(lost)
 	q.hurry() // the last words of this process
-	if due, _ := q.take(now.Add(lossEvery)); due[lossKey{"a", "unscanned"}] != (lossSum{1, 10, 1}) {
+	if due, _ := take(now.Add(lossEvery)); due[a] != (loss.Sum{Times: 1, Bytes: 10, Frames: 1}) {
 		t.Errorf("%v", due)
 	}
-	for n := range 3 * lossesMax {
-		q.add(journal.Loss{ContainerID: fmt.Sprint(n), Reason: "torn", Bytes: 1})
-	}
-	due, _ = q.take(now.Add(3 * lossEvery))
-	var bytes int64
-	for _, s := range due {
-		bytes += s.bytes
-	}
-	if len(due) > lossesMax+1 || bytes != 3*lossesMax {
-		t.Errorf("%d sums of %d bytes", len(due), bytes)
-	}
-	ev := lossEvent(lossKey{"a", "budget"}, lossSum{5, 50, 5}, journal.Container{Name: "web", Workload: "shop/web"})
+	ev := lossEvent(1, loss.Key{Container: "a", Reason: "budget"}, loss.Sum{Times: 5, Bytes: 50, Frames: 5}, journal.Container{Name: "web", Workload: "shop/web"})
 	if !strings.Contains(ev.Message, "web") || ev.Metadata["workload_id"] != "shop/web" || ev.Source != store.SourceSystem {
 		t.Errorf("%+v", ev)
+	}
+}
+
+// A process that is killed while it tells of losses, before or after the commit,
+// or whose commit failed, leaves each to be told once.
+func TestLossesAreToldOnce(t *testing.T) {
+	log := slog.New(slog.DiscardHandler)
+	files, err := loss.Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := store.Open(t.TempDir()+"/logscan.db", log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	journals, err := journal.OpenDir(journal.Config{Root: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer journals.Close()
+	var s *scanning
+	process := func() {
+		var inherited []*os.File
+		for _, f := range files {
+			fd, err := syscall.Dup(int(f.Fd()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			inherited = append(inherited, os.NewFile(uintptr(fd), f.Name()))
+		}
+		q := newLossQueue(inherited, log)
+		t.Cleanup(func() { q.Close() })
+		s = &scanning{store: db, router: trigger.NewRouter(), log: log, journals: journals, losses: q}
+		s.worker = trigger.NewWorker(trigger.WorkerConfig{Store: db, Route: s.router.Match, Logger: log})
+	}
+	process()
+	told := func() (times []float64) {
+		t.Helper()
+		events, err := db.Events(t.Context(), store.EventFilter{Ascending: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			times = append(times, e.Metadata["times"].(float64))
+		}
+		return times
+	}
+	lose := func(n int) {
+		for range n {
+			s.losses.add(journal.Loss{ContainerID: "a", Reason: "dropped", Bytes: 10, Frames: 1})
+		}
+	}
+	var want []float64
+	for n, between := range []func(){
+		func() {},
+		func() { process() }, // nothing told
+		func() { // killed before the commit
+			s.losses.take(time.Now())
+			process()
+		},
+		func() { // after it
+			batch, sums, _ := s.losses.take(time.Now())
+			for k, sum := range sums {
+				if _, err := db.Commit(t.Context(), store.Batch{Events: []store.Event{lossEvent(batch, k, sum, journal.Container{})}}, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			lose(100)
+			process()
+		},
+		func() { // the store refuses
+			ended, cancel := context.WithCancel(t.Context())
+			cancel()
+			if next := s.tellLosses(ended, time.Now()); next.IsZero() {
+				t.Error("not tried again")
+			}
+			for len(s.losses.wake) > 0 {
+				<-s.losses.wake
+			}
+			lose(100)
+			if len(s.losses.wake) > 0 {
+				t.Error("tried again at once, for each loss")
+			}
+		},
+	} {
+		n++
+		lose(n)
+		switch between(); n {
+		case 4:
+			want = append(want, 4, 100)
+		case 5:
+			want = append(want, 105)
+		default:
+			want = append(want, float64(n))
+		}
+		s.tellLosses(t.Context(), time.Now())
+		if got := told(); !slices.Equal(got, want) {
+			t.Fatalf("%d: %v are told, not %v", n, got, want)
+		}
+		s.losses.hurry()
 	}
 }

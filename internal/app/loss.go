@@ -3,124 +3,153 @@ package app
 import (
 	"fmt"
 	"log/slog"
-	"sync"
+	"os"
 	"time"
 
 	"logscan/internal/journal"
+	"logscan/internal/loss"
 	"logscan/internal/store"
 )
 
-const (
-	// lossesMax bounds the containers and reasons whose losses wait to be told;
-	// beyond it they are told without the container.
-	lossesMax = 1024
-	// lossEvery is how often an event tells of one container's losses of one
-	// kind: a container that writes too fast loses lines many times a second.
-	lossEvery = time.Minute
-)
+// lossEvery is how often an event tells of one container's losses of one kind: a
+// container that writes too fast loses lines many times a second.
+const lossEvery = time.Minute
 
-type lossKey struct{ container, reason string }
+// batchKey is the key in a loss's metadata for the batch of which it was told:
+// what a process that was killed has told is known by it.
+const batchKey = "batch"
 
 // lossQueue sums up what the journal could not keep until an event tells of it,
 // without ever making the journal wait.
 type lossQueue struct {
+	*loss.Ledger
 	log  *slog.Logger
-	wake chan struct{} // holds a token when there is something new
-
-	mu   sync.Mutex // guards the maps
-	sums map[lossKey]lossSum
-	told map[lossKey]time.Time // when an event last did
+	wake chan struct{}          // holds a token when there is something new
+	told map[loss.Key]time.Time // when an event last did; its user's alone
 }
 
-type lossSum struct{ times, bytes, frames int64 }
-
-func newLossQueue(log *slog.Logger) *lossQueue {
-	return &lossQueue{log: log, wake: make(chan struct{}, 1), sums: map[lossKey]lossSum{}, told: map[lossKey]time.Time{}}
+// newLossQueue goes on with what the processes before have not told; files are
+// those of loss.Files, if there are any.
+func newLossQueue(files []*os.File, log *slog.Logger) *lossQueue {
+	q := &lossQueue{Ledger: loss.New(), log: log, wake: make(chan struct{}, 1), told: map[loss.Key]time.Time{}}
+	if len(files) > 0 {
+		ledger, err := loss.Open(files)
+		if err != nil {
+			log.Error("losses that were not told yet are forgotten", "err", err)
+			return q
+		}
+		q.Ledger = ledger
+	}
+	return q
 }
 
 func (q *lossQueue) add(l journal.Loss) {
-	k := lossKey{l.ContainerID, l.Reason}
-	q.mu.Lock()
-	s, known := q.sums[k]
-	if !known && len(q.sums) >= lossesMax {
-		k.container = ""
-		s, known = q.sums[k]
+	if q.Add(lossKey(l), lossSum(l)) {
+		q.say(l)
 	}
-	q.sums[k] = lossSum{s.times + 1, s.bytes + l.Bytes, s.frames + l.Frames}
-	q.mu.Unlock()
-	if known {
-		return // the log has said so
+}
+
+// drop is add for what is still in a pipe, and taken out of it.
+func (q *lossQueue) drop(fd int, l journal.Loss) (int, error) {
+	n, fresh, err := q.Drop(fd, lossKey(l), lossSum(l))
+	if fresh && n > 0 {
+		q.say(l)
 	}
-	q.log.Warn("lines lost", "container", k.container, "reason", k.reason, "bytes", l.Bytes, "frames", l.Frames, "from", l.From, "to", l.To)
+	return n, err
+}
+
+// losing is add for what is about to be removed.
+func (q *lossQueue) losing(l journal.Loss) (happened func(lost bool)) {
+	e := loss.Expected{Key: lossKey(l), Sum: lossSum(l), From: l.From, To: l.To}
+	q.Expect(e)
+	return func(lost bool) {
+		if q.Happened(e, lost) {
+			q.say(l)
+		}
+	}
+}
+
+// finish finds out whether what was to be removed when a process was killed has
+// been: gone says so of what stood between two offsets.
+func (q *lossQueue) finish(gone func(container string, from, to int64) bool) {
+	for _, e := range q.OpenEnds() {
+		q.Happened(e, gone(e.Container, e.From, e.To))
+	}
+}
+
+func lossKey(l journal.Loss) loss.Key { return loss.Key{Container: l.ContainerID, Reason: l.Reason} }
+
+func lossSum(l journal.Loss) loss.Sum {
+	return loss.Sum{Times: l.Times(), Bytes: l.Bytes, Frames: l.Frames}
+}
+
+// say tells the log of the first of several losses, and who tells of all.
+func (q *lossQueue) say(l journal.Loss) {
+	q.log.Warn("lines lost", "container", l.ContainerID, "reason", l.Reason, "bytes", l.Bytes, "frames", l.Frames, "from", l.From, "to", l.To)
 	select {
 	case q.wake <- struct{}{}:
 	default:
 	}
 }
 
-// take returns what is to be told now, and when to ask again; zero: when there
-// is something new.
-func (q *lossQueue) take(now time.Time) (due map[lossKey]lossSum, next time.Time) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	due = map[lossKey]lossSum{}
+// take returns what is to be told now, in which batch, and when to ask again;
+// zero: when there is something new.
+func (q *lossQueue) take(now time.Time) (batch int64, sums map[loss.Key]loss.Sum, next time.Time) {
 	for k, at := range q.told {
 		if now.Sub(at) >= lossEvery {
 			delete(q.told, k)
 		}
 	}
-	for k, s := range q.sums {
-		if at, ok := q.told[k]; ok {
-			if at = at.Add(lossEvery); next.IsZero() || at.Before(next) {
-				next = at
-			}
-			continue
+	var due []loss.Key
+	for _, k := range q.Waiting() {
+		if at, ok := q.told[k]; !ok {
+			due = append(due, k)
+		} else if at = at.Add(lossEvery); next.IsZero() || at.Before(next) {
+			next = at
 		}
-		due[k] = s
-		delete(q.sums, k)
-		q.told[k] = now
 	}
-	return due, next
+	if len(due) > 0 {
+		batch, sums = q.Take(now, due)
+	}
+	return batch, sums, next
 }
 
 // hurry has the next take return all that is left: there may be no later one.
-func (q *lossQueue) hurry() {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	clear(q.told)
-}
+func (q *lossQueue) hurry() { clear(q.told) }
 
-// putBack undoes a take whose events could not be stored.
-func (q *lossQueue) putBack(due map[lossKey]lossSum) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for k, s := range due {
-		o := q.sums[k]
-		q.sums[k] = lossSum{o.times + s.times, o.bytes + s.bytes, o.frames + s.frames}
-		delete(q.told, k)
+// wasTold says that the events about what was taken are stored, and returns when
+// to take again, as take has; what came meanwhile has woken nobody.
+func (q *lossQueue) wasTold(now, next time.Time, sums map[loss.Key]loss.Sum) time.Time {
+	q.Told()
+	for k := range sums {
+		q.told[k] = now
 	}
+	if next.IsZero() && len(q.Waiting()) > 0 {
+		next = now.Add(lossEvery)
+	}
+	return next
 }
 
 // lossEvent tells of losses; c is what is known of the container.
-func lossEvent(k lossKey, s lossSum, c journal.Container) store.Event {
+func lossEvent(batch int64, k loss.Key, s loss.Sum, c journal.Container) store.Event {
 	m := map[string]any{
-		"about": "loss", "reason": k.reason,
-		"times": s.times, "bytes": s.bytes, "frames": s.frames,
+		"about": "loss", "reason": k.Reason, batchKey: fmt.Sprint(batch),
+		"times": s.Times, "bytes": s.Bytes, "frames": s.Frames,
 	}
 	name := "of several containers"
-	if k.container != "" {
-		m["container_id"], m["container_name"], m["image"], m["workload_id"] = k.container, c.Name, c.Image, c.Workload
+	if k.Container != "" {
+		m["container_id"], m["container_name"], m["image"], m["workload_id"] = k.Container, c.Name, c.Image, c.Workload
 		if name = c.Name; name == "" {
-			name = k.container[:min(12, len(k.container))]
+			name = k.Container[:min(12, len(k.Container))]
 		}
 	}
 	entries := ""
-	if s.frames > 0 {
-		entries = fmt.Sprintf("%d entries, ", s.frames)
+	if s.Frames > 0 {
+		entries = fmt.Sprintf("%d entries, ", s.Frames)
 	}
 	return store.Event{
 		Source: store.SourceSystem, Severity: "warn", Metadata: m,
-		Message: fmt.Sprintf("Lines lost (%s): %s (%s%d bytes, %d×)", name, lossMessage(k.reason), entries, s.bytes, s.times),
+		Message: fmt.Sprintf("Lines lost (%s): %s (%s%d bytes, %d×)", name, lossMessage(k.Reason), entries, s.Bytes, s.Times),
 	}
 }
 

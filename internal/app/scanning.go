@@ -68,15 +68,14 @@ type scanning struct {
 }
 
 type scanningConfig struct {
-	cfg         Config
-	log         *slog.Logger
-	journals    *journal.Dir
-	losses      *lossQueue
-	tellDropped func() // adds to losses what was not kept so far
-	current     *atomic.Pointer[scanning]
-	control     *control
-	api         api.Config // without what needs the database
-	from        Inherited
+	cfg      Config
+	log      *slog.Logger
+	journals *journal.Dir
+	losses   *lossQueue
+	current  *atomic.Pointer[scanning]
+	control  *control
+	api      api.Config // without what needs the database
+	from     Inherited
 }
 
 // runScanning opens the database, however long that takes, then scans and
@@ -136,7 +135,7 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.scanner.Run(ctx) })
 	wg.Go(func() { s.worker.Run(ctx) })
-	wg.Go(func() { s.keepHouse(ctx, c.cfg, c.tellDropped) })
+	wg.Go(func() { s.keepHouse(ctx, c.cfg) })
 	wg.Wait()
 	return nil
 }
@@ -270,7 +269,7 @@ func (s *scanning) reasons() []api.Reason {
 
 // keepHouse turns losses and what is wrong with settings and rules into events,
 // and keeps the event log within its bounds.
-func (s *scanning) keepHouse(ctx context.Context, cfg Config, tellDropped func()) {
+func (s *scanning) keepHouse(ctx context.Context, cfg Config) {
 	tick := time.NewTicker(pruneEvery)
 	defer tick.Stop()
 	told := s.recall(ctx)
@@ -291,7 +290,6 @@ func (s *scanning) keepHouse(ctx context.Context, cfg Config, tellDropped func()
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastWords)
 			defer cancel()
-			tellDropped()
 			s.losses.hurry()
 			s.tellLosses(last, time.Now())
 			return
@@ -309,22 +307,53 @@ func (s *scanning) keepHouse(ctx context.Context, cfg Config, tellDropped func()
 
 // tellLosses stores events about losses, and returns when to call again.
 func (s *scanning) tellLosses(ctx context.Context, now time.Time) (next time.Time) {
-	due, next := s.losses.take(now)
-	if len(due) == 0 {
+	next, err := s.tryTellLosses(ctx, now)
+	if err == nil {
 		return next
 	}
+	if ctx.Err() == nil {
+		s.log.Error("events about lost lines not kept; trying again", "err", err)
+	}
+	return now.Add(storeAgain)
+}
+
+func (s *scanning) tryTellLosses(ctx context.Context, now time.Time) (next time.Time, err error) {
+	if err := s.settleLosses(ctx); err != nil {
+		return next, err
+	}
+	batch, sums, next := s.losses.take(now)
+	if len(sums) == 0 {
+		return next, nil
+	}
 	var events []store.Event
-	for k, sum := range due {
-		c, _ := s.journals.Container(k.container)
-		events = append(events, lossEvent(k, sum, c))
+	for k, sum := range sums {
+		c, _ := s.journals.Container(k.Container)
+		events = append(events, lossEvent(batch, k, sum, c))
 	}
 	if _, err := s.store.Commit(ctx, store.Batch{Events: events}, s.router.Match); err != nil {
-		s.losses.putBack(due)
-		if ctx.Err() == nil {
-			s.log.Error("events about lost lines not kept; trying again", "err", err)
-		}
-		return now.Add(storeAgain)
+		return next, err
 	}
 	s.worker.Wake()
-	return next
+	return s.losses.wasTold(now, next, sums), nil
+}
+
+// settleLosses finds out what became of a batch whose commit failed, or whose
+// process was killed: its events are stored, all of them, or none is.
+func (s *scanning) settleLosses(ctx context.Context) error {
+	batch := s.losses.Batch()
+	if batch == 0 {
+		return nil
+	}
+	events, err := s.store.Events(ctx, store.EventFilter{Source: store.SourceSystem, Since: time.Unix(0, batch)})
+	if err != nil {
+		return err
+	}
+	for _, e := range events {
+		if e.Metadata[batchKey] == fmt.Sprint(batch) {
+			s.losses.Told()
+			return nil
+		}
+	}
+	s.losses.PutBack()
+	return nil
 }

@@ -268,6 +268,9 @@ func TestRefuse(t *testing.T) {
 func TestWriterGoneBeforeStart(t *testing.T) {
 	h := newHost(t)
 	h.start()
+	if err := h.in.Ready(t.Context()); err != nil { // else it may be taken for one left behind
+		t.Fatal(err)
+	}
 	name, f := h.fifo(1)
 	f.Close()
 	h.mustStart(name, "a")

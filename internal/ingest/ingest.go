@@ -207,20 +207,6 @@ func (i *Ingest) Attachments() []Attachment {
 	return out
 }
 
-// TellDropped has the journals report what they could not keep, now rather than
-// in sums: there may be no later.
-func (i *Ingest) TellDropped() {
-	for _, a := range i.all() {
-		a.mu.Lock()
-		for _, w := range []*journal.Attachment{a.writer, a.stray} {
-			if w != nil {
-				w.TellDropped()
-			}
-		}
-		a.mu.Unlock()
-	}
-}
-
 // Stats returns the counters.
 func (i *Ingest) Stats() Stats {
 	return Stats{len(i.all()), i.bytes.Load(), i.rounds.Load(), i.failures.Load()}

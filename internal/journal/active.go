@@ -217,7 +217,7 @@ func (act *active) writePoints(seg *segment) {
 func (j *Journal) cutLocked(reason string) int64 {
 	torn := j.truncateLocked()
 	if torn > 0 {
-		j.dir.loss(Loss{ContainerID: j.id, Reason: reason, Bytes: torn, From: j.state.End, To: j.state.End})
+		j.dir.loss(j.lossLocked(reason, torn, 0))
 	}
 	return torn
 }

@@ -33,6 +33,15 @@ type Config struct {
 	OnAppend      func(id string) // a journal has grown
 	OnDetach      func(id string) // an attachment has ended
 	OnLoss        func(Loss)
+	// Drop takes the bytes of a loss out of the pipe fd, without blocking, and
+	// reports it, in one step that no kill divides. It returns how many it took;
+	// where they are not all, it reports those, and no frames. Nil: they are read,
+	// and OnLoss is called then.
+	Drop func(fd int, l Loss) (int, error)
+	// Losing is told of what is about to be removed, and, by a call of happened,
+	// whether it was: after a kill between the two, see Gone. Nil: OnLoss is
+	// called after it.
+	Losing func(l Loss) (happened func(lost bool))
 }
 
 // Dir is all journals of a host.
@@ -49,6 +58,7 @@ type Dir struct {
 	// By id, the bytes that are known to be missing in a journal.
 	missing map[string]int64
 	ill     map[string]*illness // by id, of those that can't be opened
+	disk    map[string]*onDisk  // of journals that are not open, as far as they are known
 
 	dueMu sync.Mutex // guards due; may be taken with any other
 	due   []string   // journals with something to compress, open or not
@@ -73,6 +83,13 @@ type Info struct {
 	Latest time.Time // when it was last written, or its last attachment came or went
 }
 
+// onDisk is what a journal's files take, and when the newest was written.
+type onDisk struct {
+	bytes  int64
+	latest time.Time
+	read   bool // else somebody is about to
+}
+
 // validID is what a container's, or an unknown FIFO's, journal may be called:
 // it becomes a directory's name.
 var validID = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
@@ -89,7 +106,7 @@ func OpenDir(cfg Config) (*Dir, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
-	d := &Dir{cfg: cfg, wake: make(chan struct{}, 1), room: make(chan struct{}, 1), patience: patience, stallAfter: stallAfter, open: map[string]*Journal{}, metas: map[string]Container{}, losses: map[string]LossCount{}, missing: map[string]int64{}, ill: map[string]*illness{}}
+	d := &Dir{cfg: cfg, wake: make(chan struct{}, 1), room: make(chan struct{}, 1), patience: patience, stallAfter: stallAfter, open: map[string]*Journal{}, metas: map[string]Container{}, losses: map[string]LossCount{}, missing: map[string]int64{}, ill: map[string]*illness{}, disk: map[string]*onDisk{}}
 	if err := os.MkdirAll(cfg.Root, 0o700); err != nil {
 		return nil, err
 	}
@@ -200,6 +217,7 @@ func (d *Dir) acquireLocked(id string) (*Journal, error) {
 	if !ok {
 		return nil, ErrNotFound
 	}
+	delete(d.disk, id)
 	j := &Journal{dir: d, id: id, path: filepath.Join(d.cfg.Root, id), log: d.cfg.Logger, meta: meta, refs: 1, hold: holdFor(meta)}
 	if err := d.recoverLocked(j); err != nil {
 		j.closeActive()
@@ -252,20 +270,39 @@ func (d *Dir) Container(id string) (Container, bool) {
 	return c, ok
 }
 
-// List describes all journals, by container name and id.
+// List describes all journals, by container name and id. It looks again only at
+// the directories of those that have been in use since it last did.
 func (d *Dir) List() []Info {
 	d.mu.Lock()
 	infos := make([]Info, 0, len(d.metas))
+	look := make([]*onDisk, 0, len(d.metas)) // nil: it is known
 	for id, c := range d.metas {
 		i := Info{Container: c}
+		var size *onDisk
 		if j := d.open[id]; j != nil {
 			i.State = j.State()
+			size = new(onDisk)
+		} else if size = d.disk[id]; size == nil {
+			size = new(onDisk)
+			d.disk[id] = size
+		} else if size.read {
+			i.Bytes, i.Latest = size.bytes, size.latest
+			size = nil
 		}
-		infos = append(infos, i)
+		infos, look = append(infos, i), append(look, size)
 	}
 	d.mu.Unlock()
-	for k := range infos {
-		infos[k].Bytes, infos[k].Latest = usage(filepath.Join(d.cfg.Root, infos[k].ID))
+	for k, size := range look {
+		if size == nil {
+			continue
+		}
+		i := &infos[k]
+		i.Bytes, i.Latest = usage(filepath.Join(d.cfg.Root, i.ID))
+		d.mu.Lock()
+		if d.disk[i.ID] == size { // it has not been opened meanwhile
+			*size = onDisk{i.Bytes, i.Latest, true}
+		}
+		d.mu.Unlock()
 	}
 	slices.SortFunc(infos, func(a, b Info) int {
 		if c := strings.Compare(a.Name, b.Name); c != 0 {
@@ -313,18 +350,47 @@ func (d *Dir) Losses() map[string]LossCount {
 }
 
 // count adds to the counters.
-func (d *Dir) count(reason string, times, bytes, frames int64) {
+func (d *Dir) count(l Loss) {
 	d.lossMu.Lock()
 	defer d.lossMu.Unlock()
-	c := d.losses[reason]
-	d.losses[reason] = LossCount{Times: c.Times + times, Bytes: c.Bytes + bytes, Frames: c.Frames + frames, Latest: time.Now()}
+	c := d.losses[l.Reason]
+	d.losses[l.Reason] = LossCount{Times: c.Times + l.Times(), Bytes: c.Bytes + l.Bytes, Frames: c.Frames + l.Frames, Latest: time.Now()}
 }
 
 func (d *Dir) loss(l Loss) {
-	d.count(l.Reason, 1, l.Bytes, l.Frames)
+	d.count(l)
 	if d.cfg.OnLoss != nil {
 		d.cfg.OnLoss(l)
 	}
+}
+
+// losing is loss for what is about to be removed.
+func (d *Dir) losing(l Loss) (happened func(lost bool)) {
+	if d.cfg.Losing == nil {
+		return func(lost bool) {
+			if lost {
+				d.loss(l)
+			}
+		}
+	}
+	end := d.cfg.Losing(l)
+	return func(lost bool) {
+		if end(lost); lost {
+			d.count(l)
+		}
+	}
+}
+
+// Gone reports whether a container's log has lost what Losing was told of: the
+// bytes between two offsets, or, where they are equal, all of it.
+func (d *Dir) Gone(id string, from, to int64) bool {
+	j, err := d.Acquire(id)
+	if err != nil {
+		return errors.Is(err, ErrNotFound)
+	}
+	defer j.Release()
+	first, _ := j.Bounds()
+	return from < to && first >= to
 }
 
 func (d *Dir) wakeUp() {
@@ -398,6 +464,7 @@ func (d *Dir) Remove(id string) bool {
 		j.closeActive()
 		j.mu.Unlock()
 	}
+	delete(d.disk, id)
 	if err := os.RemoveAll(filepath.Join(d.cfg.Root, id)); err != nil {
 		d.cfg.Logger.Error("remove old logs", "container", id, "err", err)
 		return false

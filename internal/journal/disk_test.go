@@ -204,6 +204,45 @@ func TestRestartWhileDropping(t *testing.T) {
 	}
 }
 
+// A kill where a disk was full in the middle of a frame: the next process drops
+// that frame whole, its beginning in the file and its rest in the pipe.
+func TestRestartInsideADroppedFrame(t *testing.T) {
+	for _, cut := range []int{1, 3, 4, 5, 100, 299} {
+		root := smallDisk(t, "1m")
+		g := newRig(t, filepath.Join(root, "j"), Options{MaxSize: -1, MaxFile: 5}, Config{})
+		g.feed(frames(0, 50))
+		// The file's last page is full: not a byte more goes into it.
+		last := frame(50, 51, 300)
+		for size := 301; (g.j.State().End+int64(len(last)+cut))%int64(os.Getpagesize()) != 0; size++ {
+			last = frame(50, 51, size)
+		}
+		g.feed(last)
+		begun := frame(51, 52, 300)
+		g.feed(begun[:cut])
+		g.reopen()
+		g.dir.patience = 0
+		undo := fill(t, root)
+		rest := begun[cut:]
+		for n := 52; n < 400; n++ {
+			rest = append(rest, frame(n, int64(n+1), 300)...)
+		}
+		g.pour(rest)
+		undo()
+		g.a.drop.tried = time.Time{}
+		g.feed(frames(400, 450))
+		got := numbers(t, readAll(t, g.j, 0))
+		if len(got) != 101 {
+			t.Fatalf("cut at %d: %v", cut, got)
+		}
+		wantRun(t, got[:51], 0, 51)
+		wantRun(t, got[51:], 400, 450)
+		bytes, frames := g.lost("dropped")
+		if len(g.losses) == 0 || int(frames) != 400-51 || int(bytes) != cut+len(rest) {
+			t.Errorf("cut at %d: %d frames and %d bytes of %d are told: %+v", cut, frames, bytes, cut+len(rest), g.losses)
+		}
+	}
+}
+
 // A full disk first costs the oldest lines: those of stopped containers, then
 // rotated ones of running ones.
 func TestRoom(t *testing.T) {

@@ -24,12 +24,10 @@ const (
 	// wellAfter is how many bytes must be written before a disk counts as
 	// working again; an empty pipe will do as well.
 	wellAfter = 256 << 10
-	// tellEvery is how often a loss that goes on is reported.
-	tellEvery = time.Minute
 )
 
 // dropping is the state of an attachment whose lines can't be kept: what it
-// throws away, always up to the end of a frame, and what it has not reported.
+// throws away, always up to the end of a frame.
 type dropping struct {
 	trouble time.Time // since when writing fails; zero where it doesn't
 	tried   time.Time // when it last did
@@ -40,16 +38,16 @@ type dropping struct {
 	rest int    // bytes to come of a frame that is not kept
 	lost bool   // in rubbish: the next frame is being looked for
 
-	reason        string // of what follows
-	bytes, frames int64  // not kept and not yet reported
-	told          time.Time
+	reason string // why
+	goesOn bool   // what is not kept now is one loss with what was reported before
 }
 
 // inside reports whether the next byte belongs to a frame that is not kept.
 func (d *dropping) inside() bool { return len(d.head) > 0 || d.rest > 0 || d.lost }
 
 // pass returns how many bytes of b are not to be kept, at least one, and of
-// them how many frames end there and how many bytes are rubbish.
+// them how many frames begin there and how many bytes are rubbish. A frame counts
+// where it begins: a kill before its end leaves only rubbish of it.
 func (d *dropping) pass(b []byte) (n int, frames int64, rubbish int) {
 	switch {
 	case d.lost:
@@ -63,14 +61,14 @@ func (d *dropping) pass(b []byte) (n int, frames int64, rubbish int) {
 		}
 		var err error
 		d.rest, err = entry.BodyLen(d.head)
-		d.head, d.lost = nil, err != nil
-		return n, 0, 0
-	case d.rest > 0:
-		n = min(d.rest, len(b))
-		if d.rest -= n; d.rest == 0 {
+		if d.head, d.lost = nil, err != nil; !d.lost {
 			frames = 1
 		}
 		return n, frames, 0
+	case d.rest > 0:
+		n = min(d.rest, len(b))
+		d.rest -= n
+		return n, 0, 0
 	}
 	for left := b; len(left) > 0; frames++ {
 		frame, rest, err := entry.Next(left)
@@ -87,42 +85,16 @@ func (d *dropping) pass(b []byte) (n int, frames int64, rubbish int) {
 		default: // larger than what is there
 			size, _ := entry.BodyLen(b)
 			n, d.rest = len(b), entry.HeaderLen+size-len(b)
+			frames = 1
 		}
 		break
 	}
 	return n, frames, rubbish
 }
 
-// count adds to what is not kept. The counters show it at once.
-func (d *dropping) count(j *Journal, bytes, frames int64) {
-	var times int64
-	if d.bytes == 0 && d.frames == 0 {
-		times, d.told = 1, time.Now()
-	}
-	d.bytes += bytes
-	d.frames += frames
-	j.dir.count(d.reason, times, bytes, frames)
-	if time.Since(d.told) > tellEvery {
-		d.tell(j)
-	}
-}
-
-// tell reports what was not kept.
-func (d *dropping) tell(j *Journal) {
-	if d.bytes == 0 && d.frames == 0 {
-		return
-	}
-	if on := j.dir.cfg.OnLoss; on != nil {
-		on(Loss{ContainerID: j.id, Reason: d.reason, Bytes: d.bytes, Frames: d.frames, From: j.state.End, To: j.state.End})
-	}
-	d.bytes, d.frames = 0, 0
-}
-
-// TellDropped reports at once what else would be summed up for a while.
-func (a *Attachment) TellDropped() {
-	a.j.mu.Lock()
-	defer a.j.mu.Unlock()
-	a.drop.tell(a.j)
+// lossLocked describes what has no offset, since it was not kept.
+func (j *Journal) lossLocked(reason string, bytes, frames int64) Loss {
+	return Loss{ContainerID: j.id, Reason: reason, Bytes: bytes, Frames: frames, From: j.state.End, To: j.state.End}
 }
 
 // Stray returns an attachment for a container whose journal can't be opened, and
@@ -135,8 +107,7 @@ func (d *Dir) Stray(id string, why error) *Attachment {
 
 // Dropping reports whether the attachment's lines are thrown away, because the
 // disk could not be written to for some seconds: else the container would block.
-// Only whole frames are; they are counted, and reported when the disk works
-// again.
+// Only whole frames are; they are counted and reported at once.
 func (a *Attachment) Dropping() bool {
 	a.j.mu.Lock()
 	defer a.j.mu.Unlock()
@@ -165,7 +136,9 @@ func (a *Attachment) patientLocked(err error) bool {
 		d.on = true
 		j.log.Error("the log can't be written; the newest lines are dropped", "container", j.id, "err", err)
 	}
-	if j.owner == a {
+	// What a process before has begun is the attachment's, as it is where the disk
+	// can be written to.
+	if act := j.active; j.owner == a || act != nil && (act.need != 0 || act.behind) {
 		a.giveUpLocked("dropped")
 	}
 	d.reason = "dropped"
@@ -175,7 +148,7 @@ func (a *Attachment) patientLocked(err error) bool {
 // wroteLocked notes that n bytes were written.
 func (a *Attachment) wroteLocked(fd, n int) {
 	d := &a.drop
-	if d.trouble.IsZero() && d.bytes == 0 && d.frames == 0 {
+	if d.trouble.IsZero() {
 		return
 	}
 	if d.wrote += n; d.wrote < wellAfter && Waiting(fd) == nil {
@@ -184,8 +157,7 @@ func (a *Attachment) wroteLocked(fd, n int) {
 	if d.on {
 		a.j.log.Info("the log can be written again", "container", a.j.id)
 	}
-	d.on, d.trouble = false, time.Time{}
-	d.tell(a.j)
+	d.on, d.trouble, d.goesOn = false, time.Time{}, false
 }
 
 // overdueLocked reports whether the attachment that is inside a frame has kept
@@ -209,11 +181,12 @@ func (a *Attachment) giveUpLocked(reason string) {
 	j, d := a.j, &a.drop
 	act, seg := j.active, j.segments[len(j.segments)-1]
 	torn := act.size - seg.size
+	frames := int64(0)
 	switch {
 	case act.behind:
 		d.lost = true
 	case torn >= entry.HeaderLen:
-		d.rest = int(act.need - act.size)
+		d.rest, frames = int(act.need-act.size), 1
 	case torn > 0:
 		d.head = make([]byte, torn)
 		if _, err := act.file.ReadAt(d.head, seg.size); err != nil {
@@ -221,9 +194,16 @@ func (a *Attachment) giveUpLocked(reason string) {
 		}
 	}
 	j.truncateLocked()
-	d.tell(j)
+	d.goesOn = d.goesOn && d.reason == reason
 	d.reason = reason
-	d.count(j, torn, 0)
+	j.dir.loss(d.next(j.lossLocked(reason, torn, frames)))
+}
+
+// next marks what goes on with the loss before.
+func (d *dropping) next(l Loss) Loss {
+	l.More = d.goesOn
+	d.goesOn = true
+	return l
 }
 
 // resyncLocked removes what is no frame from the segment's end. Frames behind it
@@ -244,7 +224,7 @@ func (a *Attachment) resyncLocked() (again int) {
 		a.spill = append(tail[rubbish:], a.spill...)
 		again = len(tail) - rubbish
 	}
-	j.dir.loss(Loss{ContainerID: j.id, Reason: "corrupt", Bytes: int64(rubbish), From: j.state.End, To: j.state.End})
+	j.dir.loss(j.lossLocked("corrupt", int64(rubbish), 0))
 	return again
 }
 
@@ -262,24 +242,48 @@ func (a *Attachment) dropLocked(fd int) (int, error) {
 		b = (*buf)[:n]
 	}
 	n, frames, rubbish := d.pass(b)
+	var l Loss
+	if rubbish > 0 {
+		l = j.lossLocked("corrupt", int64(rubbish), 0)
+	} else {
+		l = d.next(j.lossLocked(d.reason, int64(n), frames))
+	}
 	if len(a.spill) > 0 {
 		a.spill = append(a.spill[:0], a.spill[n:]...)
+		j.dir.loss(l)
 	} else {
-		m, err := unix.Read(fd, (*buf)[:n])
+		m, err := j.dir.drop(fd, (*buf)[:n], l)
 		if err != nil || m != n { // nobody else reads it
 			d.lost = true
 			return max(m, 0), err
 		}
 	}
-	if rubbish > 0 {
-		j.dir.loss(Loss{ContainerID: j.id, Reason: "corrupt", Bytes: int64(rubbish), From: j.state.End, To: j.state.End})
-	} else {
-		d.count(j, int64(n), frames)
-	}
 	if !d.on && !d.inside() {
-		d.tell(j)
+		d.goesOn = false
 	}
 	return n, nil
+}
+
+// drop takes the len(b) bytes that l is out of the pipe fd, whose content b may
+// be given, and reports l; of both as much as there is.
+func (d *Dir) drop(fd int, b []byte, l Loss) (n int, err error) {
+	if d.cfg.Drop != nil {
+		n, err = d.cfg.Drop(fd, l)
+	} else if n, err = unix.Read(fd, b); n > 0 && d.cfg.OnLoss != nil {
+		d.cfg.OnLoss(l.first(n))
+	}
+	if n > 0 {
+		d.count(l.first(n))
+	}
+	return n, err
+}
+
+// first is what was lost with the first n of l's bytes.
+func (l Loss) first(n int) Loss {
+	if int64(n) != l.Bytes {
+		l.Bytes, l.Frames = int64(n), 0
+	}
+	return l
 }
 
 // spyglass is a pipe into which peek duplicates what it looks at.

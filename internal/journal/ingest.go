@@ -291,10 +291,9 @@ func (a *Attachment) Detach() (torn int64) {
 	}
 	a.detached = true
 	if n := int64(len(a.spill)); n > 0 {
-		j.dir.loss(Loss{ContainerID: j.id, Reason: "torn", Bytes: n, From: j.state.End, To: j.state.End})
+		j.dir.loss(j.lossLocked("torn", n, 0))
 		a.spill = nil
 	}
-	a.drop.tell(j)
 	if j.owner == a || j.state.Attached == 1 {
 		torn = j.cutLocked("torn")
 	}

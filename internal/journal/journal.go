@@ -49,6 +49,15 @@ type Loss struct {
 	Bytes       int64
 	Frames      int64 // 0 where unknown
 	From, To    int64 // offsets; equal where the bytes never got one
+	More        bool  // this goes on with the loss reported before
+}
+
+// Times is how often it counts.
+func (l Loss) Times() int64 {
+	if l.More {
+		return 0
+	}
+	return 1
 }
 
 // Recovery is what opening a journal found and mended.
@@ -178,12 +187,17 @@ func (j *Journal) trim() {
 	excess := len(j.segments) - max(1, j.meta.Options.MaxFile)
 	for ; excess > 0; excess-- {
 		s, hold := j.segments[0], j.hold
-		if s.end() > hold && j.segments[excess].base-s.base <= j.dir.cfg.HoldMax || !j.dropOldestLocked() {
+		if s.end() > hold && j.segments[excess].base-s.base <= j.dir.cfg.HoldMax {
 			return
 		}
+		happened := func(bool) {}
 		if s.end() > hold {
 			from := max(s.base, hold)
-			j.dir.loss(Loss{ContainerID: j.id, Reason: "unscanned", Bytes: s.end() - from, From: from, To: s.end()})
+			happened = j.dir.losing(Loss{ContainerID: j.id, Reason: "unscanned", Bytes: s.end() - from, From: from, To: s.end()})
+		}
+		dropped := j.dropOldestLocked()
+		if happened(dropped); !dropped {
+			return
 		}
 	}
 }

@@ -138,8 +138,12 @@ func (d *Dir) retain() {
 	d.reclaim(infos, over, "budget")
 }
 
-// byAge lists all journals, those that were written last at the end.
+// byAge lists all journals, those that were written last at the end. It looks at
+// every directory: others may have taken something away.
 func (d *Dir) byAge() []Info {
+	d.mu.Lock()
+	clear(d.disk)
+	d.mu.Unlock()
 	infos := d.List()
 	slices.SortFunc(infos, func(a, b Info) int { return a.Latest.Compare(b.Latest) })
 	return infos
@@ -190,25 +194,37 @@ func (d *Dir) reclaimDisk() int64 {
 // reclaim frees that many bytes by removing the oldest lines: those of stopped
 // containers first, beginning with the one that stopped first.
 func (d *Dir) reclaim(infos []Info, over int64, reason string) (freed int64) {
-	lost := map[string]Loss{}
+	told := map[string]bool{} // of which containers a loss has been reported
+	losing := func(l Loss) func(lost bool) {
+		l.Reason, l.More = reason, told[l.ContainerID]
+		happened := d.losing(l)
+		return func(lost bool) {
+			happened(lost)
+			told[l.ContainerID] = told[l.ContainerID] || lost
+		}
+	}
 	for k := range infos {
 		i := &infos[k]
 		if i.Attached > 0 || freed >= over {
 			continue
 		}
 		for freed < over {
-			n := d.dropOldest(i, lost)
+			n := d.dropOldest(i, losing)
 			if n == 0 {
 				break
 			}
 			freed += n
 		}
-		if freed >= over || !d.Remove(i.ID) {
+		if freed >= over {
+			continue
+		}
+		happened := losing(Loss{ContainerID: i.ID, Bytes: i.Bytes, From: i.First, To: i.End})
+		removed := d.Remove(i.ID)
+		if happened(removed); !removed {
 			continue
 		}
 		freed += i.Bytes
 		d.cfg.Logger.Info("removed the logs of a stopped container", "container", i.ID, "bytes", i.Bytes, "reason", reason)
-		lose(lost, Loss{ContainerID: i.ID, Bytes: i.Bytes, From: i.First, To: i.End})
 		i.Bytes = 0
 	}
 	// Then running ones' rotated segments, the longest log first.
@@ -219,22 +235,18 @@ func (d *Dir) reclaim(infos []Info, over int64, reason string) (freed int64) {
 				longest = k
 			}
 		}
-		n := d.dropOldest(&infos[longest], lost)
+		n := d.dropOldest(&infos[longest], losing)
 		if n == 0 {
 			infos = slices.Delete(infos, longest, longest+1)
 		}
 		freed += n
-	}
-	for _, l := range lost {
-		l.Reason = reason
-		d.loss(l)
 	}
 	return freed
 }
 
 // dropOldest removes the oldest segment of a journal, unless it is the only one,
 // and returns the bytes freed on disk.
-func (d *Dir) dropOldest(i *Info, lost map[string]Loss) int64 {
+func (d *Dir) dropOldest(i *Info, losing func(Loss) func(lost bool)) int64 {
 	j, err := d.Acquire(i.ID)
 	if err != nil {
 		return 0
@@ -245,9 +257,9 @@ func (d *Dir) dropOldest(i *Info, lost map[string]Loss) int64 {
 	dropped := false
 	if n > 1 {
 		s := j.segments[0]
-		if dropped = j.dropOldestLocked(); dropped {
-			lose(lost, Loss{ContainerID: i.ID, Bytes: s.size, Frames: s.frames, From: s.base, To: s.end()})
-		}
+		happened := losing(Loss{ContainerID: i.ID, Bytes: s.size, Frames: s.frames, From: s.base, To: s.end()})
+		dropped = j.dropOldestLocked()
+		happened(dropped)
 	}
 	j.mu.Unlock()
 	if !dropped {
@@ -257,15 +269,4 @@ func (d *Dir) dropOldest(i *Info, lost map[string]Loss) int64 {
 	freed := max(1, i.Bytes-left)
 	i.Bytes = left
 	return freed
-}
-
-// lose adds to what was taken from a container.
-func lose(lost map[string]Loss, l Loss) {
-	if before, ok := lost[l.ContainerID]; ok {
-		l.Bytes += before.Bytes
-		l.Frames += before.Frames
-		l.From = min(l.From, before.From)
-		l.To = max(l.To, before.To)
-	}
-	lost[l.ContainerID] = l
 }

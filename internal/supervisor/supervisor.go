@@ -5,7 +5,8 @@
 // Engine starts does nothing that could fail: it owns the listening sockets,
 // starts this program again as its worker, which inherits them, and starts
 // another whenever one ends. Calls of the Engine wait in the sockets' backlog
-// meanwhile. The worker is told how its predecessors ended (Status).
+// meanwhile. The worker is told how its predecessors ended (Status), and gets
+// files that are to outlive it, such as memory.
 //
 // The Engine gives each plugin a process-id namespace: when the supervisor
 // dies, the kernel ends the worker before the Engine learns of it. Outside such
@@ -28,6 +29,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -48,8 +50,9 @@ const (
 // Config is a supervisor's.
 type Config struct {
 	SocketDir string
-	Sockets   []string // names in SocketDir, in the order in which the worker gets them
-	Writable  []string // directories that the worker may change things in
+	Sockets   []string   // names in SocketDir, in the order in which the worker gets them
+	Files     []*os.File // what else it gets, each worker the same; Run closes them
+	Writable  []string   // directories that the worker may change things in
 	Logger    *slog.Logger
 }
 
@@ -78,6 +81,9 @@ func Run(ctx context.Context, cfg Config) error {
 		}
 		files = append(files, f)
 	}
+	for _, f := range cfg.Files {
+		defer f.Close()
+	}
 	if err := readOnlyBut(cfg.Writable); err != nil {
 		cfg.Logger.Warn("the worker can write to more than it needs", "err", err)
 	}
@@ -85,7 +91,7 @@ func Run(ctx context.Context, cfg Config) error {
 	debug.SetGCPercent(10)
 	debug.FreeOSMemory()
 
-	w := &worker{files: append([]*os.File{os.Stdin, os.Stdout, os.Stderr}, files...)}
+	w := &worker{files: slices.Concat([]*os.File{os.Stdin, os.Stdout, os.Stderr}, files, cfg.Files)}
 	defer context.AfterFunc(ctx, w.stop)()
 	for ctx.Err() == nil {
 		if st := w.status; st.InARow > 1 {
@@ -151,6 +157,7 @@ func (w *worker) start() error {
 	if w.stopping {
 		return context.Canceled
 	}
+	w.status.Files = len(w.files) - firstFile
 	status, err := json.Marshal(w.status)
 	if err != nil {
 		return err

@@ -36,7 +36,11 @@ func TestMain(m *testing.M) {
 	default:
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 		defer stop()
-		err := Run(ctx, Config{SocketDir: dir, Sockets: []string{"a.sock", "b.sock"}, Writable: []string{dir}, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+		kept, err := os.Create(filepath.Join(dir, "kept"))
+		if err != nil {
+			panic(err)
+		}
+		err = Run(ctx, Config{SocketDir: dir, Sockets: []string{"a.sock", "b.sock"}, Files: []*os.File{kept}, Writable: []string{dir}, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 		if err != nil {
 			os.Stderr.WriteString(err.Error())
 			os.Exit(1)
@@ -50,18 +54,24 @@ type answer struct {
 	PID      int
 	Status   Status
 	Dumpable int
+	Kept     string // in the file, before this worker
 }
 
 // work answers each connection with one line, after it was asked with one:
 // "who", or how to end instead.
 func work(dir string) {
-	sockets, status, err := Inherit(2)
+	sockets, files, status, err := Inherit(2)
 	if err != nil {
 		panic(err)
 	}
 	if IsWorker() {
 		panic("what a worker starts would take itself for one")
 	}
+	kept, err := io.ReadAll(io.NewSectionReader(files[0], 0, 1<<20))
+	if err != nil || len(files) != 1 {
+		panic(fmt.Sprint(files, err))
+	}
+	fmt.Fprint(files[0], os.Getpid(), " ")
 	term := make(chan os.Signal, 1)
 	signal.Notify(term, syscall.SIGTERM)
 	go func() {
@@ -88,7 +98,7 @@ func work(dir string) {
 					continue
 				}
 				dumpable, _ := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0)
-				json.NewEncoder(c).Encode(answer{[]string{"a", "b"}[i], os.Getpid(), status, dumpable})
+				json.NewEncoder(c).Encode(answer{[]string{"a", "b"}[i], os.Getpid(), status, dumpable, string(kept)})
 				c.Close()
 			}
 		}()
@@ -289,6 +299,20 @@ func TestCallsWaitForTheNextWorker(t *testing.T) {
 		if last := a.Status.Last(); a.Status.InARow != i+1 || last.Why != end.why || last.At.IsZero() || last.After <= 0 {
 			t.Errorf("after %s: %+v", end.how, a.Status)
 		}
+	}
+}
+
+// What a worker puts into the files that it inherits is there for the next one.
+func TestFilesOutliveAWorker(t *testing.T) {
+	p := start(t)
+	want := ""
+	for range 3 {
+		a := p.who("a")
+		if a.Kept != want {
+			t.Errorf("%q, not %q", a.Kept, want)
+		}
+		want += fmt.Sprint(a.PID, " ")
+		p.ask("a", "exit")
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -22,6 +23,7 @@ type Status struct {
 	Restarts int    `json:"restarts"` // workers that ended since the plugin's start
 	InARow   int    `json:"in_a_row"` // of those, the latest ones that ended soon after their start
 	Exits    []Exit `json:"exits"`    // the last few, the latest last
+	Files    int    `json:"files"`    // inherited, the sockets' included
 }
 
 // Exit is the end of a worker.
@@ -52,16 +54,16 @@ func (s *Status) ended(start time.Time, after time.Duration, why string) {
 // IsWorker tells whether a supervisor started this process.
 func IsWorker() bool { return os.Getenv(statusEnv) != "" }
 
-// Inherit returns, in a worker, the supervisor's n sockets, and what became of
-// the workers before. It is called once.
-func Inherit(n int) ([]net.Listener, Status, error) {
+// Inherit returns, in a worker, the supervisor's n sockets, its other files, and
+// what became of the workers before. It is called once.
+func Inherit(n int) ([]net.Listener, []*os.File, Status, error) {
 	var st Status
 	if err := json.Unmarshal([]byte(os.Getenv(statusEnv)), &st); err != nil {
-		return nil, st, fmt.Errorf("%s: %w", statusEnv, err)
+		return nil, nil, st, fmt.Errorf("%s: %w", statusEnv, err)
 	}
 	os.Unsetenv(statusEnv)
 	if err := noCore(); err != nil {
-		return nil, st, err
+		return nil, nil, st, err
 	}
 	var ls []net.Listener
 	for fd := firstFile; fd < firstFile+n; fd++ {
@@ -69,9 +71,14 @@ func Inherit(n int) ([]net.Listener, Status, error) {
 		l, err := net.FileListener(f) // a duplicate
 		f.Close()
 		if err != nil {
-			return nil, st, fmt.Errorf("inherited socket %d: %w", fd, err)
+			return nil, nil, st, fmt.Errorf("inherited socket %d: %w", fd, err)
 		}
 		ls = append(ls, l)
 	}
-	return ls, st, nil
+	var files []*os.File
+	for fd := firstFile + n; fd < firstFile+st.Files; fd++ {
+		syscall.CloseOnExec(fd)
+		files = append(files, os.NewFile(uintptr(fd), "inherited"))
+	}
+	return ls, files, st, nil
 }
