@@ -13,8 +13,10 @@ const (
 	statusEnv = "LOGSCAN_WORKER"
 	// exitsMax is how many ends a Status remembers.
 	exitsMax = 5
-	// firstFile is the descriptor of the first socket.
-	firstFile = 3
+	// What a worker inherits after its standard files: its end of the calls, and
+	// from there on the sockets.
+	callsFile = 3
+	firstFile = 4
 )
 
 // Status is what a worker is told about those before it.
@@ -52,8 +54,9 @@ func (s *Status) ended(start time.Time, after time.Duration, why string) {
 // IsWorker tells whether a supervisor started this process.
 func IsWorker() bool { return os.Getenv(statusEnv) != "" }
 
-// Inherit returns, in a worker, the supervisor's n sockets, and what became of
-// the workers before. It is called once.
+// Inherit returns, in a worker, what to accept connections from: the calls that
+// the supervisor hands out first, then its n sockets. And it returns what became
+// of the workers before. It is called once.
 func Inherit(n int) ([]net.Listener, Status, error) {
 	var st Status
 	if err := json.Unmarshal([]byte(os.Getenv(statusEnv)), &st); err != nil {
@@ -63,7 +66,11 @@ func Inherit(n int) ([]net.Listener, Status, error) {
 	if err := noCore(); err != nil {
 		return nil, st, err
 	}
-	var ls []net.Listener
+	calls, err := inheritCalls()
+	if err != nil {
+		return nil, st, err
+	}
+	ls := []net.Listener{calls}
 	for fd := firstFile; fd < firstFile+n; fd++ {
 		f := os.NewFile(uintptr(fd), "socket")
 		l, err := net.FileListener(f) // a duplicate
@@ -74,4 +81,14 @@ func Inherit(n int) ([]net.Listener, Status, error) {
 		ls = append(ls, l)
 	}
 	return ls, st, nil
+}
+
+func inheritCalls() (*handed, error) {
+	f := os.NewFile(callsFile, "calls")
+	conn, err := net.FileConn(f) // a duplicate
+	f.Close()
+	if err != nil {
+		return nil, fmt.Errorf("inherited calls: %w", err)
+	}
+	return &handed{from: conn.(*net.UnixConn)}, nil
 }
