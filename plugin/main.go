@@ -93,17 +93,18 @@ func serve(ctx context.Context) error {
 		}
 		return supervisor.Run(ctx, supervisor.Config{
 			SocketDir: cfg.SocketDir,
-			Sockets:   []string{app.DriverSocket, app.ControlSocket},
+			Calls:     app.DriverSocket,
+			Sockets:   []string{app.ControlSocket},
 			Files:     losses,
 			// The data directory is the worker's to make.
 			Writable: []string{cfg.SocketDir, cfg.FIFODir, filepath.Dir(cfg.DataDir), os.TempDir()},
 			Logger:   log,
 		})
 	}
-	sockets, files, status, err := supervisor.Inherit(2)
+	listeners, files, status, err := supervisor.Inherit(1)
 	if err != nil {
 		return err
 	}
-	cfg.Inherited = &app.Inherited{Driver: sockets[0], Control: sockets[1], Losses: files, Worker: status}
+	cfg.Inherited = &app.Inherited{Driver: listeners[0], Control: listeners[1], Losses: files, Worker: status}
 	return app.Run(ctx, cfg, log)
 }

@@ -98,7 +98,12 @@ func (i *Ingest) start(name string, c journal.Container, now time.Time) error {
 	case a.ended:
 		return errGone
 	case a.container == c.ID && a.writer != nil:
-		return nil // dockerd repeats itself
+		// Started by a process that ended before it could say so. What is known
+		// of the container may be what was known at its start before.
+		if j, err := i.cfg.Journals.Create(c); err == nil {
+			j.Release()
+		}
+		return nil
 	case a.writer != nil && a.writer.Unfinished():
 		return errInside
 	}

@@ -87,6 +87,53 @@ func TestAnnouncedInsideEntry(t *testing.T) {
 	}
 }
 
+// A process that ends within a Start leaves what was remembered of it. The next
+// one gets the same call, and it is as if it were the first.
+func TestStartedTwice(t *testing.T) {
+	for _, at := range []string{"remembered", "attached"} {
+		t.Run(at, func(t *testing.T) {
+			h := newHost(t)
+			h.start()
+			before, f := h.fifo(1)
+			h.mustStart(before, "a")
+			h.in.Stop(t.Context(), before)
+			f.Close()
+			eventually(t, "its end", h.gone(before))
+			name, f := h.fifo(2)
+			c := container("a")
+			c.Workload = "another"
+			if at == "attached" {
+				if err := h.in.Start(t.Context(), name, c); err != nil {
+					t.Fatal(err)
+				}
+			} else if err := h.in.remember(name, record{"a", time.Now()}); err != nil {
+				t.Fatal(err)
+			}
+			h.stop()
+			h.start()
+			if err := h.in.Start(t.Context(), name, c); err != nil {
+				t.Fatal(err)
+			}
+			if known, _ := h.dir.Container("a"); known.Workload != "another" {
+				t.Errorf("its workload is %q", known.Workload)
+			}
+			if as := h.in.Attachments(); len(as) != 1 {
+				t.Errorf("attachments: %+v", as)
+			}
+			lines(f, 0, 50)
+			if err := h.in.Stop(t.Context(), name); err != nil {
+				t.Error(err)
+			}
+			if err := h.in.Stop(t.Context(), name); err != nil { // that too
+				t.Error(err)
+			}
+			f.Close()
+			eventually(t, "its end", h.gone(name))
+			wantRun(t, read(t, h.dir, "a"), 50)
+		})
+	}
+}
+
 // Two attachments of one container write at once, in pieces: entries never
 // mix.
 func TestTwoWriters(t *testing.T) {

@@ -33,7 +33,8 @@ func TestTenThousandFollowers(t *testing.T) {
 	name := e.Run([]string{"--log-driver", enginetest.Plugin}, "loggen", "-n", "100", "-hold", "10m")
 	e.Eventually(time.Minute, "its lines", func() bool { return len(readLogs(t, client, name, logOptions{})) == 100 })
 	plugin := e.PluginPID()
-	before := files(t, plugin)
+	supervisor := e.SupervisorPID()
+	before, held := files(t, plugin), files(t, supervisor)
 	body, err := json.Marshal(map[string]any{"Info": map[string]any{"ContainerID": e.ContainerID(name)}, "Config": map[string]any{"Tail": -1, "Follow": true}})
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +120,9 @@ func TestTenThousandFollowers(t *testing.T) {
 	for _, c := range conns {
 		c.Close()
 	}
-	e.Eventually(time.Minute, "as many files open as before the followers came", func() bool { return files(t, plugin) <= before+scannedFiles })
+	e.Eventually(time.Minute, "as many files open as before the followers came", func() bool {
+		return files(t, plugin) <= before+scannedFiles && files(t, supervisor) <= held
+	})
 	client.CloseIdleConnections()
 	for c, want := range map[string]int{name: 100, other: 1000} {
 		if lines := readLogs(t, client, c, logOptions{}); len(lines) != want {

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,11 +21,12 @@ import (
 
 // readers follow logs, until they are tired of it or the log is cut.
 type readers struct {
-	n    int
-	wg   sync.WaitGroup
-	mu   sync.Mutex // guards bad
-	bad  []string   // what they have seen that can't be
-	ends []context.CancelFunc
+	n      int
+	killed atomic.Int64 // plugins; a call that one had may fail
+	wg     sync.WaitGroup
+	mu     sync.Mutex // guards bad
+	bad    []string   // what they have seen that can't be
+	ends   []context.CancelFunc
 }
 
 func (r *readers) start(e *enginetest.Engine, name string, patience time.Duration) {
@@ -31,6 +34,9 @@ func (r *readers) start(e *enginetest.Engine, name string, patience time.Duratio
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	r.ends = append(r.ends, cancel)
 	cmd := e.Command(ctx, "logs", "-f", "-n", "20", name)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	killed := r.killed.Load()
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
@@ -57,7 +63,12 @@ func (r *readers) start(e *enginetest.Engine, name string, patience time.Duratio
 			}
 		}
 		cancel()
-		cmd.Wait() // its end says no more than that the reader went, or the plugin
+		// Its end says no more than that the reader went, or the plugin in the
+		// middle of its answer.
+		cmd.Wait()
+		if strings.Contains(said.String(), "empty request") && r.killed.Load() == killed {
+			r.complain("docker logs -f of %s: %s", name, said.String())
+		}
 	})
 }
 

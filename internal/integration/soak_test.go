@@ -91,7 +91,7 @@ func TestSoak(t *testing.T) {
 		e.Wait(b.name)
 	}
 	s.c = control(t, e)
-	t.Logf("%d actions, %d workers and %d plugins killed, %d readers, %d short containers", actions, kills, s.killed, s.readers.n, len(s.short))
+	t.Logf("%d actions, %d workers and %d plugins killed, %d readers, %d short containers", actions, kills, s.readers.killed.Load(), s.readers.n, len(s.short))
 	s.reconcile()
 }
 
@@ -107,7 +107,6 @@ type soak struct {
 	boxes       []*soakBox
 	short       []string // ids of containers that came and went
 	supervisor  atomic.Int64
-	killed      int // first processes
 	readers     readers
 }
 
@@ -197,8 +196,8 @@ func (s *soak) act() {
 		s.short = append(s.short, s.e.Docker("run", "-d", "--rm", "--network", "none", "--log-driver", enginetest.Plugin,
 			enginetest.Image, "loggen", "-n", strconv.Itoa(shortLines), "-mark", strconv.Itoa(soakMark)))
 	case n < 62:
+		s.readers.killed.Add(1)
 		s.e.KillPlugin()
-		s.killed++
 		s.supervisor.Store(int64(s.e.SupervisorPID()))
 	case n < 77:
 		s.editRules()

@@ -20,8 +20,8 @@ const (
 )
 
 // timedListener gives each connection callTime for its call, which is its only
-// one. The sdk's server has no time limits, and a client that says half of a
-// call and no more would hold its connection for ever.
+// one. A client that says half of a call and no more would hold its connection
+// for ever, and the server's own time limits would end long answers too.
 type timedListener struct {
 	net.Listener
 	callTime time.Duration
@@ -33,7 +33,7 @@ func (l timedListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	c.SetReadDeadline(time.Now().Add(l.callTime))
-	if u, ok := c.(*net.UnixConn); ok {
+	if u, ok := c.(interface{ SetWriteBuffer(bytes int) error }); ok {
 		u.SetWriteBuffer(sendBuffer)
 	}
 	return timedConn{c}, nil

@@ -84,23 +84,24 @@ type capabilities struct {
 // Serve, called once, answers on l until ctx ends. Then it accepts no more, lets calls in
 // flight finish for a few seconds, and returns; followers of a log are cut.
 //
-// A call is safe from our end while it waits in l's backlog, and hardly
-// afterwards (see pending). So it is left there until it can be answered at once.
+// A process that ends before it has answered leaves its calls to the next one
+// (package supervisor), which carries them out once more.
 func (d *Driver) Serve(ctx context.Context, l net.Listener) error {
 	if err := d.cfg.Ingest.Ready(ctx); err != nil {
 		return nil
 	}
-	rehearse()
-	h := sdk.NewHandler(manifest)
+	mux := http.NewServeMux()
+	mux.HandleFunc("/Plugin.Activate", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", sdk.DefaultContentTypeV1_1)
+		io.WriteString(w, manifest)
+	})
 	handle := func(path string, f func(ctx context.Context, w http.ResponseWriter, r *http.Request)) {
-		h.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
+		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
 			if !d.calls.begin() {
 				http.Error(w, "logscan is stopping", http.StatusServiceUnavailable)
 				return
 			}
 			defer d.calls.end()
-			// Nor does a call come on a connection that may just have ended.
-			w.Header().Set("Connection", "close")
 			callCtx, cancel := context.WithCancel(r.Context())
 			defer cancel()
 			defer context.AfterFunc(ctx, func() { time.AfterFunc(shutdownGrace, cancel) })()
@@ -122,7 +123,10 @@ func (d *Driver) Serve(ctx context.Context, l net.Listener) error {
 
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
-	err := h.Serve(timedListener{l, d.callTime})
+	srv := &http.Server{Handler: mux, ErrorLog: slog.NewLogLogger(d.log.Handler(), slog.LevelWarn)}
+	// A call that came after another on its connection would end with us.
+	srv.SetKeepAlivesEnabled(false)
+	err := srv.Serve(timedListener{l, d.callTime})
 	if ctx.Err() == nil {
 		return err
 	}

@@ -21,13 +21,14 @@ const retryTime = 40 * time.Second
 
 // errLost is what is left to say when the Engine repeats a call of which nothing
 // is known.
-var errLost = errors.New("logscan's worker ended while it had this call, and the Engine repeats it without its content; please try again")
+var errLost = errors.New("logscan ended while it had this call, and the Engine repeats it without its content; please try again")
 
 // pending remembers the StartLogging calls that have no answer yet, in a file
-// each. When the process that has one ends, the Engine calls again, but with an
-// empty body: its client (moby, pkg/plugins/client.go, callWithRetry) reads the
-// body once and sends the rest, nothing, with each retry. What it said is then
-// found here. A kill leaves such a file whole: it needn't be synced.
+// each. When a worker ends, the next one has its calls. But when the supervisor
+// ends, which holds them, the Engine calls again, with an empty body: its client
+// (moby, pkg/plugins/client.go, callWithRetry) reads the body once and sends the
+// rest, nothing, with each retry. What it said is then found here. A kill leaves
+// such a file whole: it needn't be synced.
 type pending struct {
 	dir string
 	log *slog.Logger
@@ -80,12 +81,16 @@ func readCall(path string) (startCall, error) {
 	return c, json.Unmarshal(b, &c)
 }
 
-// begin remembers a call until end.
+// begin remembers a call until end. It may be one that was left, and has come
+// again with all it says.
 func (p *pending) begin(c startCall) {
 	name := filepath.Base(c.File)
 	if p.dir == "" || !ingest.IsFIFO(name) {
 		return
 	}
+	p.mu.Lock()
+	p.left = slices.DeleteFunc(p.left, func(l startCall) bool { return filepath.Base(l.File) == name })
+	p.mu.Unlock()
 	b, err := json.Marshal(c)
 	if err == nil {
 		err = os.WriteFile(filepath.Join(p.dir, name), b, 0o600)
@@ -121,14 +126,4 @@ func (p *pending) take() (startCall, bool) {
 		p.end(c.File)
 	}
 	return startCall{}, false
-}
-
-// rehearse does once what a call goes through before it is remembered. In a
-// process that has just started the first time takes much longer, and just then
-// calls are often waiting.
-func rehearse() {
-	var req startRequest
-	json.Unmarshal([]byte(`{"File": "x", "Info": {"Config": {"max-size": "1m"}, "ContainerID": "x", "ContainerEnv": ["A=b"], "ContainerLabels": {"a": "b"}}}`), &req)
-	c, _ := ParseLogOpts(req.Info)
-	json.Marshal(startCall{File: req.File, Container: c})
 }

@@ -7,12 +7,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"logscan/internal/ingest"
 	"logscan/internal/journal"
 )
 
@@ -20,21 +22,24 @@ import (
 // which the Engine calls again without saying what for.
 func TestCallOfAnEndedProcess(t *testing.T) {
 	root := t.TempDir()
-	fifo := strings.Repeat("a1", 32)
 	os.Mkdir(filepath.Join(root, "fifo"), 0o700)
-	path := filepath.Join(root, "fifo", fifo)
-	if err := unix.Mkfifo(path, 0o600); err != nil {
-		t.Fatal(err)
+	fifo, another := strings.Repeat("a1", 32), strings.Repeat("d4", 32)
+	for _, name := range []string{fifo, another} {
+		path := filepath.Join(root, "fifo", name)
+		if err := unix.Mkfifo(path, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w, err := os.OpenFile(path, os.O_RDWR, 0) // as the Engine holds it
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer w.Close()
 	}
-	w, err := os.OpenFile(path, os.O_RDWR, 0) // as the Engine holds it
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer w.Close()
 	dir := filepath.Join(root, "unanswered")
 	ended := openPending(dir, slog.New(slog.DiscardHandler))
 	ended.begin(startCall{File: "/run/docker/logging/" + fifo, Container: journal.Container{ID: "c1", Name: "web", Scan: true, Options: journal.DefaultOptions}})
 	ended.begin(startCall{File: "../../" + fifo[:8], Container: journal.Container{ID: "c2"}}) // not one of the Engine's names
+	ended.begin(startCall{File: "/run/docker/logging/" + another, Container: journal.Container{ID: "c4"}})
 	for name, old := range map[string]time.Duration{strings.Repeat("b2", 32): 0, strings.Repeat("c3", 32): time.Hour} {
 		content := []byte(`{"file": "/run/docker/logging/`)
 		if old > 0 {
@@ -64,9 +69,13 @@ func TestCallOfAnEndedProcess(t *testing.T) {
 	if err := empty(); err != "" {
 		t.Fatalf("the call is lost: %s", err)
 	}
-	attached := e.in.Attachments()
-	if len(attached) != 1 || attached[0].ContainerID != "c1" || attached[0].Unknown {
+	attached := slices.DeleteFunc(e.in.Attachments(), func(a ingest.Attachment) bool { return a.Unknown })
+	if len(attached) != 1 || attached[0].ContainerID != "c1" {
 		t.Errorf("attached: %+v", attached)
+	}
+	// One that comes with all it says is nobody else's any more.
+	if err := e.call("/LogDriver.StartLogging", map[string]any{"File": another, "Info": info(nil)}); err != nil {
+		t.Fatal(err)
 	}
 	if err := empty(); !strings.Contains(err, "try again") {
 		t.Errorf("a call that nothing is known of: %q", err)

@@ -1,6 +1,7 @@
 package logdriver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"logscan/internal/entry"
 	"logscan/internal/journal"
+	"logscan/internal/supervisor"
 )
 
 const (
@@ -21,6 +23,9 @@ const (
 	// bigAnswer is how many bytes at once make buffers that aren't kept while
 	// there is nothing to send.
 	bigAnswer = 32 << 10
+	// wholeMax is how long the entries of an answer may be that is sent in one
+	// step, with its header.
+	wholeMax = supervisor.AtOnce - 1<<10
 	// keepalive is how often a silent follower is sent something that its user
 	// doesn't see: only so does the Engine notice that the user has left.
 	keepalive = 5 * time.Second
@@ -56,12 +61,30 @@ func (d *Driver) readLogs(ctx context.Context, w http.ResponseWriter, r *http.Re
 	}
 	defer j.Release()
 	s := &server{
-		j: j, w: w, flush: http.NewResponseController(w).Flush, keepalive: d.keepalive,
+		j: j, w: w, flush: http.NewResponseController(w).Flush, whole: func(b []byte) error { return answerWhole(w, b) }, keepalive: d.keepalive,
 		since: nano(req.Config.Since), until: nano(req.Config.Until), left: math.MaxInt64,
 	}
 	if err := s.serve(ctx, req.Config); err != nil && ctx.Err() == nil {
 		d.log.Debug("docker logs ended early", "container", req.Info.ContainerID, "err", err)
 	}
+}
+
+// answerWhole answers with b, in one Write, which net/http wouldn't. So there is
+// no instant at which a part of the answer is sent, and the call can't be
+// repeated any more.
+func answerWhole(w http.ResponseWriter, b []byte) error {
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	var out bytes.Buffer
+	answer := http.Response{StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, ContentLength: int64(len(b)), Body: io.NopCloser(bytes.NewReader(b)), Close: true}
+	if err := answer.Write(&out); err != nil {
+		return err
+	}
+	_, err = conn.Write(out.Bytes())
+	return err
 }
 
 // nano returns a time in the entries' unit; 0 where it isn't set.
@@ -77,11 +100,13 @@ type server struct {
 	j            *journal.Journal
 	w            io.Writer
 	flush        func() error
+	whole        func([]byte) error // sends an answer that nothing was sent of
 	keepalive    time.Duration
 	since, until int64 // 0 = not set; since also once it was found
 	left         int64 // frames that still belong to the answer
 	out          []byte
 	done         bool // the entry that ends it was seen
+	begun        bool // a part of the answer was sent
 }
 
 func (s *server) serve(ctx context.Context, cfg logger.ReadConfig) error {
@@ -105,13 +130,13 @@ func (s *server) serve(ctx context.Context, cfg logger.ReadConfig) error {
 			return err
 		}
 	}
-	if err := s.flush(); err != nil { // the answer has begun
-		return err
-	}
 	r := s.j.NewReader(from)
 	defer func() { r.Close() }()
 	if !follow {
-		return s.copy(ctx, r, end)
+		return s.copyAll(ctx, r, end)
+	}
+	if err := s.flush(); err != nil { // its user waits for the beginning
+		return err
 	}
 	beat := time.NewTicker(s.keepalive)
 	defer beat.Stop()
@@ -152,8 +177,30 @@ func (s *server) serve(ctx context.Context, cfg logger.ReadConfig) error {
 	}
 }
 
+// copyAll sends what the reader has up to the offset end, which is all of the
+// answer.
+func (s *server) copyAll(ctx context.Context, r *journal.Reader, end int64) error {
+	err := s.gather(ctx, r, end)
+	switch {
+	case ctx.Err() != nil:
+		return err
+	case !s.begun && len(s.out) <= wholeMax:
+		return errors.Join(err, s.whole(s.out))
+	}
+	return errors.Join(err, s.sendNow())
+}
+
 // copy sends what the reader has up to the offset end.
 func (s *server) copy(ctx context.Context, r *journal.Reader, end int64) error {
+	if err := s.gather(ctx, r, end); err != nil {
+		return err
+	}
+	return s.sendNow()
+}
+
+// gather adds what the reader has up to the offset end, and sends of it what is
+// much.
+func (s *server) gather(ctx context.Context, r *journal.Reader, end int64) error {
 	for !s.done && r.Offset() < end {
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -184,7 +231,7 @@ func (s *server) copy(ctx context.Context, r *journal.Reader, end int64) error {
 		}
 		r.SetOffset(off) // the block may have reached beyond end
 	}
-	return s.sendNow()
+	return nil
 }
 
 // add puts the frames that block begins with into the answer, those of them that
@@ -237,6 +284,7 @@ func (s *server) send() error {
 	if len(s.out) == 0 {
 		return nil
 	}
+	s.begun = true
 	_, err := s.w.Write(s.out)
 	s.out = s.out[:0]
 	return err

@@ -4,9 +4,17 @@
 // start, and then nothing drains the containers' FIFOs. So the process that the
 // Engine starts does nothing that could fail: it owns the listening sockets,
 // starts this program again as its worker, which inherits them, and starts
-// another whenever one ends. Calls of the Engine wait in the sockets' backlog
-// meanwhile. The worker is told how its predecessors ended (Status), and gets
-// files that are to outlive it, such as memory.
+// another whenever one ends. Connections wait in the sockets' backlog meanwhile.
+// The worker is told how its predecessors ended (Status), and gets files that are
+// to outlive it, such as memory.
+//
+// The Engine gives up on a call as well whose connection ends without an answer:
+// it repeats it, but without its content. So the worker doesn't accept its calls
+// itself. The supervisor does, hands each connection on, and keeps it open until
+// the answer has begun; what the worker reads from it meanwhile goes to a file
+// that outlives it. If it ends before, the next one gets the call, with all that
+// was said (calls.go is the supervisor's part of that, handed.go the worker's).
+// So a call may be carried out more than once, but it is answered once.
 //
 // The Engine gives each plugin a process-id namespace: when the supervisor
 // dies, the kernel ends the worker before the Engine learns of it. Outside such
@@ -50,7 +58,8 @@ const (
 // Config is a supervisor's.
 type Config struct {
 	SocketDir string
-	Sockets   []string   // names in SocketDir, in the order in which the worker gets them
+	Calls     string     // name in SocketDir of the socket whose connections are handed to the worker
+	Sockets   []string   // names of those that it accepts at itself, in the order in which it gets them
 	Files     []*os.File // what else it gets, each worker the same; Run closes them
 	Writable  []string   // directories that the worker may change things in
 	Logger    *slog.Logger
@@ -69,7 +78,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	syscall.Umask(0o077) // sockets and files are root's alone from their first instant
 	var files []*os.File
-	for _, name := range cfg.Sockets {
+	for _, name := range append([]string{cfg.Calls}, cfg.Sockets...) {
 		l, err := Listen(cfg.SocketDir, name)
 		if err != nil {
 			return err
@@ -91,7 +100,13 @@ func Run(ctx context.Context, cfg Config) error {
 	debug.SetGCPercent(10)
 	debug.FreeOSMemory()
 
-	w := &worker{files: slices.Concat([]*os.File{os.Stdin, os.Stdout, os.Stderr}, files, cfg.Files)}
+	w := &worker{calls: newCalls(cfg.Logger), files: slices.Concat(files[1:], cfg.Files)}
+	go func() {
+		defer files[0].Close()
+		if err := w.calls.accept(files[0]); err != nil && ctx.Err() == nil {
+			cfg.Logger.Error("calls are not accepted any more", "err", err)
+		}
+	}()
 	defer context.AfterFunc(ctx, w.stop)()
 	for ctx.Err() == nil {
 		if st := w.status; st.InARow > 1 {
@@ -125,7 +140,8 @@ func pause(n int) time.Duration {
 
 // worker is the process that works.
 type worker struct {
-	files  []*os.File // what it inherits, from descriptor 0 on
+	calls  *calls
+	files  []*os.File // what it inherits besides its standard files and its end of the calls
 	status Status
 
 	mu       sync.Mutex // held while it is started, reaped or signalled
@@ -136,9 +152,19 @@ type worker struct {
 // run starts a worker and waits until it has ended. As the first process of its
 // namespace it also reaps whatever else ends.
 func (w *worker) run() (why string, err error) {
-	if err := w.start(); err != nil {
+	ours, theirs, err := pair()
+	if err != nil {
 		return "", fmt.Errorf("start: %w", err)
 	}
+	err = w.start(theirs)
+	theirs.Close()
+	if err != nil {
+		ours.Close()
+		return "", fmt.Errorf("start: %w", err)
+	}
+	var handing sync.WaitGroup
+	handing.Go(func() { w.calls.serve(ours) })
+	defer handing.Wait() // it ends with the worker
 	for {
 		// Only waits: reaping under the lock keeps a signal from reaching
 		// another process that got the same id.
@@ -151,13 +177,31 @@ func (w *worker) run() (why string, err error) {
 	}
 }
 
-func (w *worker) start() error {
+// pair makes the two ends over which calls are handed to a worker.
+func pair() (ours *net.UnixConn, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	theirs = os.NewFile(uintptr(fds[1]), "calls")
+	f := os.NewFile(uintptr(fds[0]), "calls")
+	defer f.Close()
+	conn, err := net.FileConn(f) // a duplicate
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return conn.(*net.UnixConn), theirs, nil
+}
+
+// start starts one. Its files are in the order that worker.go tells.
+func (w *worker) start(calls *os.File) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.stopping {
 		return context.Canceled
 	}
-	w.status.Files = len(w.files) - firstFile
+	w.status.Files = len(w.files)
 	status, err := json.Marshal(w.status)
 	if err != nil {
 		return err
@@ -165,7 +209,7 @@ func (w *worker) start() error {
 	// Not by its name: an upgrade may have put another program there.
 	p, err := os.StartProcess("/proc/self/exe", os.Args, &os.ProcAttr{
 		Env:   append(os.Environ(), statusEnv+"="+string(status)),
-		Files: w.files,
+		Files: append([]*os.File{os.Stdin, os.Stdout, os.Stderr, callsFile: calls}, w.files...),
 		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
 	})
 	if err != nil {

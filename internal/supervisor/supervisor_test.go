@@ -40,7 +40,7 @@ func TestMain(m *testing.M) {
 		if err != nil {
 			panic(err)
 		}
-		err = Run(ctx, Config{SocketDir: dir, Sockets: []string{"a.sock", "b.sock"}, Files: []*os.File{kept}, Writable: []string{dir}, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+		err = Run(ctx, Config{SocketDir: dir, Calls: "calls.sock", Sockets: []string{"a.sock", "b.sock"}, Files: []*os.File{kept}, Writable: []string{dir}, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 		if err != nil {
 			os.Stderr.WriteString(err.Error())
 			os.Exit(1)
@@ -79,7 +79,8 @@ func work(dir string) {
 		os.WriteFile(filepath.Join(dir, "stopped"), nil, 0o600)
 		os.Exit(0)
 	}()
-	for i, l := range sockets {
+	go answerCalls(sockets[0], dir)
+	for i, l := range sockets[1:] {
 		go func() {
 			for {
 				c, err := l.Accept()
@@ -150,7 +151,10 @@ func start(t *testing.T) *plugin {
 		p.cmd.Wait()
 	})
 	p.eventually("the sockets", func() bool {
-		_, err := os.Lstat(filepath.Join(p.dir, "b.sock"))
+		c, err := net.Dial("unix", filepath.Join(p.dir, "b.sock"))
+		if err == nil {
+			c.Close()
+		}
 		return err == nil
 	})
 	return p

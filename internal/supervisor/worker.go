@@ -14,8 +14,10 @@ const (
 	statusEnv = "LOGSCAN_WORKER"
 	// exitsMax is how many ends a Status remembers.
 	exitsMax = 5
-	// firstFile is the descriptor of the first socket.
-	firstFile = 3
+	// What a worker inherits after its standard files: its end of the calls, and
+	// from there on the sockets and other files.
+	callsFile = 3
+	firstFile = 4
 )
 
 // Status is what a worker is told about those before it.
@@ -23,7 +25,7 @@ type Status struct {
 	Restarts int    `json:"restarts"` // workers that ended since the plugin's start
 	InARow   int    `json:"in_a_row"` // of those, the latest ones that ended soon after their start
 	Exits    []Exit `json:"exits"`    // the last few, the latest last
-	Files    int    `json:"files"`    // inherited, the sockets' included
+	Files    int    `json:"files"`    // from firstFile on
 }
 
 // Exit is the end of a worker.
@@ -54,8 +56,9 @@ func (s *Status) ended(start time.Time, after time.Duration, why string) {
 // IsWorker tells whether a supervisor started this process.
 func IsWorker() bool { return os.Getenv(statusEnv) != "" }
 
-// Inherit returns, in a worker, the supervisor's n sockets, its other files, and
-// what became of the workers before. It is called once.
+// Inherit returns, in a worker, what to accept connections from: the calls that
+// the supervisor hands out first, then its n sockets. And it returns its other
+// files and what became of the workers before. It is called once.
 func Inherit(n int) ([]net.Listener, []*os.File, Status, error) {
 	var st Status
 	if err := json.Unmarshal([]byte(os.Getenv(statusEnv)), &st); err != nil {
@@ -65,7 +68,11 @@ func Inherit(n int) ([]net.Listener, []*os.File, Status, error) {
 	if err := noCore(); err != nil {
 		return nil, nil, st, err
 	}
-	var ls []net.Listener
+	calls, err := inheritCalls()
+	if err != nil {
+		return nil, nil, st, err
+	}
+	ls := []net.Listener{calls}
 	for fd := firstFile; fd < firstFile+n; fd++ {
 		f := os.NewFile(uintptr(fd), "socket")
 		l, err := net.FileListener(f) // a duplicate
@@ -81,4 +88,14 @@ func Inherit(n int) ([]net.Listener, []*os.File, Status, error) {
 		files = append(files, os.NewFile(uintptr(fd), "inherited"))
 	}
 	return ls, files, st, nil
+}
+
+func inheritCalls() (*handed, error) {
+	f := os.NewFile(callsFile, "calls")
+	conn, err := net.FileConn(f) // a duplicate
+	f.Close()
+	if err != nil {
+		return nil, fmt.Errorf("inherited calls: %w", err)
+	}
+	return &handed{from: conn.(*net.UnixConn)}, nil
 }
