@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"logscan/internal/age"
 )
 
 // Config is a Dir's. The callbacks must not block: they run on the ingest path.
@@ -37,6 +39,8 @@ type Dir struct {
 	cfg  Config
 	wake chan struct{} // there is something to compress or to remove
 	room chan struct{} // the disk is full
+
+	clock age.Clock // by which logs are too old
 
 	patience, stallAfter time.Duration // see drop.go
 
