@@ -1,4 +1,4 @@
-// Package clock steps the clock that one process reads, while it runs. The
+// Package timeshift steps the clock that one process reads, while it runs. The
 // machine's own, and every other process's, stays as it is.
 //
 // A process reads the time in the vDSO, a page of code that the kernel maps into
@@ -8,7 +8,7 @@
 // (the times of files) stays right. What the process starts reads the true time.
 //
 // It needs root and amd64, and is for programs that read the time as Go's do.
-package clock
+package timeshift
 
 import (
 	"bytes"

@@ -1,4 +1,4 @@
-package clock_test
+package timeshift_test
 
 import (
 	"bufio"
@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"logscan/internal/enginetest/clock"
+	"logscan/internal/enginetest/timeshift"
 )
 
 // readerEnv makes this program one that tells the time for each line it is sent.
@@ -59,7 +59,7 @@ func TestSet(t *testing.T) {
 	}()
 	last := int64(-1)
 	for _, hours := range []int8{0, 1, 0, -1, -2, 127, -128, 0} {
-		if err := clock.Set(cmd.Process.Pid, hours); err != nil {
+		if err := timeshift.Set(cmd.Process.Pid, hours); err != nil {
 			t.Fatal(err)
 		}
 		before := time.Now()
@@ -78,7 +78,7 @@ func TestSet(t *testing.T) {
 		}
 		last = elapsed
 	}
-	if err := clock.Set(0, 1); err == nil {
+	if err := timeshift.Set(0, 1); err == nil {
 		t.Error("the clock of no process was set")
 	}
 }
