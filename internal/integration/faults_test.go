@@ -329,14 +329,16 @@ func (o *outcome) count(t *testing.T, client *http.Client, name string) (marks [
 	r := bufio.NewReaderSize(body, 1<<20)
 	seen := make([]bool, o.written)
 	next := 0
+	var header [8]byte
+	var line []byte
 	for {
-		var header [8]byte
 		if _, err := io.ReadFull(r, header[:]); err == io.EOF {
 			break
 		} else if err != nil {
 			t.Fatalf("docker logs: %v", err)
 		}
-		line := make([]byte, binary.BigEndian.Uint32(header[4:]))
+		size := int(binary.BigEndian.Uint32(header[4:]))
+		line = slices.Grow(line[:0], size)[:size]
 		if _, err := io.ReadFull(r, line); err != nil {
 			t.Fatalf("docker logs: %v", err)
 		}
