@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"logscan/internal/age"
 	"logscan/internal/api"
 	"logscan/internal/journal"
 	"logscan/internal/mark"
@@ -273,6 +274,8 @@ func (s *scanning) keepHouse(ctx context.Context, cfg Config) {
 	tick := time.NewTicker(pruneEvery)
 	defer tick.Stop()
 	told := s.recall(ctx)
+	var clock age.Clock
+	clock.Now() // from here on it notices steps
 	for {
 		again := time.Duration(0)
 		if err := s.tell(ctx, told); err != nil && ctx.Err() == nil {
@@ -297,7 +300,11 @@ func (s *scanning) keepHouse(ctx context.Context, cfg Config) {
 		case <-s.noticed:
 		case <-s.losses.wake:
 		case <-tick.C:
-			if err := s.store.Prune(ctx, cfg.EventsMax, cfg.EventsAge); err != nil {
+			var oldest time.Time
+			if now := clock.Now(); cfg.EventsAge > 0 {
+				oldest = now.Add(-cfg.EventsAge)
+			}
+			if err := s.store.Prune(ctx, cfg.EventsMax, oldest); err != nil {
 				s.log.Error("event retention", "err", err)
 			}
 			s.retrain(ctx)

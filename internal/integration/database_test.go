@@ -31,3 +31,19 @@ func inDatabase(t testing.TB, e *enginetest.Engine, query string, want int) {
 		t.Errorf("%s: %d instead of %d", query, n, want)
 	}
 }
+
+// lockDatabase keeps the plugin from writing to its database, as another process
+// may that has it open, until it is released.
+func lockDatabase(t testing.TB, e *enginetest.Engine) (release func()) {
+	t.Helper()
+	db, err := sql.Open("sqlite3", "file:"+filepath.Join(e.PluginData(), ".logscan/logscan.db")+"?mode=rw&_txlock=immediate&_busy_timeout=10000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { db.Close() })
+	tx, err := db.Begin()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() { tx.Rollback() }
+}

@@ -23,6 +23,7 @@ import (
 
 	"logscan/internal/api"
 	"logscan/internal/enginetest"
+	"logscan/internal/enginetest/timeshift"
 )
 
 // stopTime is how long a stopped plugin stands still.
@@ -87,6 +88,15 @@ var faults = []fault{
 		for _, pid := range pids {
 			kill(t, pid, syscall.SIGCONT)
 		}
+	}},
+	{name: "clock stepped back and forth by an hour", do: func(t *testing.T, e *enginetest.Engine, _ string) {
+		stepClock(t, e, e.DockerdPID(), e.SupervisorPID(), e.PluginPID())
+	}},
+	{name: "the same of dockerd's clock alone", bursts: true, do: func(t *testing.T, e *enginetest.Engine, _ string) {
+		stepClock(t, e, e.DockerdPID())
+	}},
+	{name: "the same of the plugin's clock alone", bursts: true, do: func(t *testing.T, e *enginetest.Engine, _ string) {
+		stepClock(t, e, e.SupervisorPID(), e.PluginPID())
 	}},
 	{name: "plugin disable -f, enable", do: func(t *testing.T, e *enginetest.Engine, _ string) {
 		e.DisablePlugin()
@@ -153,6 +163,39 @@ func kill(t *testing.T, pid int, sig syscall.Signal) {
 	}
 }
 
+// clockSteps are by how many hours a clock is wrong, one after the other: forward
+// an hour, back, back another one, forward again.
+var clockSteps = []int8{1, 0, -1, 0}
+
+// setClock makes the clock of processes wrong by that many hours.
+func setClock(t *testing.T, hours int8, pids ...int) {
+	t.Helper()
+	for _, pid := range pids {
+		if err := timeshift.Set(pid, hours); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// stepClock steps the clock of processes, about every second, while the container
+// writes.
+func stepClock(t *testing.T, e *enginetest.Engine, pids ...int) {
+	t.Helper()
+	worker, dockerd := e.PluginPID(), slices.Contains(pids, e.DockerdPID())
+	for range 2 {
+		for _, hours := range clockSteps {
+			setClock(t, hours, pids...)
+			if at, err := time.Parse(time.RFC3339Nano, e.Docker("info", "-f", "{{.SystemTime}}")); err != nil || dockerd && time.Until(at).Round(time.Hour) != time.Duration(hours)*time.Hour {
+				t.Errorf("a clock set wrong by %d hours says %s (%v) at %s", hours, at, err, time.Now())
+			}
+			beat(e, 1)
+		}
+	}
+	if pid := e.PluginPID(); pid != worker {
+		t.Errorf("the worker was process %d and is %d", worker, pid)
+	}
+}
+
 // outcome is what a fault did.
 type outcome struct {
 	written, lost, doubled, cut         int // lines; cut: the rest of one whose beginning was lost
@@ -163,9 +206,6 @@ type outcome struct {
 
 // TestFaults makes every fault while a container writes numbered lines as fast
 // as they are taken, and prints what it did: the table in README.md.
-//
-// A clock that is stepped is not among them: a machine's clock can't be changed
-// for one Engine alone. Package scan tests entries with such times.
 func TestFaults(t *testing.T) {
 	var mu sync.Mutex
 	outcomes := make([]outcome, len(faults))
@@ -289,14 +329,16 @@ func (o *outcome) count(t *testing.T, client *http.Client, name string) (marks [
 	r := bufio.NewReaderSize(body, 1<<20)
 	seen := make([]bool, o.written)
 	next := 0
+	var header [8]byte
+	var line []byte
 	for {
-		var header [8]byte
 		if _, err := io.ReadFull(r, header[:]); err == io.EOF {
 			break
 		} else if err != nil {
 			t.Fatalf("docker logs: %v", err)
 		}
-		line := make([]byte, binary.BigEndian.Uint32(header[4:]))
+		size := int(binary.BigEndian.Uint32(header[4:]))
+		line = slices.Grow(line[:0], size)[:size]
 		if _, err := io.ReadFull(r, line); err != nil {
 			t.Fatalf("docker logs: %v", err)
 		}

@@ -48,23 +48,13 @@ func TestSuppressionLosesNothing(t *testing.T) {
 		events := hits(t, c, rule)
 		last, lastTime := -1, time.Time{}
 		for i, ev := range events {
-			captures, _ := ev.Metadata["captures"].(map[string]any)
-			var n int
-			fmt.Sscanf(fmt.Sprint(captures["n"]), "%d", &n)
-			at, err := time.Parse(time.RFC3339Nano, meta(ev, "line_time"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			n, at := lineOf(t, ev)
 			if ev.Severity != "warn" || meta(ev, "container_name") != name {
 				t.Errorf("event %+v", ev)
 			}
-			suppressed, _ := ev.Metadata["suppressed"].(float64)
-			if int(suppressed) != n-last-1 {
-				t.Errorf("%s: event %d is of line %d, the one before of line %d, and %v were suppressed", rule, i, n, last, suppressed)
-			}
-			since, err := time.Parse(time.RFC3339Nano, meta(ev, "suppressed_since"))
-			if (err == nil) != (suppressed > 0) || err == nil && (since.Before(lastTime) || since.After(at)) {
-				t.Errorf("%s: event %d at %v, the one before at %v, suppressed since %v: %v", rule, i, at, lastTime, since, err)
+			since := checkSuppressed(t, ev, last)
+			if !since.IsZero() && (since.Before(lastTime) || since.After(at)) {
+				t.Errorf("%s: event %d at %v, the one before at %v, suppressed since %v", rule, i, at, lastTime, since)
 			}
 			if rule == "cooldown" && at.Sub(lastTime) < time.Second {
 				t.Errorf("hits at %v and %v are closer than the cooldown", lastTime, at)
@@ -97,4 +87,32 @@ func TestSuppressionLosesNothing(t *testing.T) {
 	if lines != 300 || found+held != 200 || found < 6 {
 		t.Errorf("%d lines, %d hits, %d suppressed", lines, found, held)
 	}
+}
+
+// lineOf returns the number and the time of the line that a hit is of.
+func lineOf(t testing.TB, ev api.Event) (n int, at time.Time) {
+	t.Helper()
+	captures, _ := ev.Metadata["captures"].(map[string]any)
+	if _, err := fmt.Sscanf(fmt.Sprint(captures["n"]), "%d", &n); err != nil {
+		t.Fatalf("event %+v: %v", ev, err)
+	}
+	at, err := time.Parse(time.RFC3339Nano, meta(ev, "line_time"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n, at
+}
+
+// checkSuppressed shows that a hit of a rule that each line matches says how many
+// lines there were since that of the hit before, which is line last. It returns
+// since when.
+func checkSuppressed(t testing.TB, ev api.Event, last int) (since time.Time) {
+	t.Helper()
+	n, _ := lineOf(t, ev)
+	suppressed, _ := ev.Metadata["suppressed"].(float64)
+	since, err := time.Parse(time.RFC3339Nano, meta(ev, "suppressed_since"))
+	if int(suppressed) != n-last-1 || (err == nil) != (suppressed > 0) {
+		t.Errorf("an event is of line %d, the one before of line %d, and %v were suppressed since %v: %v", n, last, suppressed, since, err)
+	}
+	return since
 }

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"logscan/internal/age"
 )
 
 // Config is a Dir's. The callbacks must not block: they run on the ingest path.
@@ -49,6 +51,8 @@ type Dir struct {
 	cfg  Config
 	wake chan struct{} // there is something to compress or to remove
 	room chan struct{} // the disk is full
+
+	clock age.Clock // by which logs are too old
 
 	patience, stallAfter time.Duration // see drop.go
 

@@ -116,7 +116,7 @@ func (j *Journal) compressRotated(ctx context.Context) {
 // retain removes the logs of containers that stopped long ago, and while all
 // together pass the budget, the oldest lines.
 func (d *Dir) retain() {
-	infos := d.byAge()
+	infos, now := d.byAge(), d.clock.Now()
 	var over int64
 	if d.cfg.Budget > 0 {
 		over = -d.cfg.Budget
@@ -126,7 +126,7 @@ func (d *Dir) retain() {
 	}
 	for k := range infos {
 		i := &infos[k]
-		age := time.Since(i.Latest)
+		age := now.Sub(i.Latest)
 		if d.cfg.StoppedAge == 0 || age <= d.cfg.StoppedAge || i.Attached > 0 || !d.Remove(i.ID) {
 			continue
 		}

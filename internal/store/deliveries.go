@@ -30,6 +30,7 @@ type Delivery struct {
 	TriggerID  int64
 	State      string
 	Attempts   int
+	TriedAt    time.Time // the last attempt's end; zero before the first
 	NextAt     time.Time // of the next attempt; zero unless pending
 	Since      time.Time // the time in which it must succeed runs from here
 	Overtaken  bool      // later ones got through before it, so it holds nobody up
@@ -38,12 +39,12 @@ type Delivery struct {
 	CreatedAt  time.Time
 }
 
-const deliveryColumns = "d.seq, d.id, d.event_id, d.trigger_id, d.state, d.attempts, d.next_at, d.since, d.overtaken, d.last_status, d.last_error, d.created_at"
+const deliveryColumns = "d.seq, d.id, d.event_id, d.trigger_id, d.state, d.attempts, d.tried_at, d.next_at, d.since, d.overtaken, d.last_status, d.last_error, d.created_at"
 
 func deliveryFields(d *Delivery) (fields []any, done func()) {
-	var next, since, created int64
-	return []any{&d.Seq, &d.ID, &d.EventID, &d.TriggerID, &d.State, &d.Attempts, &next, &since, &d.Overtaken, &d.LastStatus, &d.LastError, &created}, func() {
-		d.NextAt, d.Since, d.CreatedAt = instant(next), instant(since), instant(created)
+	var tried, next, since, created int64
+	return []any{&d.Seq, &d.ID, &d.EventID, &d.TriggerID, &d.State, &d.Attempts, &tried, &next, &since, &d.Overtaken, &d.LastStatus, &d.LastError, &created}, func() {
+		d.TriedAt, d.NextAt, d.Since, d.CreatedAt = instant(tried), instant(next), instant(since), instant(created)
 	}
 }
 
@@ -53,6 +54,16 @@ func scanDelivery(r row) (Delivery, error) {
 	err := r.Scan(fields...)
 	done()
 	return d, err
+}
+
+// Wait returns how long a pending delivery has to wait yet, by a clock that shows
+// now. One that was never tried is due, and so is one that was tried later than
+// now: the clock has been set back.
+func (d Delivery) Wait(now time.Time) time.Duration {
+	if d.Attempts == 0 || now.Before(d.TriedAt) {
+		return 0
+	}
+	return max(0, d.NextAt.Sub(now))
 }
 
 // Deliveries returns deliveries in a state ("" for all), the newest first. A
@@ -96,7 +107,7 @@ func (s *Store) Redeliver(ctx context.Context, id string) (Delivery, error) {
 	var d Delivery
 	now := nanos(s.now())
 	err := s.change(ctx, "redeliver", func(tx *sql.Tx) error {
-		err := found(tx.ExecContext(ctx, `UPDATE deliveries SET state = 'pending', attempts = 0, next_at = ?, since = ?, overtaken = 0, reported = 0 WHERE id = ?`, now, now, id))
+		err := found(tx.ExecContext(ctx, `UPDATE deliveries SET state = 'pending', attempts = 0, tried_at = 0, next_at = ?, since = ?, overtaken = 0, reported = 0 WHERE id = ?`, now, now, id))
 		if err != nil {
 			return err
 		}
@@ -131,14 +142,14 @@ func scanID(r row) (id int64, err error) { return id, r.Scan(&id) }
 
 // NextDelivery returns a trigger's first pending delivery after the one with
 // seq (0 for the very first), and its event. Overtaken ones that aren't due are
-// passed over; others are returned also when they aren't due at now, since what
-// comes after them has to wait.
+// passed over; others are returned also when they aren't due at now (see Wait),
+// since what comes after them has to wait.
 func (s *Store) NextDelivery(ctx context.Context, triggerID, seq int64, now time.Time) (d Delivery, e Event, ok bool, err error) {
 	df, doneDelivery := deliveryFields(&d)
 	ef, doneEvent := eventFields(&e)
 	err = s.r.QueryRowContext(ctx, "SELECT "+deliveryColumns+", "+eventColumns+` FROM deliveries d JOIN event_log e ON e.id = d.event_id
-		WHERE d.state = 'pending' AND d.trigger_id = ? AND d.seq > ? AND (d.overtaken = 0 OR d.next_at <= ?) ORDER BY d.seq LIMIT 1`,
-		triggerID, seq, nanos(now)).Scan(append(df, ef...)...)
+		WHERE d.state = 'pending' AND d.trigger_id = ? AND d.seq > ? AND (d.overtaken = 0 OR d.next_at <= ? OR d.tried_at > ?) ORDER BY d.seq LIMIT 1`,
+		triggerID, seq, nanos(now), nanos(now)).Scan(append(df, ef...)...)
 	if err == nil {
 		doneDelivery()
 		err = doneEvent()
@@ -149,16 +160,20 @@ func (s *Store) NextDelivery(ctx context.Context, triggerID, seq int64, now time
 	return d, e, err == nil, wrap("read outbox", err)
 }
 
-// NextOvertaken returns when a trigger's first overtaken delivery is due; zero
-// if there is none.
-func (s *Store) NextOvertaken(ctx context.Context, triggerID int64) (time.Time, error) {
+// NextOvertaken returns when a trigger's first overtaken delivery is due, by a
+// clock that shows now; zero if there is none.
+func (s *Store) NextOvertaken(ctx context.Context, triggerID int64, now time.Time) (time.Time, error) {
 	var n int64
-	err := s.r.QueryRowContext(ctx, "SELECT coalesce(min(next_at), 0) FROM deliveries WHERE state = 'pending' AND trigger_id = ? AND overtaken", triggerID).Scan(&n)
-	return instant(n), wrap("read outbox", err)
+	err := s.r.QueryRowContext(ctx, `SELECT coalesce(min(CASE WHEN tried_at > ? THEN ? ELSE next_at END), 0)
+		FROM deliveries WHERE state = 'pending' AND trigger_id = ? AND overtaken`, nanos(now), nanos(now), triggerID).Scan(&n)
+	if n == 0 || err != nil {
+		return time.Time{}, wrap("read outbox", err)
+	}
+	return now.Add(time.Duration(n - nanos(now))), nil
 }
 
 // RecordAttempts keeps the outcomes of attempts, together: each delivery's
-// State, NextAt, Overtaken, LastStatus and LastError. ErrNotFound says that one
+// State, TriedAt, NextAt, Overtaken, LastStatus and LastError. ErrNotFound says that one
 // has gone with its trigger; the others are kept all the same. One that was made
 // to start again meanwhile (its Since differs) stays as it is.
 func (s *Store) RecordAttempts(ctx context.Context, ds ...Delivery) error {
@@ -168,10 +183,10 @@ func (s *Store) RecordAttempts(ctx context.Context, ds ...Delivery) error {
 		for _, d := range ds {
 			// A dead delivery is reported by an event, except where it carried
 			// such a report: two broken triggers would go on reporting each other.
-			err := found(tx.ExecContext(ctx, `UPDATE deliveries SET state = ?, attempts = attempts + 1, next_at = ?, overtaken = ?, last_status = ?, last_error = ?,
+			err := found(tx.ExecContext(ctx, `UPDATE deliveries SET state = ?, attempts = attempts + 1, tried_at = ?, next_at = ?, overtaken = ?, last_status = ?, last_error = ?,
 				reported = (SELECT source = 'system' AND metadata ->> '$.about' IS ? FROM event_log WHERE id = event_id)
 				WHERE id = ? AND since = ?`,
-				d.State, nanos(d.NextAt), d.Overtaken, d.LastStatus, d.LastError, aboutDead, d.ID, nanos(d.Since)))
+				d.State, nanos(d.TriedAt), nanos(d.NextAt), d.Overtaken, d.LastStatus, d.LastError, aboutDead, d.ID, nanos(d.Since)))
 			if errors.Is(err, ErrNotFound) {
 				gone = err
 			} else if err != nil {

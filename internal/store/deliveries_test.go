@@ -74,10 +74,10 @@ func TestOutbox(t *testing.T) {
 	if got := walk(now.Add(time.Minute)); len(got) != 3 {
 		t.Errorf("overtaken and due: %v", got)
 	}
-	if at := must[time.Time](t)(s.NextOvertaken(ctx, a)); !at.Equal(now.Add(time.Minute)) {
+	if at := must[time.Time](t)(s.NextOvertaken(ctx, a, now)); !at.Equal(now.Add(time.Minute)) {
 		t.Errorf("due at %v", at)
 	}
-	if at := must[time.Time](t)(s.NextOvertaken(ctx, b)); !at.IsZero() {
+	if at := must[time.Time](t)(s.NextOvertaken(ctx, b, now)); !at.IsZero() {
 		t.Errorf("b: due at %v", at)
 	}
 	d := must[Delivery](t)(s.Delivery(ctx, first.ID))

@@ -240,14 +240,11 @@ func scanEvent(r row) (Event, error) {
 // commit waits long for it.
 const pruneStep = 1000
 
-// Prune removes events beyond the newest max, and those older than age (0 for
-// no such bound), with what became of their deliveries. Events that are yet to
-// be delivered stay.
-func (s *Store) Prune(ctx context.Context, max int, age time.Duration) error {
-	var oldest, first int64 // created before oldest, or with an id up to first
-	if age > 0 {
-		oldest = nanos(s.now().Add(-age))
-	}
+// Prune removes events beyond the newest max (0 for no such bound), and those
+// from before oldest (zero for no such bound), with what became of their
+// deliveries. Events that are yet to be delivered stay.
+func (s *Store) Prune(ctx context.Context, max int, oldest time.Time) error {
+	var first int64 // with an id up to this
 	if max > 0 {
 		err := s.r.QueryRowContext(ctx, "SELECT coalesce((SELECT id FROM event_log ORDER BY id DESC LIMIT 1 OFFSET ?), 0)", max).Scan(&first)
 		if err != nil {
@@ -260,7 +257,7 @@ func (s *Store) Prune(ctx context.Context, max int, age time.Duration) error {
 			res, err := tx.ExecContext(ctx, `DELETE FROM event_log WHERE id IN (
 				SELECT id FROM event_log e WHERE (created_at < ? OR id <= ?)
 				AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = e.id AND d.state = 'pending') LIMIT ?)`,
-				oldest, first, pruneStep)
+				nanos(oldest), first, pruneStep)
 			if err == nil {
 				n, err = res.RowsAffected()
 			}

@@ -59,5 +59,6 @@
 //
 // The body is the same in every attempt. Any 2xx answer within 10 seconds means
 // that the receiver has it. Otherwise the next attempt comes after 1 s, 2 s,
-// 4 s … 5 min, less some jitter, or after what Retry-After says.
+// 4 s … 5 min, less some jitter, or after what Retry-After says; or at once, where
+// the clock has been set back meanwhile.
 package trigger

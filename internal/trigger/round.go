@@ -40,8 +40,8 @@ func (w *Worker) round(ctx context.Context, id int64, l *lane, overdue time.Time
 			break
 		}
 		seq = d.Seq
-		// A time further off than any wait is from a clock that was wrong.
-		if !d.Overtaken && d.NextAt.After(now) && d.NextAt.Before(now.Add(keepTrying+time.Minute)) {
+		if wait := d.Wait(now); wait > 0 && !d.Overtaken {
+			d.NextAt = now.Add(wait) // the same, and a clock set back meanwhile doesn't prolong it
 			rest = earlier(rest, d.NextAt)
 			if stuck == nil && d.Attempts >= patience && d.LastStatus != statusThrottled {
 				stuck = &d
@@ -104,7 +104,7 @@ func (w *Worker) attempt(ctx context.Context, t store.Trigger, id string, body [
 // judge turns an outcome into what is to become of d.
 func (w *Worker) judge(d *store.Delivery, out outcome, overdue time.Time, stuck *store.Delivery) {
 	now := w.Now()
-	d.LastStatus, d.LastError = out.status, out.reason
+	d.TriedAt, d.LastStatus, d.LastError = now, out.status, out.reason
 	until := d.Since.Add(keepTrying)
 	if until.Before(overdue) {
 		until = overdue
@@ -120,7 +120,7 @@ func (w *Worker) judge(d *store.Delivery, out outcome, overdue time.Time, stuck 
 			d.NextAt = stuck.NextAt // it was only tried to learn about the receiver
 		}
 		if d.NextAt.After(until) {
-			d.NextAt = until
+			d.NextAt = now.Add(until.Sub(now))
 		}
 	}
 }
@@ -148,7 +148,7 @@ func (w *Worker) note(l *lane, t store.Trigger, d store.Delivery, out outcome) {
 // withOvertaken is the earlier of rest and the time at which an overtaken
 // delivery is due.
 func (w *Worker) withOvertaken(ctx context.Context, id int64, rest time.Time) time.Time {
-	at, err := w.Store.NextOvertaken(ctx, id)
+	at, err := w.Store.NextOvertaken(ctx, id, w.Now())
 	if err != nil {
 		return w.broken(ctx, err)
 	}

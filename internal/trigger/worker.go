@@ -36,7 +36,7 @@ type Outbox interface {
 	Trigger(ctx context.Context, id int64) (store.Trigger, error)
 	Undelivered(ctx context.Context) ([]int64, error)
 	NextDelivery(ctx context.Context, triggerID, seq int64, now time.Time) (store.Delivery, store.Event, bool, error)
-	NextOvertaken(ctx context.Context, triggerID int64) (time.Time, error)
+	NextOvertaken(ctx context.Context, triggerID int64, now time.Time) (time.Time, error)
 	RecordAttempts(ctx context.Context, ds ...store.Delivery) error
 	Overtake(ctx context.Context, id string) error
 	Unreported(ctx context.Context) ([]int64, error)

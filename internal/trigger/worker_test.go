@@ -358,6 +358,42 @@ func TestOverdueAtStart(t *testing.T) {
 	}
 }
 
+// A clock that is set back an hour holds up neither what was tried before, be it
+// overtaken or not, nor what wasn't.
+func TestClockSetBack(t *testing.T) {
+	for name, others := range map[string][]string{"alone": nil, "overtaken": {"1", "2"}} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			var well atomic.Bool
+			r := b.receive(func(_ http.ResponseWriter, q request) int {
+				if q.message == "poison" && !well.Load() {
+					return 500
+				}
+				return 200
+			})
+			b.trigger("ops", r.URL)
+			b.emit(append([]string{"poison"}, others...)...)
+			b.start()
+			b.until("tried in vain", func() bool {
+				first := b.deliveries(store.Pending)
+				return len(first) == 1 && first[0].Attempts > patience && first[0].Overtaken == (len(others) > 0)
+			})
+			b.emit("new")
+			b.stop()
+			well.Store(true)
+			clear(b.clock.waiters) // those of the worker that was stopped
+			b.clock.now = b.clock.now.Add(-time.Hour)
+			start := b.clock.Now()
+			b.start()
+			b.until("all is delivered", b.settled)
+			if took := b.clock.Now().Sub(start); took > time.Second {
+				t.Errorf("took %v", took)
+			}
+			stable(t, r.all())
+		})
+	}
+}
+
 // One delivery that its receiver can't take holds the others up for a moment
 // only; they keep their order, and it is delivered once it can be.
 func TestOvertaken(t *testing.T) {
