@@ -120,6 +120,9 @@ func (tm *template) try(t *testing.T, f *fault, calls string, handle func(r *rig
 	if f != nil { // some steps come when it stops
 		for end := time.Now().Add(writing + f.lasts); !f.over() && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		}
+		if f.lasts >= patience {
+			time.Sleep(writing) // what is dropped while logscan stops may go untold
+		}
 	}
 	starts.pause()
 	running.pause()

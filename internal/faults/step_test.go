@@ -180,7 +180,7 @@ func faultsOf(s step, occurs int) (out []*fault) {
 					continue
 				}
 				lasting := []time.Duration{0, 2 * time.Second}
-				if s.class == "segment" && !s.reads() {
+				if (s.class == "segment" || s.class == "transfer") && !s.reads() {
 					lasting = append(lasting, patience+2*time.Second)
 				}
 				for _, lasts := range lasting {
