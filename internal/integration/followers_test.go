@@ -121,7 +121,7 @@ func TestTenThousandFollowers(t *testing.T) {
 		c.Close()
 	}
 	e.Eventually(time.Minute, "as many files open as before the followers came", func() bool {
-		return files(t, plugin) <= before+scannedFiles && files(t, supervisor) <= held
+		return files(t, plugin) <= before+carriedFiles && files(t, supervisor) <= held
 	})
 	client.CloseIdleConnections()
 	for c, want := range map[string]int{name: 100, other: 1000} {

@@ -21,6 +21,14 @@
 // file and is completed when its writer is attached again, and removed when it
 // never can be. Readers see whole frames only.
 //
+//	transfer, written before and after a turn that copies, integers big-endian:
+//	+--------------+-------------+--------------+---------------+--------+
+//	| phase uint32 | base uint64 | start uint64 | length uint32 | crc32c |  28 bytes
+//	+--------------+-------------+--------------+---------------+--------+
+//
+// Base is the segment's; phase is 1 while the bytes are being written, 2 when they
+// are but may still be in the pipe too, and 0 where there is nothing to know.
+//
 // # Index
 //
 // About every 64 KiB an index has a point, describing the frames before it:

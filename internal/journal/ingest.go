@@ -175,9 +175,9 @@ func (a *Attachment) writeLocked(fd, max int) (int, error) {
 	if n <= 0 {
 		if err != nil && err != unix.EAGAIN && err != io.EOF {
 			// What failed may have been done all the same, and the next process
-			// would take it for lines. Where it can't be cut now, it is later.
+			// would take it for lines. It is cut off again before more is written.
+			act.file.Truncate(act.size)
 			act.stale = true
-			act.cut()
 		}
 		return 0, err
 	}

@@ -218,7 +218,7 @@ func (d *Dir) reclaim(infos []Info, over int64, reason string) (freed int64) {
 		if freed >= over {
 			continue
 		}
-		happened := losing(Loss{ContainerID: i.ID, Bytes: i.Bytes, From: i.First, To: i.End})
+		happened := losing(d.rest(i))
 		removed := d.Remove(i.ID)
 		if happened(removed); !removed {
 			continue
@@ -242,6 +242,24 @@ func (d *Dir) reclaim(infos []Info, over int64, reason string) (freed int64) {
 		freed += n
 	}
 	return freed
+}
+
+// rest is what a journal loses that is removed.
+func (d *Dir) rest(i *Info) Loss {
+	l := Loss{ContainerID: i.ID}
+	j, err := d.Acquire(i.ID)
+	if err != nil {
+		l.Bytes = i.Bytes // more or less
+		return l
+	}
+	defer j.Release()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	l.From, l.To = j.state.First, j.state.End
+	for _, s := range j.segments {
+		l.Bytes, l.Frames = l.Bytes+s.size, l.Frames+s.frames
+	}
+	return l
 }
 
 // dropOldest removes the oldest segment of a journal, unless it is the only one,

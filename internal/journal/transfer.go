@@ -39,12 +39,8 @@ const (
 	sureLen = 64
 )
 
-// note is what a container's directory says about its latest transfer.
-//
-//	integers big-endian:
-//	+--------------+-------------+--------------+---------------+---------+
-//	| phase uint32 | base uint64 | start uint64 | length uint32 | crc32c  |  28 bytes
-//	+--------------+-------------+--------------+---------------+---------+
+// note is what a container's directory says about its latest transfer; doc.go has
+// its format.
 type note struct {
 	phase  uint32
 	base   int64 // of the segment
@@ -330,6 +326,9 @@ func (a *Attachment) settleLocked(fd int) error {
 	if err == nil {
 		_, err = f.ReadAt(written, n.start)
 		f.Close()
+	}
+	if errors.Is(err, unix.EIO) {
+		return err // it may pass
 	}
 	if err != nil {
 		if !errors.Is(err, os.ErrNotExist) && err != io.EOF {
