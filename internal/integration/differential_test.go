@@ -99,7 +99,11 @@ func TestLogsAreThoseOfOtherDrivers(t *testing.T) {
 					streams = []int{0, 1, 2, 3, 4, 5}
 					checkFlags(t, client, c, driver+", running", o, streams)
 				}
-				e.Docker("kill", "-s", "TERM", c)
+				// A program that has not asked for the signal yet doesn't get it.
+				e.Eventually(time.Minute, "its end", func() bool {
+					e.TryDocker("kill", "-s", "TERM", c)
+					return e.Docker("inspect", "-f", "{{.State.Running}}", c) == "false"
+				})
 				e.Wait(c)
 				logs[driver] = checkFlags(t, client, c, driver+", stopped", o, streams)
 				checkCommand(t, e, c, logs[driver], o.terminal)
