@@ -304,17 +304,31 @@ func peek(fd int, b []byte) (int, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n, err := unix.Tee(fd, s.pipe[1], len(b), unix.SPLICE_F_NONBLOCK)
+	n, err := peekThrough(s.pipe, fd, b)
 	if err != nil {
 		return 0, pipeError(err)
 	}
 	if n == 0 {
 		return 0, io.EOF
 	}
+	return n, nil
+}
+
+// peekThrough reads what is in the pipe fd, at most len(b) bytes, without taking
+// it: it duplicates it into another pipe, which is empty before and, but for an
+// error, after it. 0 bytes mean that fd is empty and nobody can write to it.
+func peekThrough(pipe [2]int, fd int, b []byte) (int, error) {
+	n, err := unix.Tee(fd, pipe[1], len(b), unix.SPLICE_F_NONBLOCK)
+	if err != nil {
+		return 0, err
+	}
 	for got := 0; got < int(n); {
-		m, err := unix.Read(s.pipe[0], b[got:n])
+		m, err := unix.Read(pipe[0], b[got:n])
+		if err == unix.EINTR {
+			continue
+		}
 		if err != nil {
-			return got, pipeError(err)
+			return 0, err
 		}
 		got += m
 	}

@@ -139,21 +139,13 @@ func (s *siphon) reset() {
 	siphons.siphon = nil
 }
 
-// peek reads what is in the pipe fd, at most len(b) bytes, without taking it.
+// peek is peekThrough, which may leave something in the pipe where it fails.
 func (s *siphon) peek(fd int, b []byte) (int, error) {
-	n, err := unix.Tee(fd, s.look[1], len(b), unix.SPLICE_F_NONBLOCK)
-	if err != nil || n == 0 {
-		return 0, err
+	n, err := peekThrough(s.look, fd, b)
+	if err != nil && err != unix.EAGAIN {
+		s.reset()
 	}
-	for got := 0; got < int(n); {
-		m, err := unix.Read(s.look[0], b[got:n])
-		if err != nil && err != unix.EINTR || err == nil && m == 0 {
-			s.reset()
-			return 0, err
-		}
-		got += max(m, 0)
-	}
-	return int(n), nil
+	return n, err
 }
 
 // take takes n bytes out of the pipe fd, which has them, and returns how many it
