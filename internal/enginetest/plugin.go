@@ -80,7 +80,17 @@ func VariantPlugin(t testing.TB, dir, description string) string {
 	if b, err := exec.Command("cp", "-a", dir, out).CombinedOutput(); err != nil {
 		t.Fatalf("copying the plugin: %v: %s", err, b)
 	}
-	file := filepath.Join(out, "config.json")
+	SetConfig(t, out, "description", description)
+	if err := os.WriteFile(filepath.Join(out, "rootfs/etc/variant"), []byte(description+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// SetConfig sets a field of the config.json in a plugin directory.
+func SetConfig(t testing.TB, dir, field string, value any) {
+	t.Helper()
+	file := filepath.Join(dir, "config.json")
 	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
@@ -89,17 +99,13 @@ func VariantPlugin(t testing.TB, dir, description string) string {
 	if err := json.Unmarshal(b, &config); err != nil {
 		t.Fatal(err)
 	}
-	config["description"] = description
+	config[field] = value
 	if b, err = json.Marshal(config); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(file, b, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(out, "rootfs/etc/variant"), []byte(description+"\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	return out
 }
 
 // InstallPlugin builds the plugin, creates it with the given settings

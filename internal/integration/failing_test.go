@@ -1,7 +1,6 @@
 package integration
 
 import (
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -29,22 +28,7 @@ func trappedPlugin(t *testing.T, calls string) string {
 	if out, err := exec.Command("cp", trap.Launcher(t), filepath.Join(dir, "rootfs/launch")).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	file := filepath.Join(dir, "config.json")
-	b, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var config map[string]any
-	if err := json.Unmarshal(b, &config); err != nil {
-		t.Fatal(err)
-	}
-	config["entrypoint"] = []string{"/launch", "/run/docker/logging/trap", calls, "--", "/logscan", "serve"}
-	if b, err = json.Marshal(config); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(file, b, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	enginetest.SetConfig(t, dir, "entrypoint", []string{"/launch", "/run/docker/logging/trap", calls, "--", "/logscan", "serve"})
 	return dir
 }
 
