@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -69,14 +68,6 @@ type Dir struct {
 
 	lossMu sync.Mutex // guards losses
 	losses map[string]LossCount
-}
-
-// LossCount sums up the losses of one reason since the start.
-type LossCount struct {
-	Times  int64
-	Bytes  int64
-	Frames int64 // where known
-	Latest time.Time
 }
 
 // Info describes one journal.
@@ -344,57 +335,6 @@ func usage(path string) (bytes int64, latest time.Time) {
 		}
 	}
 	return bytes, latest
-}
-
-// Losses returns what could not be kept since the start, by Loss.Reason.
-func (d *Dir) Losses() map[string]LossCount {
-	d.lossMu.Lock()
-	defer d.lossMu.Unlock()
-	return maps.Clone(d.losses)
-}
-
-// count adds to the counters.
-func (d *Dir) count(l Loss) {
-	d.lossMu.Lock()
-	defer d.lossMu.Unlock()
-	c := d.losses[l.Reason]
-	d.losses[l.Reason] = LossCount{Times: c.Times + l.Times(), Bytes: c.Bytes + l.Bytes, Frames: c.Frames + l.Frames, Latest: time.Now()}
-}
-
-func (d *Dir) loss(l Loss) {
-	d.count(l)
-	if d.cfg.OnLoss != nil {
-		d.cfg.OnLoss(l)
-	}
-}
-
-// losing is loss for what is about to be removed.
-func (d *Dir) losing(l Loss) (happened func(lost bool)) {
-	if d.cfg.Losing == nil {
-		return func(lost bool) {
-			if lost {
-				d.loss(l)
-			}
-		}
-	}
-	end := d.cfg.Losing(l)
-	return func(lost bool) {
-		if end(lost); lost {
-			d.count(l)
-		}
-	}
-}
-
-// Gone reports whether a container's log has lost what Losing was told of: the
-// bytes between two offsets, or, where they are equal, all of it.
-func (d *Dir) Gone(id string, from, to int64) bool {
-	j, err := d.Acquire(id)
-	if err != nil {
-		return errors.Is(err, ErrNotFound)
-	}
-	defer j.Release()
-	first, _ := j.Bounds()
-	return from < to && first >= to
 }
 
 func (d *Dir) wakeUp() {

@@ -92,11 +92,6 @@ func (d *dropping) pass(b []byte) (n int, frames int64, rubbish int) {
 	return n, frames, rubbish
 }
 
-// lossLocked describes what has no offset, since it was not kept.
-func (j *Journal) lossLocked(reason string, bytes, frames int64) Loss {
-	return Loss{ContainerID: j.id, Reason: reason, Bytes: bytes, Frames: frames, From: j.state.End, To: j.state.End}
-}
-
 // Stray returns an attachment for a container whose journal can't be opened, and
 // why: it keeps its writer waiting, and then drops its lines, as where the disk
 // can't be written to.
@@ -276,14 +271,6 @@ func (d *Dir) drop(fd int, b []byte, l Loss) (n int, err error) {
 		d.count(l.first(n))
 	}
 	return n, err
-}
-
-// first is what was lost with the first n of l's bytes.
-func (l Loss) first(n int) Loss {
-	if int64(n) != l.Bytes {
-		l.Bytes, l.Frames = int64(n), 0
-	}
-	return l
 }
 
 // spyglass is a pipe into which peek duplicates what it looks at.

@@ -42,24 +42,6 @@ type Container struct {
 	Started  time.Time         `json:"started"` // of its latest attachment
 }
 
-// Loss is something that could not be kept.
-type Loss struct {
-	ContainerID string
-	Reason      string // "torn", "corrupt", "unscanned", "budget", "full" or "dropped"
-	Bytes       int64
-	Frames      int64 // 0 where unknown
-	From, To    int64 // offsets; equal where the bytes never got one
-	More        bool  // this goes on with the loss reported before
-}
-
-// Times is how often it counts.
-func (l Loss) Times() int64 {
-	if l.More {
-		return 0
-	}
-	return 1
-}
-
 // Recovery is what opening a journal found and mended.
 type Recovery struct {
 	Segments int   // found
