@@ -72,7 +72,7 @@ check: deps-build ## gofmt and go vet
 
 # The packages run two at a time: many tests wait for an Engine.
 test: deps check plugin ## everything, race detector on, with private Engines
-	LOGSCAN_PLUGIN_DIR=$(abspath $(BUILD)/plugin) go test -race -timeout 40m ./...
+	LOGSCAN_PLUGIN_DIR=$(abspath $(BUILD)/plugin) scripts/test.sh -race -timeout 40m ./...
 
 faults: deps-build plugin ## fail, or kill at, each step that logscan takes on its files: all of what make test tries some of
 	LOGSCAN_ALL_FAULTS=1 LOGSCAN_PLUGIN_DIR=$(abspath $(BUILD)/plugin) go test -race -count=1 -v -timeout 30m -run '^TestEveryStep$$' ./internal/faults

@@ -34,8 +34,15 @@ check() {
 installed() { docker plugin inspect "$NAME" >/dev/null 2>&1; }
 
 enable() {
-	# Without --timeout 0, the Engine would cut `docker logs -f` after 30 seconds.
-	docker plugin enable --timeout 0 "$NAME" >/dev/null
+	local said
+	for _ in 1 2 3 4 5; do
+		# Without --timeout 0, the Engine would cut `docker logs -f` after 30 seconds.
+		said=$(docker plugin enable --timeout 0 "$NAME" 2>&1) && return
+		# A busy Engine may still be taking away the mounts of the disabled plugin.
+		case $said in *'setting up propagated mount'*) sleep 1 ;; *) break ;; esac
+	done
+	echo "$said" >&2
+	return 1
 }
 
 work= registry= away=

@@ -125,10 +125,23 @@ func (e *Engine) CreatePlugin(dir string, settings ...string) {
 	}
 }
 
-// EnablePlugin enables the plugin, without the timeout that would cut follows.
+// EnablePlugin enables the plugin, without the timeout that would cut follows. An
+// Engine says that a plugin is disabled before it has taken the mounts below its
+// directory away (moby, plugin/manager.go, HandleExitEvent): enabling it in
+// between fails, and works when it is said again.
 func (e *Engine) EnablePlugin() {
 	e.t.Helper()
-	e.Docker("plugin", "enable", "--timeout", "0", Plugin)
+	for try := 1; ; try++ {
+		_, err := e.TryDocker("plugin", "enable", "--timeout", "0", Plugin)
+		if err == nil {
+			return
+		}
+		if try == 5 || !strings.Contains(err.Error(), "setting up propagated mount") {
+			e.t.Fatal(err)
+		}
+		e.t.Logf("once more: %v", err)
+		time.Sleep(time.Second)
+	}
 }
 
 // DisablePlugin disables the plugin also while containers use it.

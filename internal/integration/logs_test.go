@@ -68,7 +68,8 @@ type chunk struct {
 // logs but the copying of two streams, and takes longer to start than most
 // answers take.
 func engineClient(e *enginetest.Engine) *http.Client {
-	return &http.Client{Transport: &http.Transport{
+	// An answer that doesn't end fails the test that waits for it.
+	return &http.Client{Timeout: 5 * time.Minute, Transport: &http.Transport{
 		MaxIdleConnsPerHost: 2,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			var d net.Dialer

@@ -52,7 +52,11 @@ func TestTwoHundredContainers(t *testing.T) {
 			if err := engineAPI(client, http.MethodPost, "/containers/"+id+"/kill?signal=TERM", nil, nil); err != nil {
 				return err
 			}
-			return engineAPI(client, http.MethodPost, "/containers/"+id+"/wait", nil, nil)
+			err := engineAPI(client, http.MethodPost, "/containers/"+id+"/wait", nil, nil)
+			if err != nil {
+				err = fmt.Errorf("%w; %s", err, unended(e, id))
+			}
+			return err
 		})
 	}
 	check := func(ids []string) {
@@ -125,6 +129,19 @@ func TestTwoHundredContainers(t *testing.T) {
 		names, err := os.ReadDir(filepath.Join(data, "journal"))
 		return err == nil && len(names) == 0 && count(t, e, "SELECT count(*) FROM cursors") == 0
 	})
+}
+
+// unended tells what is known of a container that should have ended.
+func unended(e *enginetest.Engine, id string) string {
+	state, err := e.TryDocker("inspect", "-f", "{{.State.Status}} {{.State.Pid}}", id)
+	if err != nil {
+		return err.Error()
+	}
+	_, pid, _ := strings.Cut(state, " ")
+	process, _ := os.ReadFile("/proc/" + pid + "/status")
+	name, _, _ := strings.Cut(string(process), "\n")
+	attached, _ := os.ReadDir(filepath.Join(e.PluginData(), ".logscan/attachments"))
+	return fmt.Sprintf("Docker says %s, which is %q; %d attachments are recorded", state, name, len(attached))
 }
 
 // held is what processes hold.
