@@ -57,6 +57,9 @@ func open(path string, steps []string) (_ *Store, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
+	if err := haveRoom(abs); err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
 	// SQLite would make it readable by others; its side files follow its mode.
 	f, err := os.OpenFile(abs, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -79,11 +82,14 @@ func open(path string, steps []string) (_ *Store, err error) {
 	s.r.SetMaxOpenConns(readers)
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("open database: %w", errors.Join(err, s.r.Close(), s.w.Close()))
+			err = fmt.Errorf("open database: %w", errors.Join(err, s.closeFiles()))
 		}
 	}()
 	ctx := context.Background()
 	if err := check(ctx, s.w); err != nil {
+		return nil, err
+	}
+	if s.index, err = fillHoles(abs); err != nil {
 		return nil, err
 	}
 	if err := migrate(ctx, s.w, steps); err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -20,6 +21,8 @@ type Store struct {
 	w   *sql.DB // one connection: SQLite has one writer anyway
 	r   *sql.DB
 	now func() time.Time
+
+	index *os.File // SQLite's, see fillHoles; may be nil
 
 	// write is held from the beginning of a write until its events are
 	// published, so that subscribers see them in the order of ids.
@@ -85,8 +88,17 @@ func (s *Store) Close() error {
 		<-s.folded
 		s.fold = nil
 	}
+	return s.closeFiles()
+}
+
+func (s *Store) closeFiles() error {
 	// Readers first: the last connection to go folds the log back into the file.
-	return errors.Join(s.r.Close(), s.w.Close())
+	err := errors.Join(s.r.Close(), s.w.Close())
+	if s.index != nil {
+		s.index.Close()
+		s.index = nil
+	}
+	return err
 }
 
 // tx runs f in a write transaction. What f returns is published after the
