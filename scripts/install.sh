@@ -45,11 +45,24 @@ enable() {
 	return 1
 }
 
-work= registry= away=
+# whole runs a command to its end, whatever is typed at the terminal. The Engine
+# goes on with what a broken off docker command asked for: enabling the plugin
+# while it is being disabled or upgraded leaves one that is away, or that has lost
+# its mounts with the files it was started from.
+whole() { setsid --wait "$@"; }
+
+work= registry= away= socket=
+# back enables the plugin that was taken away, with its mounts as they were: an
+# upgrade keeps settings, but not those.
+back() {
+	[ -z "$socket" ] || docker plugin set "$NAME" "dockersock.source=$socket" || true
+	enable
+}
+
 # finish cleans up after an upgrade, whatever ended it. A plugin that was taken
 # away is brought back above all: containers wait for it.
 finish() {
-	[ -z "$away" ] || enable || echo "plugin $NAME is disabled and containers wait for it: docker plugin enable --timeout 0 $NAME" >&2
+	[ -z "$away" ] || back || echo "plugin $NAME is disabled and containers wait for it: docker plugin enable --timeout 0 $NAME" >&2
 	[ -z "$registry" ] || kill "$registry" 2>/dev/null || true
 	[ -z "$work" ] || rm -rf "$work"
 }
@@ -86,18 +99,16 @@ upgrade() {
 	docker plugin push "$remote" >/dev/null || { docker plugin rm "$remote" >/dev/null; fail "the upgrade could not be prepared"; }
 	docker plugin rm "$remote" >/dev/null
 
-	local socket # the upgrade keeps settings, but takes mounts back
 	socket=$(docker plugin inspect -f '{{range .Settings.Mounts}}{{if eq .Name "dockersock"}}{{.Source}}{{end}}{{end}}' "$NAME")
 
 	# From here until enable, containers' lines wait in their pipes.
 	away=1
 	if [ "$(docker plugin inspect -f '{{.Enabled}}' "$NAME")" = true ]; then
-		docker plugin disable -f "$NAME" >/dev/null
+		whole docker plugin disable -f "$NAME" >/dev/null
 	fi
 	local status=0
-	docker plugin upgrade --grant-all-permissions --skip-remote-check "$NAME" "$remote" >/dev/null || status=$?
-	[ -z "$socket" ] || docker plugin set "$NAME" "dockersock.source=$socket"
-	enable
+	whole docker plugin upgrade --grant-all-permissions --skip-remote-check "$NAME" "$remote" >/dev/null || status=$?
+	back
 	away=
 	[ $status = 0 ] || fail "the upgrade failed; the version that was installed runs on"
 }

@@ -95,9 +95,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 				s.scanner.Notify(id)
 			}
 		},
-		OnLoss: losses.add,
-		Drop:   losses.drop,
-		Losing: losses.losing,
+		OnLoss:   losses.add,
+		Drop:     losses.drop,
+		DropRoom: losses.Room(),
+		Losing:   losses.losing,
 	})
 	if err != nil {
 		return fmt.Errorf("open journals: %w", err)

@@ -130,37 +130,41 @@ func TestMakeInstallUpgradesUnderRunningContainers(t *testing.T) {
 }
 
 // TestMakeInstallInterrupted shows that an upgrade that is broken off while the
-// plugin is away brings it back: containers wait for it.
+// plugin is away brings it back, whatever the Engine is busy with for it at that
+// moment: containers wait.
 func TestMakeInstallInterrupted(t *testing.T) {
 	t.Parallel()
 	e := enginetest.Start(t, enginetest.Options{})
 	env := makeEnv(t, e)
 	mustMake(t, env, "install")
-	cmd := exec.Command("make", "--no-print-directory", "install")
-	cmd.Dir, cmd.Env = root(t), env
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // as a terminal's foreground job
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
 	enabled := func() bool {
 		return e.Docker("plugin", "inspect", "-f", "{{.Enabled}}", enginetest.Plugin) == "true"
 	}
-	e.Eventually(3*time.Minute, "the plugin being away", func() bool { return !enabled() })
-	if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Wait(); err == nil {
-		t.Errorf("an interrupted make install succeeds:\n%s", out.String())
-	}
-	if !enabled() {
-		t.Errorf("the plugin stays disabled:\n%s", out.String())
-	}
-	c := e.Run([]string{"--log-driver", enginetest.Plugin}, "echo", "hello")
-	e.Wait(c)
-	if stdout, _ := e.Logs(c); string(stdout) != "hello\n" {
-		t.Errorf("docker logs prints %q", stdout)
+	for _, after := range []time.Duration{0, 100 * time.Millisecond, 250 * time.Millisecond} {
+		cmd := exec.Command("make", "--no-print-directory", "install")
+		cmd.Dir, cmd.Env = root(t), env
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // as a terminal's foreground job
+		var out bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		e.Eventually(3*time.Minute, "the plugin being away", func() bool { return !enabled() })
+		time.Sleep(after)
+		if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGINT); err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Wait(); err == nil {
+			t.Errorf("an interrupted make install succeeds:\n%s", out.String())
+		}
+		if !enabled() {
+			t.Errorf("the plugin stays disabled:\n%s", out.String())
+		}
+		c := e.Run([]string{"--log-driver", enginetest.Plugin}, "echo", "hello")
+		e.Wait(c)
+		if stdout, _ := e.Logs(c); string(stdout) != "hello\n" {
+			t.Errorf("docker logs prints %q", stdout)
+		}
 	}
 	mustMake(t, env, "install")
 }

@@ -39,6 +39,10 @@ type Config struct {
 	// where they are not all, it reports those, and no frames. Nil: they are read,
 	// and OnLoss is called then.
 	Drop func(fd int, l Loss) (int, error)
+	// DropRoom is the size, in bytes, of the pipe that Drop moves them through; 0
+	// where there is none. What Linux gives a process that is not privileged is 8
+	// KiB once all pipes of its user hold 64 MiB (pipe(7), pipe-user-pages-soft).
+	DropRoom int
 	// Losing is told of what is about to be removed, and, by a call of happened,
 	// whether it was: after a kill between the two, see Gone. Nil: OnLoss is
 	// called after it.

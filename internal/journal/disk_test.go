@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"logscan/internal/loss"
 )
 
 // smallDisk mounts a filesystem of its own.
@@ -164,6 +166,44 @@ func TestDropWhileFull(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// What is dropped goes through a pipe that may hold less than is there.
+func TestDropThroughASmallPipe(t *testing.T) {
+	files, err := loss.Files()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unix.FcntlInt(files[2].Fd(), unix.F_SETPIPE_SZ, 2*os.Getpagesize()); err != nil {
+		t.Fatal(err)
+	}
+	ledger, err := loss.Open(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ledger.Close()
+	key := loss.Key{Container: testID, Reason: "dropped"}
+	root := smallDisk(t, "1m")
+	g := newRig(t, filepath.Join(root, "j"), Options{MaxSize: -1, MaxFile: 5}, Config{
+		Drop: func(fd int, l Loss) (int, error) {
+			n, _, err := ledger.Drop(fd, key, loss.Sum{Times: l.Times(), Bytes: l.Bytes, Frames: l.Frames})
+			return n, err
+		},
+		DropRoom: ledger.Room(),
+	})
+	g.pour(frames(0, 50))
+	g.dir.patience = 0
+	undo := fill(t, root)
+	b := frames(50, 2000)
+	g.pour(b)
+	undo()
+	g.a.drop.tried = time.Time{}
+	g.pour(frames(2000, 2050))
+	got := numbers(t, readAll(t, g.j, 0))
+	_, told := ledger.Take(time.Now(), ledger.Waiting())
+	if sum := told[key]; len(got)+int(sum.Frames) != 2050 || sum.Frames == 0 {
+		t.Errorf("%d lines are kept and %+v told of; 2050 were written", len(got), told)
 	}
 }
 

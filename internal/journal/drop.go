@@ -230,7 +230,7 @@ func (a *Attachment) dropLocked(fd int) (int, error) {
 	defer buffers.Put(buf)
 	b := a.spill
 	if len(b) == 0 {
-		n, err := peek(fd, *buf)
+		n, err := peek(fd, *buf, j.dir.cfg.DropRoom)
 		if err != nil {
 			return 0, err
 		}
@@ -278,19 +278,31 @@ var spyglass struct {
 	mu   sync.Mutex
 	once sync.Once
 	pipe [2]int
+	room int // its size
 	err  error
 }
 
 // peek reads from the pipe fd without taking anything out of it, so that a kill
-// never comes between what was taken and what was known of it.
-func peek(fd int, b []byte) (int, error) {
+// never comes between what was taken and what was known of it. It sees no more
+// than goes through a pipe of that size at once; zero is any.
+func peek(fd int, b []byte, room int) (int, error) {
 	s := &spyglass
-	s.once.Do(func() { s.err = unix.Pipe2(s.pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK) })
+	s.once.Do(func() {
+		if s.err = unix.Pipe2(s.pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); s.err == nil {
+			s.room, s.err = unix.FcntlInt(uintptr(s.pipe[0]), unix.F_GETPIPE_SZ, 0)
+		}
+	})
 	if s.err != nil {
 		return 0, s.err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if room > 0 && room < s.room {
+		var err error
+		if s.room, err = unix.FcntlInt(uintptr(s.pipe[0]), unix.F_SETPIPE_SZ, room); err != nil {
+			return 0, err
+		}
+	}
 	n, err := peekThrough(s.pipe, fd, b)
 	if err != nil {
 		return 0, pipeError(err)

@@ -241,6 +241,7 @@ func dropForEver(root string) error {
 			n, _, err := ledger.Drop(fd, k, s)
 			return n, err
 		},
+		DropRoom: ledger.Room(),
 		Losing: func(l Loss) func(bool) {
 			k, s := of(l)
 			e := loss.Expected{Key: k, Sum: s, From: l.From, To: l.To}

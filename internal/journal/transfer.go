@@ -101,14 +101,25 @@ func newSiphon() (*siphon, error) {
 		s.close()
 		return nil, fmt.Errorf("pipes to look through: %w", err)
 	}
-	// As many buffers as the largest pipe has, where that is allowed; both alike.
-	for size := 1 << 20; size > 64<<10; size /= 2 {
-		if _, err := unix.FcntlInt(uintptr(s.look[0]), unix.F_SETPIPE_SZ, size); err != nil {
-			continue
+	// As many buffers as the largest pipe has, where that is allowed; and both
+	// alike, so that what was looked at can be taken at once.
+	least := 1 << 20
+	for _, fd := range []int{s.look[0], s.waste[0]} {
+		for size := 1 << 20; size > 64<<10; size /= 2 {
+			if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, size); err == nil {
+				break
+			}
 		}
-		if _, err := unix.FcntlInt(uintptr(s.waste[0]), unix.F_SETPIPE_SZ, size); err == nil {
-			break
+		size, err := unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0)
+		if err != nil {
+			s.close()
+			return nil, fmt.Errorf("pipes to look through: %w", err)
 		}
+		least = min(least, size)
+	}
+	if _, err := unix.FcntlInt(uintptr(s.look[0]), unix.F_SETPIPE_SZ, least); err != nil {
+		s.close()
+		return nil, fmt.Errorf("pipes to look through: %w", err)
 	}
 	return s, nil
 }

@@ -43,6 +43,7 @@ type Ledger struct {
 	slots map[Key]int
 	free  []int // slots; the last few of them are for no container
 	drain pipe
+	room  int // the drain's size
 	buf   []byte
 }
 
@@ -112,7 +113,11 @@ func Open(files []*os.File) (l *Ledger, err error) {
 	if err != nil {
 		return nil, err
 	}
-	l = &Ledger{slots: map[Key]int{}, drain: pipe{files[1], files[2]}}
+	room, err := unix.FcntlInt(files[2].Fd(), unix.F_GETPIPE_SZ, 0)
+	if err != nil {
+		return nil, err
+	}
+	l = &Ledger{slots: map[Key]int{}, drain: pipe{files[1], files[2]}, room: room}
 	if l.mem, err = unix.Mmap(int(files[0].Fd()), 0, tableSize, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED); err != nil {
 		return nil, err
 	}
@@ -262,8 +267,16 @@ func (l *Ledger) OpenEnds() (out []Expected) {
 	return out
 }
 
-// Drop takes what is lost out of a non-blocking pipe: sum.Bytes bytes of fd, or as many as it returns. It adds them, and sum's frames if it got all,
-// and reports whether nothing of it waited to be told.
+// Room returns the size, in bytes, of the pipe through which Drop takes what is
+// lost; 0 where there is none.
+func (l *Ledger) Room() int {
+	return l.room
+}
+
+// Drop takes what is lost out of a non-blocking pipe: sum.Bytes bytes of fd, or as
+// many as it returns, because there were no more or because of Room. It adds them,
+// and sum's frames if it got all, and reports whether nothing of it waited to be
+// told.
 func (l *Ledger) Drop(fd int, k Key, sum Sum) (taken int, fresh bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
