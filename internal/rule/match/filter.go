@@ -44,8 +44,6 @@ const (
 	// maxSingles bounds the single grams at the wider stride. With more of them
 	// too many places pass for what it saves.
 	maxSingles = 2048
-	// hashes is how many hashes are tried.
-	hashes = 8
 	// foldedBytes is how many bytes differ once folded.
 	foldedBytes = 128
 )
@@ -160,55 +158,8 @@ func filterOf(lits []literal, stats *Stats, stride, most int) *filter {
 		}
 	}
 	f.pairs, f.singles = newTable(pairs), newTable(singles)
-	f.tune(stats.sample)
+	f.makeHints(stats.sample)
 	return f
-}
-
-// tune chooses the hash by which the fewest places of a sample pass: a gram
-// that is in every line must not meet one of a literal's.
-func (f *filter) tune(sample []byte) {
-	mul := uint32(mix32)
-	best, least := mul, math.MaxInt
-	for range hashes {
-		f.fill(mul)
-		if n := f.passes(sample); n < least {
-			best, least = mul, n
-		}
-		mul = mul*mix32 + 2
-	}
-	f.fill(best)
-}
-
-// fill makes the hints for a hash.
-func (f *filter) fill(mul uint32) {
-	f.mul = mul
-	for i := range f.hints {
-		f.hints[i] = single << 8 // what comes next doesn't matter there
-	}
-	for _, s := range f.pairs.slots {
-		if s.n > 0 {
-			g, next := uint32(s.key), uint32(s.key>>32)
-			bucket := uint16(1) << (g * mul % pairBuckets)
-			f.hints[f.hash(g)] |= bucket
-			f.hints[f.hash(next)] |= bucket << 8
-		}
-	}
-	for _, s := range f.singles.slots {
-		if s.n > 0 {
-			f.hints[f.hash(s.key)] |= single
-		}
-	}
-}
-
-// passes returns how many places of a text aren't passed over.
-func (f *filter) passes(text []byte) (n int) {
-	for i := 0; i+8 <= len(text); i++ {
-		w := binary.LittleEndian.Uint64(text[i:]) | fold64
-		if f.hint(w)&(f.hint(w>>32)>>8)&lowBytes != 0 {
-			n++
-		}
-	}
-	return n
 }
 
 func (f *filter) hash(g uint32) uint32 { return g * f.mul >> (32 - hintBits) }

@@ -32,7 +32,7 @@ const (
 	// minSample is how many bytes say enough by themselves.
 	minSample = 64 << 10
 	// maxSample bounds what is kept of the sample, in bytes.
-	maxSample = 64 << 10
+	maxSample = 512 << 10
 )
 
 // Learn counts what is in a sample: lines, with a newline behind each. Some
