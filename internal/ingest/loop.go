@@ -8,15 +8,19 @@ import (
 
 // nap bounds, see loop. Where many FIFOs have something, each round costs more
 // and may be worth a longer one; where much comes through one, its pipe is large
-// and holds what comes meanwhile.
+// and holds what comes meanwhile. In a crowd, some thousand FIFOs a second have
+// something, and a look at one costs as much as scores of lines: each is looked at
+// some six times a second then.
 const (
 	napMin   = 250 * time.Microsecond
 	napMax   = 2 * time.Millisecond
 	napMuch  = 5 * time.Millisecond
 	napMany  = 10 * time.Millisecond
 	napLots  = 20 * time.Millisecond
+	napCrowd = 40 * time.Millisecond
 	many     = 16       // FIFOs
 	lots     = 64       // FIFOs
+	crowd    = 128      // FIFOs
 	muchSize = 64 << 10 // bytes
 )
 
@@ -32,7 +36,7 @@ const (
 // fastest should hold fillAim. With nothing to carry it sleeps in the kernel
 // until there is. Busy FIFOs it visits in each round, without epoll.
 func (i *Ingest) loop() {
-	events := make([]unix.EpollEvent, 256)
+	events := make([]unix.EpollEvent, 2*crowd)
 	var direct, visits []*attachment
 	last := time.Now()
 	for {
@@ -70,6 +74,8 @@ func (i *Ingest) loop() {
 		}
 		longest := napMax
 		switch {
+		case len(visits) >= crowd:
+			longest = napCrowd
 		case len(visits) >= lots:
 			longest = napLots
 		case len(visits) >= many:
