@@ -45,11 +45,12 @@ func engineAPI(client *http.Client, method, path string, body, answer any) error
 
 // containerConfig is what the Engine makes a container of.
 type containerConfig struct {
-	Image      string
-	Cmd        []string
-	Env        []string          `json:",omitempty"`
-	Labels     map[string]string `json:",omitempty"`
-	HostConfig struct {
+	Image           string
+	Cmd             []string
+	Env             []string          `json:",omitempty"`
+	Labels          map[string]string `json:",omitempty"`
+	NetworkDisabled bool
+	HostConfig      struct {
 		NetworkMode string
 		LogConfig   struct {
 			Type   string

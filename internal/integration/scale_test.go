@@ -35,7 +35,12 @@ func TestTwoHundredContainers(t *testing.T) {
 
 	ids := make([]string, containers)
 	for i := range ids {
-		ids[i] = create(t, client, logscanContainer(nil, "loggen", "-n", "0", "-rate", "5", "-mark", strconv.Itoa(every)))
+		config := logscanContainer(nil, "loggen", "-n", "0", "-rate", "5", "-mark", strconv.Itoa(every))
+		// Where several containers end at once, Docker 20.10 may lock itself up in what
+		// it does for their network, be that "none": libnetwork's unWatchSvcRecord waits
+		// for watchLoop, and that for a lock which the other holds. So they have none.
+		config.NetworkDisabled = true
+		ids[i] = create(t, client, config)
 	}
 	started := 0
 	run := func(ids []string) {
@@ -52,17 +57,7 @@ func TestTwoHundredContainers(t *testing.T) {
 			if err := engineAPI(client, http.MethodPost, "/containers/"+id+"/kill?signal=TERM", nil, nil); err != nil {
 				return err
 			}
-			err := engineAPI(client, http.MethodPost, "/containers/"+id+"/wait", nil, nil)
-			if err == nil {
-				return nil
-			}
-			state, forgotten := unended(e, id)
-			t.Logf("%v; %s", err, state)
-			if !forgotten {
-				return fmt.Errorf("container %s does not end", id)
-			}
-			_, err = e.TryDocker("kill", id)
-			return err
+			return engineAPI(client, http.MethodPost, "/containers/"+id+"/wait", nil, nil)
 		})
 	}
 	check := func(ids []string) {
@@ -135,23 +130,6 @@ func TestTwoHundredContainers(t *testing.T) {
 		names, err := os.ReadDir(filepath.Join(data, "journal"))
 		return err == nil && len(names) == 0 && count(t, e, "SELECT count(*) FROM cursors") == 0
 	})
-}
-
-// unended tells what is known of a container that should have ended, and whether
-// Docker has forgotten it: its process is gone, and Docker says that it runs. While
-// Docker ends a container, it answers no question about it; so that it answers
-// shows that it doesn't wait for the plugin. It has missed the news, as it may on
-// a busy machine, and is told by a kill.
-func unended(e *enginetest.Engine, id string) (state string, forgotten bool) {
-	state, err := e.TryDocker("inspect", "-f", "{{.State.Status}} {{.State.Pid}}", id)
-	if err != nil {
-		return err.Error(), false
-	}
-	status, pid, _ := strings.Cut(state, " ")
-	process, _ := os.ReadFile("/proc/" + pid + "/status")
-	name, _, _ := strings.Cut(string(process), "\n")
-	attached, _ := os.ReadDir(filepath.Join(e.PluginData(), ".logscan/attachments"))
-	return fmt.Sprintf("Docker says %s, which is %q; %d attachments are recorded", state, name, len(attached)), status == "running" && len(process) == 0
 }
 
 // held is what processes hold.
