@@ -172,6 +172,9 @@ func together(t testing.TB, ids []string, do func(id string) error) {
 	for range 16 {
 		wg.Go(func() {
 			for id := range next {
+				if t.Failed() {
+					continue
+				}
 				if err := do(id); err != nil {
 					t.Error(err)
 				}
