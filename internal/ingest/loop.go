@@ -8,9 +8,9 @@ import (
 
 // nap bounds, see loop. Where many FIFOs have something, each round costs more
 // and may be worth a longer one; where much comes through one, its pipe is large
-// and holds what comes meanwhile. In a crowd, some thousand FIFOs a second have
-// something, and a look at one costs as much as scores of lines: each is looked at
-// some six times a second then.
+// and holds what comes meanwhile. In a crowd, thousands of
+// times a second one has something, and a look at one costs as much as scores of
+// lines: of a thousand, each is looked at some six times a second then.
 const (
 	napMin   = 250 * time.Microsecond
 	napMax   = 2 * time.Millisecond

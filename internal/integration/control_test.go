@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"fmt"
+	"iter"
 	"slices"
 	"testing"
 	"time"
@@ -45,18 +46,27 @@ func hits(t testing.TB, c *api.Client, rule string) []api.Event {
 // allEvents returns every event that q selects, oldest first.
 func allEvents(t testing.TB, c *api.Client, q api.EventQuery) []api.Event {
 	t.Helper()
-	var all []api.Event
+	pages := slices.Collect(eventPages(t, c, q))
+	slices.Reverse(pages)
+	return slices.Concat(pages...)
+}
+
+// eventPages returns them by pages, the newest page first, and in each the oldest
+// event.
+func eventPages(t testing.TB, c *api.Client, q api.EventQuery) iter.Seq[[]api.Event] {
 	q.Limit = 1000
-	for {
-		page, err := c.Events(context.Background(), q)
-		if err != nil {
-			t.Fatal(err)
+	return func(yield func([]api.Event) bool) {
+		t.Helper()
+		for {
+			page, err := c.Events(context.Background(), q)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !yield(page.Items) || !page.More || len(page.Items) == 0 {
+				return
+			}
+			q.Before = page.Items[0].ID
 		}
-		all = append(slices.Clone(page.Items), all...)
-		if !page.More || len(page.Items) == 0 {
-			return all
-		}
-		q.Before = page.Items[0].ID
 	}
 }
 

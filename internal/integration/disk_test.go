@@ -274,7 +274,7 @@ func TestKillOnAFullDisk(t *testing.T) {
 	c := control(t, e)
 	kept := outcome{written: tally(dir).lines}
 	kept.count(t, client, name)
-	var told int64
+	var told int64 // not by Eventually: where some are missing, it is to be seen which
 	for deadline := time.Now().Add(time.Minute); told < int64(kept.lost) && time.Now().Before(deadline); time.Sleep(100 * time.Millisecond) {
 		_, told = toldLost(t, c, e.ContainerID(name))
 	}

@@ -213,25 +213,16 @@ func (s *soak) heads(b *soakBox) (heads []string, marks int) {
 // asks for all at once: asked for those of one, the plugin looks through all.
 func (s *soak) seen() map[string][]string {
 	s.t.Helper()
-	type sight struct{ container, head string }
-	var newest []sight
-	for q := (api.EventQuery{Rule: "every", Limit: 1000}); ; {
-		page, err := s.c.Events(s.t.Context(), q)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		for _, ev := range slices.Backward(page.Items) {
-			captures, _ := ev.Metadata["captures"].(map[string]any)
-			newest = append(newest, sight{fmt.Sprint(ev.Metadata["container_id"]), fmt.Sprint(captures["head"])})
-		}
-		if !page.More || len(page.Items) == 0 {
-			break
-		}
-		q.Before = page.Items[0].ID
-	}
 	heads := map[string][]string{}
-	for _, at := range slices.Backward(newest) {
-		heads[at.container] = append(heads[at.container], at.head)
+	for page := range eventPages(s.t, s.c, api.EventQuery{Rule: "every"}) {
+		for _, ev := range slices.Backward(page) {
+			id := fmt.Sprint(ev.Metadata["container_id"])
+			captures, _ := ev.Metadata["captures"].(map[string]any)
+			heads[id] = append(heads[id], fmt.Sprint(captures["head"]))
+		}
+	}
+	for _, newest := range heads {
+		slices.Reverse(newest)
 	}
 	return heads
 }

@@ -94,15 +94,21 @@ func newSiphon() (*siphon, error) {
 	var err error
 	if s.null, err = unix.Open(os.DevNull, unix.O_WRONLY|unix.O_CLOEXEC, 0); err == nil {
 		if err = unix.Pipe2(s.look[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err == nil {
-			err = unix.Pipe2(s.waste[:], unix.O_CLOEXEC|unix.O_NONBLOCK)
+			if err = unix.Pipe2(s.waste[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err == nil {
+				err = s.size()
+			}
 		}
 	}
 	if err != nil {
 		s.close()
 		return nil, fmt.Errorf("pipes to look through: %w", err)
 	}
-	// As many buffers as the largest pipe has, where that is allowed; and both
-	// alike, so that what was looked at can be taken at once.
+	return s, nil
+}
+
+// size gives both pipes as many buffers as the largest has, where that is allowed;
+// and makes them alike, so that what was looked at can be taken at once.
+func (s *siphon) size() error {
 	least := 1 << 20
 	for _, fd := range []int{s.look[0], s.waste[0]} {
 		for size := 1 << 20; size > 64<<10; size /= 2 {
@@ -112,16 +118,12 @@ func newSiphon() (*siphon, error) {
 		}
 		size, err := unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0)
 		if err != nil {
-			s.close()
-			return nil, fmt.Errorf("pipes to look through: %w", err)
+			return err
 		}
 		least = min(least, size)
 	}
-	if _, err := unix.FcntlInt(uintptr(s.look[0]), unix.F_SETPIPE_SZ, least); err != nil {
-		s.close()
-		return nil, fmt.Errorf("pipes to look through: %w", err)
-	}
-	return s, nil
+	_, err := unix.FcntlInt(uintptr(s.look[0]), unix.F_SETPIPE_SZ, least)
+	return err
 }
 
 func (s *siphon) close() {
