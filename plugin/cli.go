@@ -6,11 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sys/unix"
 
 	"logscan/internal/api"
 )
@@ -22,6 +21,7 @@ const (
 	exitUsage       = 2
 	exitNoMatch     = 3
 	exitInterrupted = 130
+	exitBrokenPipe  = 141
 )
 
 // cli is one run of the command line.
@@ -29,9 +29,14 @@ type cli struct {
 	in       io.Reader
 	out, err io.Writer
 	getenv   func(string) string
+	tty      bool // out is a terminal
+	width    int  // columns that it has
 	color    bool
 	plugin   bool // run by docker, as docker-logscan
 	serve    func(context.Context) error
+	// docker runs a docker command for the Engine that this one is for, and returns
+	// what it prints; nil: runDocker.
+	docker func(ctx context.Context, args ...string) (string, error)
 
 	engine engineOptions
 	conn   *api.Client // made by client
@@ -46,7 +51,7 @@ type hint struct {
 func (h *hint) Error() string { return h.err.Error() }
 func (h *hint) Unwrap() error { return h.err }
 
-// advise adds what to do next to an error.
+// advise makes an error with advice: what to try next.
 func advise(try, format string, args ...any) error {
 	return &hint{fmt.Errorf(format, args...), try}
 }
@@ -56,53 +61,87 @@ type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit %d", int(e)) }
 
-// usageError is a command used the wrong way.
+// usageError is a command used the wrong way; a nil cmd is the one that ran.
 type usageError struct {
 	cmd *cobra.Command
 	err error
 }
 
 func (u *usageError) Error() string { return u.err.Error() }
+func (u *usageError) Unwrap() error { return u.err }
+
+// output is standard output. It keeps the first error of a write, so that none
+// is overlooked.
+type output struct {
+	w   io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
 
 // run executes one command line and returns the exit code.
 func (c *cli) run(ctx context.Context, args []string) int {
-	if len(args) == 1 && args[0] == "docker-cli-plugin-metadata" {
-		json.NewEncoder(c.out).Encode(map[string]string{
-			"SchemaVersion":    "0.1.0",
-			"Vendor":           "logscan",
-			"Version":          version,
-			"ShortDescription": "Watch container logs: rules, events, triggers",
-		})
-		return exitOK
+	out := &output{w: c.out}
+	c.out = out
+	if c.docker == nil {
+		c.docker = c.runDocker
 	}
-	root := c.root()
-	root.SetArgs(args)
-	root.SetIn(c.in)
-	root.SetOut(c.out)
-	root.SetErr(c.err)
-	err := root.ExecuteContext(ctx)
+	cmd, err := c.execute(ctx, args)
 	if c.conn != nil {
 		c.conn.Close()
 	}
 	var code exitError
 	var usage *usageError
 	switch {
+	case errors.Is(out.err, syscall.EPIPE):
+		return exitBrokenPipe // whoever read has had enough
+	case out.err != nil:
+		c.report(out.err)
+		return exitFailed
 	case err == nil:
 		return exitOK
 	case errors.As(err, &code):
 		return int(code)
 	case ctx.Err() != nil:
 		return exitInterrupted
-	case errors.As(err, &usage):
-		use := usage.cmd.UseLine()
-		if usage.cmd.HasAvailableSubCommands() {
-			use = usage.cmd.CommandPath() + " COMMAND"
-		}
-		fmt.Fprintf(c.err, "Error: %s\nUsage: %s\nSee '%s --help'.\n", clean(err.Error()), use, usage.cmd.CommandPath())
-		return exitUsage
 	}
 	c.report(err)
-	return exitFailed
+	if !errors.As(err, &usage) {
+		return exitFailed
+	}
+	if usage.cmd != nil {
+		cmd = usage.cmd
+	}
+	use := cmd.UseLine()
+	if cmd.HasAvailableSubCommands() {
+		use = cmd.CommandPath() + " COMMAND"
+	}
+	fmt.Fprintf(c.err, "Usage: %s\nSee '%s --help'.\n", use, cmd.CommandPath())
+	return exitUsage
+}
+
+// execute runs the command that args name, and returns it.
+func (c *cli) execute(ctx context.Context, args []string) (*cobra.Command, error) {
+	if len(args) == 1 && args[0] == "docker-cli-plugin-metadata" {
+		return nil, json.NewEncoder(c.out).Encode(map[string]string{
+			"SchemaVersion":    "0.1.0",
+			"Vendor":           "logscan",
+			"Version":          version,
+			"ShortDescription": "Watch container logs: rules, events, triggers",
+		})
+	}
+	root := c.root()
+	root.SetArgs(args)
+	root.SetIn(c.in)
+	root.SetOut(c.out)
+	root.SetErr(c.err)
+	return root.ExecuteContextC(ctx)
 }
 
 // report prints an error, its advice, or each of several.
@@ -119,7 +158,7 @@ func (c *cli) report(err error) {
 		return
 	}
 	for i, line := range strings.Split(advice.try, "\n") {
-		fmt.Fprintf(c.err, "%s%s\n", [2]string{"Try:   ", "       "}[min(i, 1)], line)
+		fmt.Fprintf(c.err, "%s%s\n", [2]string{"Try:   ", "       "}[min(i, 1)], clean(line))
 	}
 }
 
@@ -127,9 +166,11 @@ func (c *cli) report(err error) {
 func (c *cli) root() *cobra.Command {
 	top := group("logscan", "Watch container logs: rules, events, triggers",
 		c.ruleCommand(), c.triggerCommand(), c.eventsCommand(), c.workloadCommand(),
-		c.containerCommand(), c.deliveryCommand(), c.statsCommand(),
-		c.tokenCommand(), c.versionCommand(), c.serveCommand())
+		c.containerCommand(), c.incidentCommand(), c.silenceCommand(), c.deliveryCommand(), c.drillCommand(), c.statsCommand(),
+		c.tokenCommand(), c.versionCommand(), c.serveCommand(), c.referenceCommand())
 	top.Long = topHelp
+	top.Annotations[topicsKey] = topicList()
+	help := c.helpCommand(top)
 	top.PersistentFlags().StringVar(&c.engine.socket, "socket", "", "The plugin's control socket (default: asked of the Engine)")
 	top.PersistentFlags().StringVar(&c.engine.api, "api", "", "Address of logscan's API, tcp://HOST:PORT (default: $LOGSCAN_HOST, or else the control socket)")
 	top.PersistentFlags().StringVar(&c.engine.tokenFile, "token-file", "", `Read the API's token from a file, "-" for standard input (default: $LOGSCAN_TOKEN)`)
@@ -137,8 +178,11 @@ func (c *cli) root() *cobra.Command {
 
 	root := top
 	if c.plugin {
+		top.AddCommand(help)
 		root = &cobra.Command{Use: "docker", Short: "Docker", Hidden: true, RunE: groupRun}
 		root.AddCommand(top)
+	} else {
+		root.SetHelpCommand(help)
 	}
 	c.engine.dockerFlags(root.PersistentFlags(), c.plugin)
 	root.SilenceErrors, root.SilenceUsage = true, true
@@ -160,10 +204,13 @@ func plainUse(cmd *cobra.Command) {
 
 // group is a command that only holds others.
 func group(use, short string, commands ...*cobra.Command) *cobra.Command {
-	cmd := &cobra.Command{Use: use, Short: short, RunE: groupRun, Args: cobra.ArbitraryArgs}
+	cmd := &cobra.Command{Use: use, Short: short, RunE: groupRun, Args: cobra.ArbitraryArgs, Annotations: map[string]string{groupKey: "yes"}}
 	cmd.AddCommand(commands...)
 	return cmd
 }
+
+// groupKey marks the commands that group makes.
+const groupKey = "group"
 
 // groupRun shows help, or says that there is no such command.
 func groupRun(cmd *cobra.Command, args []string) error {
@@ -224,6 +271,7 @@ func (c *cli) serveCommand() *cobra.Command {
 func (c *cli) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Show the versions of this command and of the plugin", Args: args(0, 0),
+		Example: `  docker logscan version`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			fmt.Fprintf(c.out, "Client: %s\n", version)
 			client, err := c.client(cmd.Context())
@@ -234,37 +282,10 @@ func (c *cli) versionCommand() *cobra.Command {
 			if err != nil {
 				return c.explain(err)
 			}
-			fmt.Fprintf(c.out, "Plugin: %s\n", h.Version)
+			fmt.Fprintf(c.out, "Plugin: %s\n", clean(h.Version))
 			return nil
 		},
 	}
-}
-
-func (c *cli) tokenCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "token", Short: "Show the token of the API over TCP", Args: args(0, 0),
-		Long: `Show the token that opens the API over TCP, where the setting LOGSCAN_LISTEN makes
-it listen. Only root's control socket tells it.`,
-		Example: `  docker plugin disable -f logscan
-  docker plugin set logscan LOGSCAN_LISTEN=127.0.0.1:8414
-  docker plugin enable --timeout 0 logscan
-  LOGSCAN_HOST=tcp://127.0.0.1:8414 LOGSCAN_TOKEN=$(docker logscan token) docker logscan rule ls`,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			return c.with(cmd, func(ctx context.Context, client *api.Client) error {
-				t, err := client.Token(ctx)
-				if err != nil {
-					return err
-				}
-				_, err = fmt.Fprintln(c.out, t.Token)
-				return err
-			})
-		},
-	}
-}
-
-func isTerminal(f *os.File) bool {
-	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
-	return err == nil
 }
 
 const topHelp = `Watch container logs: rules, events, triggers
@@ -275,6 +296,9 @@ LOGSCAN_LISTEN over TCP: LOGSCAN_HOST=tcp://HOST:PORT, or --api, says where, and
 LOGSCAN_TOKEN, or --token-file, holds the token (docker logscan token shows it);
 https:// is for where a proxy puts TLS before it. Called as logscan, -H
 tcp://HOST:PORT means this too; docker's own -H is the Engine's.`
+
+// topicsKey is where the top command keeps the manual's topics for its help.
+const topicsKey = "topics"
 
 const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
 
@@ -294,9 +318,14 @@ Examples:
 {{- if .HasAvailableSubCommands}}
 
 Commands:
-{{- range .Commands}}{{if .IsAvailableCommand}}
+{{- range .Commands}}{{if or .IsAvailableCommand (eq .Name "help")}}
   {{rpad .Name .NamePadding}} {{.Short}}
 {{- end}}{{end}}
+{{- end}}
+{{- with index .Annotations "topics"}}
+
+Topics of the manual:
+{{- .}}
 {{- end}}
 {{- if .HasAvailableLocalFlags}}
 
@@ -305,6 +334,8 @@ Options:
 {{- end}}
 {{- if .HasAvailableSubCommands}}
 
-Run '{{.CommandPath}} COMMAND --help' for more information on a command.
+Run '{{.CommandPath}} COMMAND --help' for more information on a command
+{{- if index .Annotations "topics"}},
+or '{{.CommandPath}} help TOPIC' for a page of the manual{{end}}.
 {{- end}}
 `

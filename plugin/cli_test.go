@@ -4,20 +4,25 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"logscan/internal/api"
+	"logscan/internal/egress"
+	"logscan/internal/event"
 	"logscan/internal/ingest"
 	"logscan/internal/journal"
 	"logscan/internal/rule"
@@ -38,10 +43,12 @@ func TestMain(m *testing.M) {
 
 type fakePlugin struct{}
 
-func (fakePlugin) Attachments() []ingest.Attachment { return nil }
+func (fakePlugin) Attachments() []ingest.FIFOStatus { return nil }
 func (fakePlugin) Losses() map[string]journal.LossCount {
 	return map[string]journal.LossCount{"budget": {Times: 2, Bytes: 4096, Latest: time.Now()}}
 }
+func (fakePlugin) Echoes() map[string]int64 { return nil }
+
 func (fakePlugin) Lag() map[string]int64 { return map[string]int64{strings.Repeat("ab", 32): 1500} }
 func (fakePlugin) List() []journal.Info {
 	return []journal.Info{
@@ -61,7 +68,7 @@ type fakeScanner struct{ fakePlugin }
 
 func (fakeScanner) Stats() scan.Stats { return scan.Stats{} }
 func (fakeScanner) RuleStats() map[int64]rule.Counts {
-	return map[int64]rule.Counts{1: {Hits: 3, Cooldown: 46, Bucket: 2}}
+	return map[int64]rule.Counts{1: {Hits: 3, Cooldown: 46, Bucket: 2, GivenUp: 1}}
 }
 
 // liveRules compiles what the store holds, as the plugin does.
@@ -85,8 +92,11 @@ func (l liveRules) LeftOut() []rule.CompileError {
 	return bad
 }
 
+// scriptReceiver is where the receiver of scripts listens.
+const scriptReceiver = "127.0.0.2"
+
 // allowed are the hosts in the scripts, for which no resolver is asked.
-var allowed = []string{"hooks.example.com", "h.example.com", "other.example.com"}
+var allowed = []string{"hooks.example.com", "h.example.com", "other.example.com", scriptReceiver}
 
 // testPlugin is the control socket of a plugin that isn't there, over a real
 // store.
@@ -114,11 +124,11 @@ func newTestPlugin(t testing.TB) *testPlugin {
 	}
 	p.handler = api.New(api.Config{
 		Rules:  liveRules{p.store},
-		Worker: trigger.NewWorker(trigger.WorkerConfig{Store: p.store, AllowTargets: []string{"127.0.0.1"}}),
+		Worker: trigger.NewWorker(trigger.WorkerConfig{Store: p.store, Targets: egress.Targets{Allow: []string{"127.0.0.1", scriptReceiver}}}),
 		Token:  func() (api.Token, bool) { return api.Token{Token: "the token", Listen: "127.0.0.1:8414"}, true },
 		Store:  p.store, Scanner: fakeScanner{}, Ingest: fakeIngest{}, Journals: fakePlugin{},
 		Reload:      func(context.Context) error { return nil },
-		CheckTarget: func(u string) error { return trigger.CheckTarget(u, allowed) },
+		CheckTarget: func(u string) error { return trigger.CheckTarget(u, egress.Targets{Allow: allowed}) },
 		Version:     "1.2.3", Logger: log,
 	})
 	srv := httptest.NewUnstartedServer(p.handler)
@@ -144,8 +154,8 @@ func (p *testPlugin) emit(severity, rule, message string, more map[string]any) {
 	for k, v := range more {
 		m[k] = v
 	}
-	ev := store.Event{Source: "logscan", Severity: severity, Message: message, Metadata: m}
-	if _, err := p.store.Commit(p.t.Context(), store.Batch{Events: []store.Event{ev}}, func(store.Event) []int64 { return []int64{1} }); err != nil {
+	ev := event.Event{Source: "logscan", Severity: event.Severity(severity), Message: message, Metadata: m}
+	if _, err := p.store.Commit(p.t.Context(), store.Batch{Events: []event.Event{ev}}, func(event.Event) []int64 { return []int64{1} }); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -153,25 +163,33 @@ func (p *testPlugin) emit(severity, rule, message string, more map[string]any) {
 // run executes one command line; out holds what it printed to both.
 func (p *testPlugin) run(stdin string, args ...string) (out string, code int) {
 	var b strings.Builder
-	c := &cli{in: strings.NewReader(stdin), out: &b, err: &b, getenv: func(string) string { return "" }, plugin: true}
-	code = c.run(p.t.Context(), append([]string{"logscan", "--socket", p.socket}, args...))
+	code = p.runWith(&cli{in: strings.NewReader(stdin), out: &b, err: &b}, args...)
 	return b.String(), code
+}
+
+// runWith executes one command line as c.
+func (p *testPlugin) runWith(c *cli, args ...string) (code int) {
+	c.getenv, c.plugin = func(string) string { return "" }, true
+	return c.run(p.t.Context(), append([]string{"logscan", "--socket", p.socket}, args...))
 }
 
 // TestScripts runs testdata/*.txtar, each against a plugin of its own, where
 // logscan is what docker would run. Besides the commands of package script there
 // are
 //
-//	event SEVERITY RULE MESSAGE [SINCE]  stores a hit; 46 were held back since then
+//	event SEVERITY RULE MESSAGE [SINCE]  stores a hit; 46 matches were suppressed since then
 //	break ID PATTERN                     puts a pattern into the store that the API would refuse
+//	received PATTERN                     matches the latest request to the receiver at $RECEIVER
 //
-// MESSAGE may have the escapes of Go's strings.
+// MESSAGE may have the escapes of Go's strings. The receiver quotes a request's path
+// and credentials in its answer, and refuses what goes to a path with "refuse".
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatal("no scripts", err)
 	}
 	type plugin struct{}
+	type received struct{}
 	with := func(f func(*testPlugin, []string) error) script.Command {
 		return func(ts *testscript.TestScript, neg bool, args []string) {
 			if neg {
@@ -183,6 +201,24 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, script.Params(files, func(env *testscript.Env) error {
 		p := newTestPlugin(env.T().(testing.TB))
 		env.Values[plugin{}] = p
+		var latest atomic.Value
+		receiver := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			latest.Store(string(body))
+			if strings.Contains(r.URL.Path, "refuse") {
+				w.WriteHeader(http.StatusForbidden)
+			}
+			fmt.Fprintf(w, `{"id":"1","event":"message","heard":"from %s, to %s%s"}`, r.Header.Get("Authorization"), r.Host, r.URL.Path)
+		}))
+		receiver.Listener.Close()
+		var err error
+		if receiver.Listener, err = net.Listen("tcp", scriptReceiver+":0"); err != nil {
+			return err
+		}
+		receiver.Start()
+		env.Defer(receiver.Close)
+		env.Values[received{}] = &latest
+		env.Setenv("RECEIVER", receiver.Listener.Addr().String())
 		env.Setenv("LOGSCAN_HOST", "unix://"+p.socket)
 		env.Setenv("TZ", "UTC")
 		env.Setenv("GORACE", "atexit_sleep_ms=10") // not a second in each command
@@ -190,6 +226,12 @@ func TestScripts(t *testing.T) {
 	}, map[string]script.Command{
 		"event": with((*testPlugin).eventCommand),
 		"break": with((*testPlugin).breakCommand),
+		"received": func(ts *testscript.TestScript, neg bool, args []string) {
+			got, _ := ts.Value(received{}).(*atomic.Value).Load().(string)
+			if len(args) != 1 || regexp.MustCompile(args[0]).MatchString(got) == neg {
+				ts.Fatalf("received %s", got)
+			}
+		},
 	}))
 }
 

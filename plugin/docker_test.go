@@ -67,6 +67,21 @@ func TestDockerClient(t *testing.T) {
 		t.Errorf("usage: %d %s", code, stderr)
 	}
 
+	// Nobody reads: the command ends, and says nothing about it.
+	unread := command(docker, "logscan", "help", "rules")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	var told strings.Builder
+	unread.Stdout, unread.Stderr = w, &told
+	unread.Run()
+	w.Close()
+	if code := unread.ProcessState.ExitCode(); code != exitBrokenPipe || told.String() != "" {
+		t.Errorf("nobody reads: %d %q", code, told.String())
+	}
+
 	p := newTestPlugin(t)
 	if stdout, stderr, code := run("logscan", "--socket", p.socket, "rule", "add", "oom", "Out of memory", "--severity", "error"); code != 0 || stdout != "1\n" {
 		t.Errorf("add: %d %q %q", code, stdout, stderr)

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"logscan/internal/api"
+	"logscan/internal/event"
 )
 
 var eventColumns = []column[api.Event]{
@@ -44,19 +45,19 @@ func eventContainer(e api.Event) string {
 
 func eventRule(e api.Event) string {
 	s, _ := e.Metadata["rule_name"].(string)
-	if s == "" && e.Source != "logscan" {
+	if s == "" && e.Source != string(event.Logscan) {
 		return e.Source
 	}
 	return orDash(s)
 }
 
-// eventMessage tells how many hits the cooldown held back before this one.
+// eventMessage tells how many matches were suppressed before this one.
 func eventMessage(e api.Event) string {
 	n, _ := e.Metadata["suppressed"].(float64)
 	if n <= 0 {
 		return e.Message
 	}
-	more := fmt.Sprintf("(+%.0f held back", n)
+	more := fmt.Sprintf("(+%.0f suppressed", n)
 	if s, ok := e.Metadata["suppressed_since"].(string); ok {
 		if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
 			more += " since " + t.Local().Format(time.TimeOnly)
@@ -72,6 +73,8 @@ func (c *cli) eventsCommand() *cobra.Command {
 	var q api.EventQuery
 	cmd := &cobra.Command{
 		Use: "events [OPTIONS]", Aliases: []string{"event"}, Short: "Show events: hits, and what logscan says about itself", Args: args(0, 0),
+		Long: `Show events, the oldest first: hits, which are lines that a rule found, and what
+logscan says about itself, such as losses. All filters have to hold.`,
 		Example: `  docker logscan events -f --severity error
   docker logscan events --since 24h --rule oom --format '{{json .}}'`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
@@ -111,15 +114,15 @@ func (c *cli) eventsCommand() *cobra.Command {
 	f.StringVar(&since, "since", "", `Only events since then, e.g. "2026-01-02T15:04:05Z" or "42m"`)
 	f.StringVar(&until, "until", "", "Only events before then")
 	f.IntVarP(&q.Limit, "tail", "n", 50, "How many past events (with --since: all)")
-	f.StringSliceVar(&q.Severities, "severity", nil, "Only these severities: info, warn, error")
+	f.StringSliceVar(&q.Severities, "severity", nil, "Only these severities: "+event.OneOf(event.Severities()))
 	f.StringVar(&q.Source, "source", "", "Only this source: logscan (hits) or system")
 	f.StringVar(&q.Workload, "workload", "", "Only this workload")
 	f.StringVar(&q.Container, "container", "", "Only this container, by name or id")
 	f.StringVar(&rule, "rule", "", "Only events of this rule, by name or id")
 	c.completeWorkloads(cmd)
 	_ = cmd.RegisterFlagCompletionFunc("rule", c.completeRules)
-	complete(cmd, "severity", "info", "warn", "error")
-	complete(cmd, "source", "logscan", "system")
+	complete(cmd, "severity", event.Names(event.Severities())...)
+	complete(cmd, "source", event.Names(event.Sources())...)
 	return cmd
 }
 

@@ -12,6 +12,9 @@ import (
 	"time"
 
 	"logscan/internal/api"
+	"logscan/internal/fields"
+	"logscan/internal/rule"
+	"logscan/internal/trigger"
 )
 
 // healthTime bounds the question why something can't be done.
@@ -19,27 +22,30 @@ const healthTime = 5 * time.Second
 
 // argument is how the command line calls what the API calls otherwise.
 var argument = map[string]string{
-	"name":             "NAME",
-	"pattern":          "PATTERN",
-	"description":      "--description",
-	"severity":         "--severity",
-	"severities":       "--severity",
-	"streams":          "--stream",
-	"cooldown_seconds": "--cooldown",
-	"workload_id":      "--workload",
-	"overrides_id":     "--overrides",
-	"rule_id":          "--rule",
-	"workload":         "--workload",
-	"container":        "--container",
-	"rule":             "--rule",
-	"id":               "WORKLOAD",
-	"action_url":       "URL",
-	"action_secret":    "--secret",
-	"message_regex":    "--match",
-	"sources":          "--source",
-	"source":           "--source",
-	"state":            "--state",
-	"lines":            "LINE",
+	"rule_id":   "--rule",
+	"workload":  "--workload",
+	"container": "--container",
+	"rule":      "--rule",
+	"id":        "WORKLOAD",
+	"source":    "--source",
+	"state":     "--state",
+	"scope":     "--scope",
+	"lines":     "LINE",
+}
+
+func init() {
+	callFields[rule.Rule]()
+	callFields[trigger.Trigger]()
+}
+
+// callFields has argument name the fields of T.
+func callFields[T fields.Defined[T]]() {
+	for _, f := range fields.Of[T]().All {
+		argument[f.Name] = "--" + f.Flag
+		if f.IsArgument() {
+			argument[f.Name] = f.Flag
+		}
+	}
 }
 
 // explain turns what the client gave as an error into what a user can use: a
@@ -87,7 +93,7 @@ func (c *cli) explain(err error) error {
 	return err
 }
 
-// explainWaiting adds why the plugin can't do it yet.
+// explainWaiting adds to an error what the plugin is waiting for.
 func (c *cli) explainWaiting(err error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), healthTime)
 	defer cancel()

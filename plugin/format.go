@@ -10,13 +10,17 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/mattn/go-runewidth"
 	"github.com/spf13/cobra"
+
+	"logscan/internal/event"
 )
 
-// cellMax is how wide a cell that holds free text may be, unless --no-trunc.
+// cellMax is how many columns of a terminal a cell that holds free text may
+// take, unless --no-trunc.
 const cellMax = 48
 
-// column is one of a table.
+// column is a column of a table of T.
 type column[T any] struct {
 	head  string
 	cell  func(T) string
@@ -41,6 +45,7 @@ func (l *listing) flags(cmd *cobra.Command) {
 // printer writes rows of T as a listing asks.
 type printer[T any] struct {
 	out     io.Writer
+	tty     bool
 	color   bool
 	columns []column[T]
 	id      func(T) string
@@ -53,7 +58,7 @@ type printer[T any] struct {
 
 // newPrinter checks the format.
 func newPrinter[T any](c *cli, l listing, columns []column[T], id func(T) string) (*printer[T], error) {
-	p := &printer[T]{out: c.out, color: c.color, columns: columns, id: id, l: l}
+	p := &printer[T]{out: c.out, tty: c.tty, color: c.color, columns: columns, id: id, l: l}
 	format := strings.TrimSpace(l.format)
 	switch {
 	case l.quiet:
@@ -68,9 +73,15 @@ func newPrinter[T any](c *cli, l listing, columns []column[T], id func(T) string
 		p.table, format = true, rest
 	}
 	format = strings.NewReplacer(`\t`, "\t", `\n`, "\n").Replace(format)
-	t, err := template.New("").Funcs(templateFuncs).Parse(format)
+	t, err := template.New("").Funcs(templateFuncs(p.tty)).Parse(format)
 	if err != nil {
-		return nil, advise(`for example --format '{{.ID}} {{.Name}}'`, "--format: %s", strings.TrimPrefix(err.Error(), "template: "))
+		return nil, &usageError{err: advise(`for example --format '{{.ID}} {{.Name}}'`, "--format: %s", strings.TrimPrefix(err.Error(), "template: "))}
+	}
+	switch {
+	case p.table:
+		cleanActions(t, clean)
+	case p.tty:
+		cleanActions(t, cleanText)
 	}
 	// A wrong name shows also where there is nothing to list.
 	var zero T
@@ -82,28 +93,34 @@ func newPrinter[T any](c *cli, l listing, columns []column[T], id func(T) string
 }
 
 // templateFuncs are those of docker's --format that make sense here.
-var templateFuncs = template.FuncMap{
-	"json": func(v any) (string, error) {
-		var b strings.Builder
-		enc := json.NewEncoder(&b)
-		enc.SetEscapeHTML(false)
-		err := enc.Encode(v)
-		return strings.TrimSuffix(b.String(), "\n"), err
-	},
-	"join":  strings.Join,
-	"lower": strings.ToLower,
-	"split": strings.Split,
-	"title": func(s string) string {
-		r, n := utf8.DecodeRuneInString(s)
-		return string(unicode.ToTitle(r)) + s[n:]
-	},
-	"upper": strings.ToUpper,
-	"truncate": func(s string, n int) string {
-		if r := []rune(s); n >= 0 && len(r) > n {
-			return string(r[:n])
-		}
-		return s
-	},
+func templateFuncs(tty bool) template.FuncMap {
+	return template.FuncMap{
+		"json": func(v any) (string, error) {
+			var b strings.Builder
+			enc := json.NewEncoder(&b)
+			enc.SetEscapeHTML(false)
+			err := enc.Encode(v)
+			s := strings.TrimSuffix(b.String(), "\n")
+			if tty {
+				s = escapeJSON(s)
+			}
+			return s, err
+		},
+		"join":  strings.Join,
+		"lower": strings.ToLower,
+		"split": strings.Split,
+		"title": func(s string) string {
+			r, n := utf8.DecodeRuneInString(s)
+			return string(unicode.ToTitle(r)) + s[n:]
+		},
+		"upper": strings.ToUpper,
+		"truncate": func(s string, n int) string {
+			if r := []rune(s); n >= 0 && len(r) > n {
+				return string(r[:n])
+			}
+			return s
+		},
+	}
 }
 
 // print writes all items.
@@ -117,9 +134,13 @@ func (p *printer[T]) print(items []T) error {
 			rows = append(rows, p.row(it))
 		}
 		p.measure(rows)
-		p.line(rows[0], nil)
+		if err := p.line(rows[0], nil); err != nil {
+			return err
+		}
 		for i, it := range items {
-			p.line(rows[i+1], &it)
+			if err := p.line(rows[i+1], &it); err != nil {
+				return err
+			}
 		}
 		return nil
 	}
@@ -150,7 +171,11 @@ func (p *printer[T]) begin(first []T) error {
 func (p *printer[T]) one(it T) error {
 	switch {
 	case p.l.quiet:
-		_, err := fmt.Fprintln(p.out, p.id(it))
+		id := p.id(it)
+		if p.tty {
+			id = clean(id)
+		}
+		_, err := fmt.Fprintln(p.out, id)
 		return err
 	case p.tmpl != nil:
 		var b strings.Builder
@@ -168,15 +193,16 @@ func (p *printer[T]) one(it T) error {
 // templateProblem names the fields there are.
 func templateProblem[T any](err error) error {
 	var fields []string
-	t := reflect.TypeFor[T]()
-	for i := range t.NumField() {
-		fields = append(fields, "."+t.Field(i).Name)
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[T]()) {
+		if !f.Anonymous {
+			fields = append(fields, "."+f.Name)
+		}
 	}
 	msg := err.Error()
 	if i := strings.Index(msg, "<"); i >= 0 {
 		msg = msg[i:]
 	}
-	return advise("one of "+strings.Join(fields, " "), "--format: %s", msg)
+	return &usageError{err: advise("one of "+strings.Join(fields, " "), "--format: %s", msg)}
 }
 
 // templateTable aligns what a template gives, cell by tab.
@@ -184,9 +210,8 @@ func (p *printer[T]) templateTable(items []T) error {
 	var rows [][]string
 	var b strings.Builder
 	heads := map[string]string{}
-	t := reflect.TypeFor[T]()
-	for i := range t.NumField() {
-		heads[t.Field(i).Name] = headOf(t.Field(i).Name)
+	for _, f := range reflect.VisibleFields(reflect.TypeFor[T]()) {
+		heads[f.Name] = headOf(f.Name)
 	}
 	// A template that looks inside a field has no heads.
 	if p.tmpl.Execute(&b, heads) == nil {
@@ -235,7 +260,7 @@ func (p *printer[T]) row(it T) []string {
 	for i, c := range p.columns {
 		row[i] = clean(c.cell(it))
 		if c.cut && !p.l.noTrunc {
-			row[i] = shorten(row[i], cellMax)
+			row[i] = runewidth.Truncate(row[i], cellMax, "…")
 		}
 	}
 	return row
@@ -247,7 +272,7 @@ func (p *printer[T]) measure(rows [][]string) {
 			if i == len(p.widths) {
 				p.widths = append(p.widths, 0)
 			}
-			p.widths[i] = max(p.widths[i], utf8.RuneCountInString(cell))
+			p.widths[i] = max(p.widths[i], runewidth.StringWidth(cell))
 		}
 	}
 }
@@ -267,55 +292,21 @@ func (p *printer[T]) line(row []string, it *T) error {
 			b.WriteString("\x1b[0m")
 		}
 		if i < len(row)-1 {
-			b.WriteString(strings.Repeat(" ", p.widths[i]-utf8.RuneCountInString(cell)+3))
+			b.WriteString(strings.Repeat(" ", p.widths[i]-runewidth.StringWidth(cell)+3))
 		}
 	}
 	_, err := fmt.Fprintln(p.out, strings.TrimRight(b.String(), " "))
 	return err
 }
 
-// clean makes text from outside safe to print: a log line may hold escape
-// sequences that would play with the terminal, and newlines that would break
-// the table.
-func clean(s string) string {
-	safe := func(r rune) bool { return unicode.IsPrint(r) && r != utf8.RuneError }
-	if strings.IndexFunc(s, func(r rune) bool { return !safe(r) }) < 0 {
-		return s
-	}
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case safe(r):
-			b.WriteRune(r)
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\t':
-			b.WriteByte(' ')
-		case r == utf8.RuneError:
-			b.WriteRune('\uFFFD')
-		case r < 0x100:
-			fmt.Fprintf(&b, `\x%02x`, r)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
-	return b.String()
-}
-
-// shorten cuts s to n runes, the last of which is then an ellipsis.
-func shorten(s string, n int) string {
-	if utf8.RuneCountInString(s) <= n {
-		return s
-	}
-	return string([]rune(s)[:n-1]) + "…"
-}
-
 // severityColor is how a severity looks on a terminal.
 func severityColor(severity string) string {
-	switch severity {
-	case "error":
+	switch event.Severity(severity) {
+	case event.Critical:
+		return "1;31"
+	case event.Error:
 		return "31"
-	case "warn":
+	case event.Warn:
 		return "33"
 	}
 	return ""

@@ -12,9 +12,11 @@
 //	docker logscan rule add oom 'Out of memory' --severity error
 //	docker logscan trigger add ops https://hooks.example.com/logscan --secret -
 //	docker logscan events -f
+//	docker logscan help rules
 //
 // Exit codes: 0 done, 1 not possible (the message says what to do), 2 used the
-// wrong way, 3 `rule test` found no match, 130 interrupted.
+// wrong way, so that nothing was tried, 3 `rule test` found no match, 130
+// interrupted, 141 nobody reads what it prints.
 package main
 
 import (
@@ -27,6 +29,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"golang.org/x/term"
 
 	"logscan/internal/app"
 	"logscan/internal/loss"
@@ -43,11 +47,23 @@ func main() {
 	defer cancel()
 	go endWithDocker(os.Getenv("DOCKER_CLI_PLUGIN_SOCKET"), cancel)
 
+	plugin := strings.HasPrefix(filepath.Base(os.Args[0]), "docker-")
+	if plugin {
+		// Docker would tell of a plugin that a signal ended.
+		signal.Ignore(syscall.SIGPIPE)
+	}
+	tty := term.IsTerminal(int(os.Stdout.Fd()))
+	width, _, err := term.GetSize(int(os.Stdout.Fd()))
+	if err != nil || width <= 0 {
+		width = 80
+	}
 	c := &cli{
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		getenv: os.Getenv,
-		color:  isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
-		plugin: strings.HasPrefix(filepath.Base(os.Args[0]), "docker-"),
+		tty:    tty,
+		width:  width,
+		color:  tty && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+		plugin: plugin,
 		serve:  serve,
 	}
 	code := c.run(ctx, os.Args[1:])
@@ -101,10 +117,10 @@ func serve(ctx context.Context) error {
 			Logger:   log,
 		})
 	}
-	listeners, files, status, err := supervisor.Inherit(1)
+	in, err := supervisor.Inherit(1)
 	if err != nil {
 		return err
 	}
-	cfg.Inherited = &app.Inherited{Driver: listeners[0], Control: listeners[1], Losses: files, Worker: status}
+	cfg.Inherited = &app.Inherited{Driver: in.Calls, Control: in.Sockets[0], Losses: in.Files, Worker: in.Status, Alive: in.Alive}
 	return app.Run(ctx, cfg, log)
 }

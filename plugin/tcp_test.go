@@ -24,10 +24,17 @@ func words(t *testing.T, env map[string]string, stdin string, asDocker bool, arg
 	return b.String(), code
 }
 
+// gate is the one before an API that one token opens.
+func gate(token string, next http.Handler) http.Handler {
+	var tokens api.Tokens
+	tokens.SetAdmin(token)
+	return api.NewGate(&tokens, nil, next)
+}
+
 func TestOverTCP(t *testing.T) {
 	p := newTestPlugin(t)
 	const token = "a token that is long enough"
-	srv := httptest.NewServer(api.SameOrigin(api.NewGate(token, p.handler)))
+	srv := httptest.NewServer(api.SameOrigin(gate(token, p.handler)))
 	defer srv.Close()
 	tcp := "tcp://" + srv.Listener.Addr().String()
 	file := filepath.Join(t.TempDir(), "token")
@@ -67,10 +74,10 @@ func TestOverTCP(t *testing.T) {
 		{"wrong token", env(tcp, "x"), "", true, []string{"rule", "ls"}, 1, []string{"the token is wrong", "docker logscan token"}},
 		{"the token itself", env(tcp, token), "", true, []string{"token"}, 1, []string{"unix socket only"}},
 		{"nobody there", env(nobody, token), "", true, []string{"rule", "ls"}, 1, []string{"does not answer at " + nobody, "connection refused", "LOGSCAN_LISTEN"}},
-		{"no port", env("tcp://127.0.0.1", token), "", true, []string{"rule", "ls"}, 1, []string{"has no port"}},
-		{"nonsense", env("ssh://bob:hunter2@host", token), "", true, []string{"rule", "ls"}, 1, []string{`"ssh://host" is no address`, "tcp://"}},
-		{"a path behind it", env(tcp+"/api", token), "", true, []string{"rule", "ls"}, 1, []string{"is no address"}},
-		{"two ways", env("", token), "", true, []string{"--api", tcp, "--socket", p.socket, "rule", "ls"}, 1, []string{"not both"}},
+		{"no port", env("tcp://127.0.0.1", token), "", true, []string{"rule", "ls"}, 2, []string{"has no port"}},
+		{"nonsense", env("ssh://bob:hunter2@host", token), "", true, []string{"rule", "ls"}, 2, []string{`"ssh://host" is no address`, "tcp://"}},
+		{"a path behind it", env(tcp+"/api", token), "", true, []string{"rule", "ls"}, 2, []string{"is no address"}},
+		{"two ways", env("", token), "", true, []string{"--api", tcp, "--socket", p.socket, "rule", "ls"}, 2, []string{"not both"}},
 		{"the control socket by the environment", env("unix://"+p.socket, ""), "", true, []string{"token"}, 0, []string{"the token\n"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -113,7 +120,7 @@ func TestTriggerTest(t *testing.T) {
 	receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/bad" {
 			w.WriteHeader(418)
-			io.WriteString(w, "inner secret")
+			io.WriteString(w, "not me")
 		}
 	}))
 	defer receiver.Close()
@@ -128,7 +135,7 @@ func TestTriggerTest(t *testing.T) {
 		t.Errorf("%d %s", code, out)
 	}
 	out, code := p.run("", "trigger", "test", "good", "bad", "nosuch")
-	if code != exitFailed || !strings.Contains(out, "good: taken") || !strings.Contains(out, "Error: trigger bad: the receiver answered 418 (after ") || !strings.Contains(out, `no trigger "nosuch"`) || strings.Contains(out, "secret") {
+	if code != exitFailed || !strings.Contains(out, "good: taken") || !strings.Contains(out, "Error: trigger bad: the receiver answered 418 (after ") || !strings.Contains(out, " ms); it said: not me") || !strings.Contains(out, `no trigger "nosuch"`) {
 		t.Errorf("%d %s", code, out)
 	}
 }
@@ -152,8 +159,14 @@ func TestCompletion(t *testing.T) {
 		{[]string{"workload", "rules", ""}, []string{"a/b", "shop/web"}},
 		{[]string{"trigger", "test", ""}, []string{"ops"}},
 		{[]string{"events", "--rule", ""}, []string{"oom"}},
+		{[]string{"trigger", "add", "--rule", ""}, []string{"oom", "web"}},
+		{[]string{"trigger", "add", "--rule", "x*,o"}, []string{"x*,oom"}},
+		{[]string{"trigger", "edit", "--workload", ""}, []string{"a/b", "shop/web"}},
 		{[]string{"events", "--severity", ""}, []string{"info", "warn", "error"}},
 		{[]string{"work"}, []string{"workload"}},
+		{[]string{"help", ""}, []string{"rule\tManage rules", "settings\toptions of", "command-line\tdocker logscan and"}},
+		{[]string{"help", "rule", ""}, []string{"add\tAdd a rule"}},
+		{[]string{"container", "show", ""}, []string{"web\n", "unknown-0123456789ab\n"}},
 	} {
 		var b strings.Builder
 		c := &cli{in: strings.NewReader(""), out: &b, err: io.Discard, getenv: func(string) string { return "" }, plugin: true}

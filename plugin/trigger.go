@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"logscan/internal/api"
+	"logscan/internal/trigger"
 )
 
 // maxSecret bounds what is read of a secret's file.
@@ -22,8 +23,10 @@ func (c *cli) triggerCommand() *cobra.Command {
 		func(ctx context.Context, client *api.Client, _ *cobra.Command) ([]api.Trigger, error) {
 			return client.Triggers(ctx)
 		})
+	ls.Example = `  docker logscan trigger ls
+  docker logscan trigger ls --format '{{.Name}} {{.ActionURL}}'`
 	cmd := group("trigger", "Manage triggers: who is told",
-		ls, c.triggerAdd(), c.triggerEdit(), c.triggerRemove(),
+		ls, c.triggerShow(), c.triggerAdd(), c.triggerEdit(), c.triggerRemove(),
 		c.triggerSwitch("enable", true), c.triggerSwitch("disable", false), c.triggerTest())
 	cmd.Aliases = []string{"triggers"}
 	return cmd
@@ -33,8 +36,9 @@ var triggerColumns = []column[api.Trigger]{
 	{head: "ID", cell: triggerID},
 	{head: "NAME", cell: func(t api.Trigger) string { return t.Name }},
 	{head: "ENABLED", cell: func(t api.Trigger) string { return yesNo(t.Enabled) }},
-	{head: "SEVERITY", cell: func(t api.Trigger) string { return orAll(t.Severities) }},
-	{head: "SOURCE", cell: func(t api.Trigger) string { return orAll(t.Sources) }},
+	{head: "MODE", cell: func(t api.Trigger) string { return t.Mode }},
+	{head: "SEVERITY", cell: func(t api.Trigger) string { return orAll(t.Severities.String()) }},
+	{head: "SOURCE", cell: func(t api.Trigger) string { return orAll(t.Sources.String()) }},
 	{head: "MATCH", cell: func(t api.Trigger) string { return orAll(t.MessageRegex) }, cut: true},
 	{head: "SIGNED", cell: func(t api.Trigger) string { return yesNo(t.ActionSecret != "") }},
 	{head: "URL", cell: func(t api.Trigger) string { return t.ActionURL }, cut: true},
@@ -49,55 +53,25 @@ func orAll(s string) string {
 	return s
 }
 
-// triggerFlags are a trigger's fields as flags; only those given are sent.
-type triggerFlags struct {
-	name, url, secret, secretFile, match string
-	severity, source                     []string
-}
-
-func (f *triggerFlags) add(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&f.secret, "secret", "", `Sign what is sent with this secret; "-" reads it from standard input`)
-	cmd.Flags().StringVar(&f.secretFile, "secret-file", "", "Read the secret from a file")
-	cmd.Flags().StringSliceVar(&f.severity, "severity", nil, "Only events of these severities: info, warn, error (default all)")
-	cmd.Flags().StringSliceVar(&f.source, "source", nil, "Only events of these sources: logscan (hits), system (default all)")
-	cmd.Flags().StringVar(&f.match, "match", "", "Only events whose message matches this regular expression")
-	complete(cmd, "severity", "info", "warn", "error")
-	complete(cmd, "source", "logscan", "system")
-}
-
-func (f *triggerFlags) fields(c *cli, cmd *cobra.Command) (out api.TriggerFields, err error) {
-	given := cmd.Flags().Changed
-	for name, to := range map[string]struct {
-		field *api.Field[string]
-		value string
-	}{
-		"name": {&out.Name, f.name}, "url": {&out.ActionURL, f.url}, "match": {&out.MessageRegex, f.match},
-		"severity": {&out.Severities, strings.Join(f.severity, ",")}, "source": {&out.Sources, strings.Join(f.source, ",")},
-	} {
-		if given(name) {
-			*to.field = api.Set(to.value)
-		}
-	}
-	if given("secret") && given("secret-file") {
-		return out, &usageError{cmd, errors.New("either --secret or --secret-file, not both")}
-	}
+// secretValue is what an option or argument gives, or the option that names a file;
+// "-" is standard input.
+func (c *cli) secretValue(cmd *cobra.Command, what, value string, given bool) (string, bool, error) {
+	flag := strings.ToLower(what)
+	file := cmd.Flags().Lookup(flag + "-file")
+	var err error
 	switch {
-	case given("secret-file"):
-		s, err := c.readSecret("secret", f.secretFile)
-		if err != nil {
-			return out, err
+	case given && file.Changed:
+		name := "--" + flag
+		if cmd.Flags().Lookup(flag) == nil {
+			name = what
 		}
-		out.ActionSecret = api.Set(s)
-	case given("secret") && f.secret == "-":
-		s, err := c.readSecret("secret", "-")
-		if err != nil {
-			return out, err
-		}
-		out.ActionSecret = api.Set(s)
-	case given("secret"):
-		out.ActionSecret = api.Set(f.secret)
+		err = &usageError{cmd, fmt.Errorf("either %s or --%s-file, not both", name, flag)}
+	case file.Changed:
+		value, err = c.readSecret(what, file.Value.String())
+	case given && value == "-":
+		value, err = c.readSecret(what, "-")
 	}
-	return out, nil
+	return value, given || file.Changed, err
 }
 
 // readSecret reads a secret, or a token, from a file, or standard input, up to
@@ -129,29 +103,35 @@ func (c *cli) readSecret(what, path string) (string, error) {
 }
 
 func (c *cli) triggerAdd() *cobra.Command {
-	var f triggerFlags
-	var disabled bool
 	cmd := &cobra.Command{
-		Use: "add [OPTIONS] NAME URL", Aliases: []string{"create"}, Short: "Add a trigger; prints its id", Args: args(2, 2),
-		Long: `Add a trigger. From now on each event that all its filters select is POSTed to
-URL as JSON, signed by the Standard Webhooks scheme if there is a secret, again
-and again until the receiver has it. Prints the trigger's id.
+		Use: "add [OPTIONS] NAME [URL]", Aliases: []string{"create"}, Short: "Add a trigger; prints its id", Args: args(1, 2),
+		Long: `Add a trigger: somebody who is told of incidents that all its filters select, or
+with --mode events of each event. URL says how: https:// is a webhook, which gets
+JSON, signed by the Standard Webhooks scheme if there is a secret; ntfy://,
+telegram://, slack://, mailto: and so on are the services of 'docker logscan help
+channels', which has what each one needs. A message is sent again and again until
+the receiver has it. Prints the trigger's id; 'trigger test' sends a sample.
 
-A secret on the command line can be seen by other users of this machine and
-stays in the shell's history: --secret-file, or --secret - for standard input,
-keep it to yourself.`,
-		Example: `  docker logscan trigger add ops https://hooks.example.com/logscan --severity error,warn --secret-file /root/ops.secret
-  pass show ops | docker logscan trigger add ops https://hooks.example.com/logscan --secret -`,
+What is on the command line can be seen by other users of this machine and stays
+in the shell's history. --url-file, or - as URL for standard input, keep a URL
+that is a secret to yourself; --secret-file, or --secret - for standard input,
+the secret.`,
+		Example: `  docker logscan trigger add phone ntfy://ntfy.sh/my-topic
+  docker logscan trigger add mail 'mailto:ops@example.com?server=smtp.example.com:587&user=logscan@example.com' --secret-file /root/mail.secret
+  docker logscan trigger add ops https://hooks.example.com/logscan --severity error,warn --secret-file /root/ops.secret
+  docker logscan trigger add chat --url-file /root/chat.url
+  pass show chat-url | docker logscan trigger add chat -`,
 		RunE: func(cmd *cobra.Command, a []string) error {
-			fields, err := f.fields(c, cmd)
+			if len(a) < 2 && !cmd.Flags().Changed("url-file") {
+				return &usageError{cmd, errors.New("give a URL, or --url-file")}
+			}
+			said, err := given[trigger.Trigger](c, cmd, a...)
 			if err != nil {
 				return err
 			}
-			if disabled {
-				fields.Enabled = api.Set(false)
-			}
+			to, _ := said["action_url"].(string)
 			return c.with(cmd, func(ctx context.Context, client *api.Client) error {
-				t, err := client.CreateTrigger(ctx, api.TriggerCreate{Name: a[0], ActionURL: a[1], TriggerFields: fields})
+				t, err := client.CreateTrigger(ctx, api.TriggerCreate{Name: a[0], ActionURL: to, TriggerFields: said})
 				if err != nil {
 					return err
 				}
@@ -160,41 +140,40 @@ keep it to yourself.`,
 			})
 		},
 	}
-	f.add(cmd)
-	cmd.Flags().BoolVar(&disabled, "disabled", false, "Keep it switched off")
+	addOptions[trigger.Trigger](c, cmd, false)
+	c.completeFilters(cmd)
 	return cmd
 }
 
 func (c *cli) triggerEdit() *cobra.Command {
-	var f triggerFlags
 	cmd := &cobra.Command{
 		Use: "edit [OPTIONS] TRIGGER", Aliases: []string{"update"}, Short: "Change a trigger", Args: args(1, 1),
-		Long:              `Change a trigger, given by name or id. What isn't given stays as it is; --secret "" takes the secret away.`,
+		Long:              "Change a trigger, given by name or id. What isn't given stays as it is; --secret \"\"\ntakes the secret away.",
 		Example:           `  docker logscan trigger edit ops --severity error`,
 		ValidArgsFunction: c.completeTriggers,
 		RunE: func(cmd *cobra.Command, a []string) error {
-			fields, err := f.fields(c, cmd)
+			said, err := given[trigger.Trigger](c, cmd)
 			if err != nil {
 				return err
 			}
-			if fields == (api.TriggerFields{}) {
+			if len(said) == 0 {
 				return &usageError{cmd, errors.New("nothing to change: give at least one option")}
 			}
 			return c.eachTrigger(cmd, a, func(ctx context.Context, client *api.Client, t api.Trigger) error {
-				_, err := client.UpdateTrigger(ctx, t.ID, fields)
+				_, err := client.UpdateTrigger(ctx, t.ID, said)
 				return err
 			})
 		},
 	}
-	f.add(cmd)
-	cmd.Flags().StringVar(&f.name, "name", "", "New name")
-	cmd.Flags().StringVar(&f.url, "url", "", "New URL")
+	addOptions[trigger.Trigger](c, cmd, true)
+	c.completeFilters(cmd)
 	return cmd
 }
 
 func (c *cli) triggerRemove() *cobra.Command {
 	return &cobra.Command{
 		Use: "rm TRIGGER [TRIGGER...]", Aliases: []string{"remove"}, Short: "Remove triggers", Args: args(1, -1),
+		Example:           `  docker logscan trigger rm ops`,
 		ValidArgsFunction: c.completeTriggers,
 		RunE: func(cmd *cobra.Command, a []string) error {
 			return c.eachTrigger(cmd, a, func(ctx context.Context, client *api.Client, t api.Trigger) error {
@@ -207,10 +186,11 @@ func (c *cli) triggerRemove() *cobra.Command {
 func (c *cli) triggerSwitch(verb string, on bool) *cobra.Command {
 	return &cobra.Command{
 		Use: verb + " TRIGGER [TRIGGER...]", Short: map[bool]string{true: "Switch triggers on", false: "Switch triggers off, keeping them"}[on], Args: args(1, -1),
+		Example:           "  docker logscan trigger " + verb + " ops",
 		ValidArgsFunction: c.completeTriggers,
 		RunE: func(cmd *cobra.Command, a []string) error {
 			return c.eachTrigger(cmd, a, func(ctx context.Context, client *api.Client, t api.Trigger) error {
-				_, err := client.UpdateTrigger(ctx, t.ID, api.TriggerFields{Enabled: api.Set(on)})
+				_, err := client.UpdateTrigger(ctx, t.ID, api.TriggerFields{"enabled": on})
 				return err
 			})
 		},
@@ -220,9 +200,10 @@ func (c *cli) triggerSwitch(verb string, on bool) *cobra.Command {
 func (c *cli) triggerTest() *cobra.Command {
 	return &cobra.Command{
 		Use: "test TRIGGER [TRIGGER...]", Short: "Send a test to triggers' URLs", Args: args(1, -1),
-		Long: `Send an event marked as a test to the URLs of triggers, switched on or off, now
-and once, and tell the status of the answer and how long it took. Exits with 1
-if one was not taken.`,
+		Long: `Send a sample incident, marked as a test, to the URLs of triggers, switched on or
+off, now and once; or a sample event, to webhooks that are told of each event. Tell
+the status of the answer, how long it took, and the beginning of what the receiver
+said, without the trigger's URL and secret. Exits with 1 if one was not taken.`,
 		Example:           `  docker logscan trigger test ops`,
 		ValidArgsFunction: c.completeTriggers,
 		RunE: func(cmd *cobra.Command, a []string) error {
@@ -242,9 +223,13 @@ if one was not taken.`,
 					case err != nil:
 						errs = append(errs, err)
 					case !r.OK:
-						errs = append(errs, fmt.Errorf("trigger %s: %s (after %d ms)", t.Name, r.Error, r.LatencyMS))
+						errs = append(errs, fmt.Errorf("trigger %s: %s (after %d ms)%s", t.Name, r.Error, r.LatencyMS, saying(r)))
 					default:
-						fmt.Fprintf(c.out, "%s: taken with status %d in %d ms\n", clean(t.Name), r.Status, r.LatencyMS)
+						status := ""
+						if r.Status != 0 {
+							status = fmt.Sprintf(" with status %d", r.Status)
+						}
+						fmt.Fprintln(c.out, clean(fmt.Sprintf("%s: taken%s in %d ms%s", t.Name, status, r.LatencyMS, saying(r))))
 					}
 				}
 				if len(errs) == 1 {
@@ -254,6 +239,14 @@ if one was not taken.`,
 			})
 		},
 	}
+}
+
+// saying is what a receiver answered, behind what became of a test.
+func saying(r api.TriggerTestResult) string {
+	if r.Said == "" {
+		return ""
+	}
+	return "; it said: " + r.Said
 }
 
 func (c *cli) eachTrigger(cmd *cobra.Command, refs []string, do func(context.Context, *api.Client, api.Trigger) error) error {
@@ -272,11 +265,28 @@ func (c *cli) eachTrigger(cmd *cobra.Command, refs []string, do func(context.Con
 	})
 }
 
+// completeFilters offers what a trigger's lists of rules and workloads may have, behind
+// what such a list has already.
+func (c *cli) completeFilters(cmd *cobra.Command) {
+	behind := func(names cobra.CompletionFunc) cobra.CompletionFunc {
+		return func(cmd *cobra.Command, a []string, typed string) ([]string, cobra.ShellCompDirective) {
+			out, how := names(cmd, a, typed)
+			before := typed[:strings.LastIndexByte(typed, ',')+1]
+			for i := range out {
+				out[i] = before + out[i]
+			}
+			return out, how
+		}
+	}
+	_ = cmd.RegisterFlagCompletionFunc("rule", behind(c.ruleNames))
+	_ = cmd.RegisterFlagCompletionFunc("workload", behind(c.workloadNames))
+}
+
 func (c *cli) completeTriggers(cmd *cobra.Command, _ []string, _ string) (out []string, _ cobra.ShellCompDirective) {
 	_ = c.with(cmd, func(ctx context.Context, client *api.Client) error {
 		triggers, err := client.Triggers(ctx)
 		for _, t := range triggers {
-			out = append(out, t.Name)
+			out = append(out, completion(t.ID, t.Name))
 		}
 		return err
 	})

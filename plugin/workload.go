@@ -25,6 +25,7 @@ func (c *cli) workloadCommand() *cobra.Command {
 		func(ctx context.Context, client *api.Client, _ *cobra.Command) ([]api.Workload, error) {
 			return client.Workloads(ctx)
 		})
+	ls.Example = `  docker logscan workload ls`
 	cmd := group("workload", "Show workloads: containers that do the same", ls, c.workloadRules())
 	cmd.Aliases = []string{"workloads"}
 	return cmd
@@ -70,7 +71,9 @@ func (c *cli) workloadNames(cmd *cobra.Command, _ []string, _ string) (out []str
 	_ = c.with(cmd, func(ctx context.Context, client *api.Client) error {
 		workloads, err := client.Workloads(ctx)
 		for _, w := range workloads {
-			out = append(out, w.ID)
+			if clean(w.ID) == w.ID {
+				out = append(out, w.ID)
+			}
 		}
 		return err
 	})

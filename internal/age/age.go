@@ -12,6 +12,7 @@
 package age
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -44,6 +45,22 @@ var start = time.Now()
 func (c *Clock) Now() time.Time {
 	now := time.Now()
 	return c.now(reading{now.Round(0), now.Sub(start)})
+}
+
+// Watch looks at the clock each second until ctx ends: what is written while the
+// machine's is set back is as young as the rest once it has been put right, but
+// only if both steps are noticed.
+func (c *Clock) Watch(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		c.Now()
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 func (c *Clock) now(r reading) time.Time {

@@ -25,6 +25,10 @@ type Client struct {
 	http  *http.Client
 	base  string // scheme and host
 	token string // "" on a unix socket
+
+	// Warn is called with what an answer warns of. Set it before the first
+	// request; nil ignores it.
+	Warn func(string)
 }
 
 // Problem is a refusal by the API.
@@ -132,6 +136,9 @@ func (c *Client) send(ctx context.Context, method, path string, query url.Values
 		return nil, err
 	}
 	if resp.StatusCode/100 == 2 {
+		if _, text, ok := strings.Cut(resp.Header.Get("Warning"), `"`); ok && c.Warn != nil {
+			c.Warn(strings.TrimSuffix(text, `"`))
+		}
 		return resp, nil
 	}
 	defer resp.Body.Close()
@@ -243,10 +250,85 @@ func (c *Client) Deliveries(ctx context.Context, state string, limit int) ([]Del
 	return all[Delivery](ctx, c, deliveriesPath, q)
 }
 
+// EventDeliveries lists the deliveries that carry an event, the newest first.
+func (c *Client) EventDeliveries(ctx context.Context, eventID int64) ([]Delivery, error) {
+	return all[Delivery](ctx, c, deliveriesPath, url.Values{"event": {strconv.FormatInt(eventID, 10)}, "limit": {strconv.Itoa(maxPage)}})
+}
+
 // Redeliver sends a delivery again, whatever became of it.
 func (c *Client) Redeliver(ctx context.Context, id string) (d Delivery, err error) {
 	err = c.do(ctx, http.MethodPost, deliveriesPath+"/"+url.PathEscape(id)+"/redeliver", nil, nil, &d)
 	return d, err
+}
+
+// RedeliverAll sends a trigger's deliveries in a state again, the newest ones where
+// more would wait than may, and returns how many.
+func (c *Client) RedeliverAll(ctx context.Context, triggerID int64, state string) (int64, error) {
+	var r Redelivered
+	err := c.do(ctx, http.MethodPost, idPath(triggersPath, triggerID)+"/redeliver", url.Values{"state": {state}}, nil, &r)
+	return r.Redelivered, err
+}
+
+// IncidentQuery selects incidents; what is zero doesn't select.
+type IncidentQuery struct {
+	State, Severity, Rule, Workload string
+	Before                          int64
+	Limit                           int
+}
+
+// Incidents lists incidents, the newest first.
+func (c *Client) Incidents(ctx context.Context, q IncidentQuery) ([]Incident, error) {
+	v := url.Values{}
+	for name, value := range map[string]string{"state": q.State, "severity": q.Severity, "rule": q.Rule, "workload": q.Workload} {
+		if value != "" {
+			v.Set(name, value)
+		}
+	}
+	if q.Before > 0 {
+		v.Set("before", strconv.FormatInt(q.Before, 10))
+	}
+	if q.Limit > 0 {
+		v.Set("limit", strconv.Itoa(q.Limit))
+	}
+	return all[Incident](ctx, c, incidentsPath, v)
+}
+
+// Incident returns all that is known of an incident.
+func (c *Client) Incident(ctx context.Context, id int64) (d IncidentDetails, err error) {
+	err = c.do(ctx, http.MethodGet, idPath(incidentsPath, id), nil, nil, &d)
+	return d, err
+}
+
+// IncidentChange is what is said about an incident.
+type IncidentChange = incidentChange
+
+// ChangeIncident does to an incident what a verb says: acknowledge, snooze, reopen or
+// resolve.
+func (c *Client) ChangeIncident(ctx context.Context, id int64, verb string, change IncidentChange) (i Incident, err error) {
+	err = c.do(ctx, http.MethodPost, idPath(incidentsPath, id)+"/"+verb, nil, change, &i)
+	return i, err
+}
+
+// Silences lists silences, those that have ended too.
+func (c *Client) Silences(ctx context.Context) ([]Silence, error) {
+	return all[Silence](ctx, c, silencesPath, nil)
+}
+
+// CreateSilence adds a silence.
+func (c *Client) CreateSilence(ctx context.Context, s SilenceCreate) (out Silence, err error) {
+	err = c.do(ctx, http.MethodPost, silencesPath, nil, s, &out)
+	return out, err
+}
+
+// PreviewSilence tells what a silence would have held back.
+func (c *Client) PreviewSilence(ctx context.Context, s SilenceCreate) (out SilencePreview, err error) {
+	err = c.do(ctx, http.MethodPost, silencesPath+"/preview", nil, s, &out)
+	return out, err
+}
+
+// EndSilence ends a silence now.
+func (c *Client) EndSilence(ctx context.Context, id int64) error {
+	return c.do(ctx, http.MethodDelete, idPath(silencesPath, id), nil, nil, nil)
 }
 
 // Containers lists the containers whose logs are kept.
@@ -266,7 +348,23 @@ func (c *Client) EffectiveRules(ctx context.Context, workload string) (e Effecti
 	return e, err
 }
 
-// Token returns the token of the TCP listener; the unix socket alone tells it.
+// Tokens lists the tokens that were made.
+func (c *Client) Tokens(ctx context.Context) ([]AccessToken, error) {
+	return all[AccessToken](ctx, c, tokensPath, nil)
+}
+
+// CreateToken makes a token.
+func (c *Client) CreateToken(ctx context.Context, in TokenCreate) (t NewToken, err error) {
+	err = c.do(ctx, http.MethodPost, tokensPath, nil, in, &t)
+	return t, err
+}
+
+// DeleteToken removes a token.
+func (c *Client) DeleteToken(ctx context.Context, id int64) error {
+	return c.do(ctx, http.MethodDelete, idPath(tokensPath, id), nil, nil, nil)
+}
+
+// Token returns the admin's token of the TCP listener; the unix socket alone tells it.
 func (c *Client) Token(ctx context.Context) (t Token, err error) {
 	err = c.do(ctx, http.MethodGet, tokenPath, nil, nil, &t)
 	return t, err

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"logscan/internal/event"
 	"logscan/internal/journal"
 	"logscan/internal/rule"
-	"logscan/internal/store"
 )
 
 const testToken = "a token that is long enough"
@@ -28,7 +28,7 @@ func TestRuleStats(t *testing.T) {
 	}
 	got := must[[]RuleStats](t)(b.RuleStats(ctx))
 	want := []RuleStats{
-		{RuleID: 1, Name: "oom", Enabled: true, Hits: 5, Cooldown: 4, Bucket: 2},
+		{RuleID: 1, Name: "oom", Enabled: true, Hits: 5, Cooldown: 4, Bucket: 2, GivenUp: 3},
 		{RuleID: 2, Name: "broken", Enabled: true, Error: "pattern missing closing ) at position 3"},
 	}
 	if !slices.Equal(got, want) {
@@ -44,9 +44,9 @@ func TestWorkloads(t *testing.T) {
 	ctx := t.Context()
 	oom := must[Rule](t)(b.CreateRule(ctx, RuleCreate{Name: "oom", Pattern: "Out of memory"}))
 	must[Rule](t)(b.CreateRule(ctx, RuleCreate{Name: "panic", Pattern: "panic"}))
-	in := func(workload string) RuleFields { return RuleFields{WorkloadID: Set(workload)} }
+	in := func(workload string) RuleFields { return RuleFields{"workload_id": workload} }
 	over := func(workload string, enabled bool) RuleFields {
-		return RuleFields{WorkloadID: Set(workload), OverridesID: Set(oom.ID), Enabled: Set(enabled)}
+		return RuleFields{"workload_id": workload, "overrides_id": oom.ID, "enabled": enabled}
 	}
 	must[Rule](t)(b.CreateRule(ctx, RuleCreate{Name: "web", Pattern: " 5.. ", RuleFields: in("shop/web")}))
 	must[Rule](t)(b.CreateRule(ctx, RuleCreate{Name: "web oom", Pattern: "OOM", RuleFields: over("shop/web", true)}))
@@ -101,11 +101,11 @@ func TestTriggerTest(t *testing.T) {
 		got, _ = io.ReadAll(r.Body)
 		w.WriteHeader(status)
 		if status != 204 {
-			io.WriteString(w, "inner secret of the receiver")
+			io.WriteString(w, "not at "+r.URL.Path+"\n"+strings.Repeat("x", 1000))
 		}
 	}))
 	defer receiver.Close()
-	tr := must[Trigger](t)(b.CreateTrigger(ctx, TriggerCreate{Name: "ops", ActionURL: receiver.URL + "/hook", TriggerFields: TriggerFields{Enabled: Set(false)}}))
+	tr := must[Trigger](t)(b.CreateTrigger(ctx, TriggerCreate{Name: "ops", ActionURL: receiver.URL + "/h00k", TriggerFields: TriggerFields{"enabled": false, "mode": "events"}}))
 	r := must[TriggerTestResult](t)(b.TestTrigger(ctx, tr.ID))
 	if !r.OK || r.Status != 204 || r.Error != "" {
 		t.Errorf("%+v", r)
@@ -125,8 +125,24 @@ func TestTriggerTest(t *testing.T) {
 	}
 	status = 400
 	_, body := b.raw("POST", idPath(triggersPath, tr.ID)+"/test", "", "")
-	if strings.Contains(body, "secret") || !strings.Contains(body, `"status":400`) || !strings.Contains(body, `"ok":false`) {
+	if strings.Contains(body, "h00k") || len(body) > 600 || !strings.Contains(body, `"said":"not at ******** xxx`) || !strings.Contains(body, `"status":400`) || !strings.Contains(body, `"ok":false`) {
 		t.Error(body)
+	}
+	// One that is told of incidents gets a sample of these.
+	status = 204
+	must[Trigger](t)(b.UpdateTrigger(ctx, tr.ID, TriggerFields{"mode": "incidents"}))
+	if r := must[TriggerTestResult](t)(b.TestTrigger(ctx, tr.ID)); !r.OK || r.Said != "" {
+		t.Errorf("%+v", r)
+	}
+	var sample struct {
+		Type string
+		Test bool
+		Data struct {
+			Notices []struct{ Kind, Rule, Text string }
+		}
+	}
+	if err := json.Unmarshal(got, &sample); err != nil || !sample.Test || sample.Type != "logscan.incident" || len(sample.Data.Notices) != 1 || sample.Data.Notices[0].Kind != "opened" {
+		t.Errorf("payload %s: %v", got, err)
 	}
 	receiver.Close()
 	if r := must[TriggerTestResult](t)(b.TestTrigger(ctx, tr.ID)); r.OK || r.Status != 0 || r.Error != "connection refused" {
@@ -148,7 +164,7 @@ func TestEventsByRuleID(t *testing.T) {
 		e.Metadata["rule_id"] = 1 + n%2
 		b.emit(e)
 	}
-	b.emit(store.Event{Source: "system", Severity: "warn", Message: "no rule"})
+	b.emit(event.Event{Source: "system", Severity: "warn", Message: "no rule"})
 	if got := numbers(must[EventPage](t)(b.Events(t.Context(), EventQuery{RuleID: 2})).Items); !slices.Equal(got, []int{1, 3}) {
 		t.Errorf("%v", got)
 	}

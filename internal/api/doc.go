@@ -10,7 +10,7 @@
 //   - A change of a rule or a trigger is live when the call returns.
 //   - PATCH tells absent (left alone), null (back to the default) and a value
 //     apart. Read-only fields may be sent back as they were read.
-//   - A trigger's secret goes in and never comes out: reads show Placeholder.
+//   - A trigger's secret goes in and never comes out: reads show trigger.Placeholder.
 //   - The event stream has no gaps: a client that is slow, or that comes back
 //     with Last-Event-ID, gets every event that the log still has, in order.
 //   - It answers also while the database can't be opened: /healthz says what

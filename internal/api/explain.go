@@ -1,7 +1,6 @@
 package api
 
 import (
-	"errors"
 	"maps"
 	"slices"
 	"strings"
@@ -9,7 +8,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/validation"
 
-	"logscan/internal/rule"
+	"logscan/internal/nearest"
 )
 
 // explain finishes problem documents: what was sent is taken out, since it may
@@ -83,47 +82,9 @@ func suggest(name string, known []string) string {
 	if len(known) == 0 {
 		return ""
 	}
-	nearest := slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })
 	hint := ""
-	if distance(name, nearest) <= max(2, len(nearest)/3) {
-		hint = "; did you mean " + nearest + "?"
+	if meant, near := nearest.Name(name, known); near {
+		hint = "; did you mean " + meant + "?"
 	}
 	return hint + " (known: " + strings.Join(known, ", ") + ")"
-}
-
-// distance is the number of edits (Levenshtein) from a to b. A name longer than
-// any of ours is simply far.
-func distance(a, b string) int {
-	if len(a) > 64 {
-		return len(a)
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
-}
-
-// fieldProblem is the refusal of a field, or nil if err is another error.
-func fieldProblem(err error) error {
-	var fe *rule.FieldError
-	if errors.As(err, &fe) {
-		if fe.Field == "rules" || fe.Field == "triggers" { // too many of them: no field is wrong
-			return huma.Error409Conflict(fe.Field + ": " + fe.Reason)
-		}
-		return invalid(fe.Field, fe.Reason)
-	}
-	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"logscan/internal/egress"
+	"logscan/internal/event"
 	"logscan/internal/rule"
 	"logscan/internal/store"
 	"logscan/internal/trigger"
@@ -26,17 +28,17 @@ func fuzzed(f *testing.F) http.Handler {
 	if _, err := db.CreateRule(ctx, rule.Rule{Name: "r", Pattern: "x", Severity: "warn", Streams: "all", Enabled: true}); err != nil {
 		f.Fatal(err)
 	}
-	if _, err := db.CreateTrigger(ctx, store.Trigger{Name: "t", ActionURL: "https://h.example.com/"}); err != nil {
+	if _, err := db.CreateTrigger(ctx, trigger.Trigger{Name: "t", Mode: trigger.ModeEvents, ActionURL: "https://h.example.com/"}); err != nil {
 		f.Fatal(err)
 	}
-	if _, err := db.Commit(ctx, store.Batch{Events: []store.Event{hit(1, "warn", "r")}}, nil); err != nil {
+	if _, err := db.Commit(ctx, store.Batch{Events: []event.Event{hit(1, "warn", "r")}}, nil); err != nil {
 		f.Fatal(err)
 	}
 	return New(Config{
 		Store: db, Scanner: fakeScanner{}, Rules: liveRules{db}, Ingest: fakeIngest{}, Journals: fakeJournals{},
 		Worker:      trigger.NewWorker(trigger.WorkerConfig{Store: db}),
 		Reload:      func(context.Context) error { return nil },
-		CheckTarget: func(u string) error { return trigger.CheckTarget(u, []string{"h.example.com"}) },
+		CheckTarget: func(u string) error { return trigger.CheckTarget(u, egress.Targets{Allow: []string{"h.example.com"}}) },
 	})
 }
 
@@ -88,12 +90,16 @@ func FuzzBodies(f *testing.F) {
 	h := fuzzed(f)
 	targets := []struct{ method, path string }{
 		{"POST", rulesPath}, {"PATCH", rulesPath + "/1"}, {"POST", rulesPath + "/test"}, {"POST", triggersPath}, {"PATCH", triggersPath + "/1"},
+		{"POST", incidentsPath + "/1/acknowledge"}, {"POST", incidentsPath + "/1/snooze"}, {"POST", incidentsPath + "/1/reopen"}, {"POST", incidentsPath + "/1/resolve"},
+		{"POST", silencesPath}, {"POST", silencesPath + "/preview"},
 	}
 	for n := range targets {
 		for _, b := range []string{
 			`{"name":"a","pattern":"x(?P<n>y)"}`, `{"name":null}`, `{"rule_id":1,"lines":["x",""]}`, `{"pattern":"\\xff","lines":["\ud800"]}`,
 			`{"name":"t","action_url":"https://h.example.com/","action_secret":"********","message_regex":"a{1000}"}`, `{"overrides_id":1,"workload_id":"w"}`,
 			`{"cooldown_seconds":9223372036854775807}`, `{"nmae":1}`, `[]`, `"`, `{"name":"a","name":"b","pattern":"x"}`, `{"enabled":1e400}`,
+			`{"until":"9999-12-31T23:59:59Z"}`, `{"hits":-1}`, `{"times":1e308,"by":"\u0000"}`, `{"image":true,"note":"\ud800"}`, `{"until":"0001-01-01T00:00:01Z"}`,
+			`{"matchers":["rule~(a{1000}){1000}"],"ends_at":"9999-12-31T23:59:59Z"}`, `{"matchers":["rule=*"],"ends_at":"2200-01-01T00:00:00Z","starts_at":"2199-12-31T00:00:00Z","cron":"0 0 30 2 *","for_seconds":9223372036854775807}`,
 		} {
 			f.Add(n, []byte(b))
 		}

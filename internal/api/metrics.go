@@ -61,6 +61,8 @@ var (
 	descLines        = desc("lines_total", "Lines checked.")
 	descHits         = desc("hits_total", "Matches that became events.")
 	descSuppressed   = desc("suppressed_total", "Matches held back, by reason.", "reason")
+	descGivenUp      = desc("given_up_total", "Lines that a rule gave up because checking them takes too much work, times rules.")
+	descUnconfirmed  = desc("unconfirmed_matches_total", "Matches that a second look denies: a defect of logscan.")
 	descTruncated    = desc("truncated_lines_total", "Lines too long to be checked beyond their beginning.")
 	descMalformed    = desc("malformed_entries_total", "Entries that could not be read.")
 	descSkipped      = desc("skipped_bytes_total", "Bytes of log that were gone before any rule saw them.")
@@ -79,7 +81,7 @@ type collector struct{ s *server }
 func (collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descBuild, descRestarts, descAttachments, descBytes, descRetries, descContainers, descJournal, descLosses, descLostBytes,
-		descLines, descHits, descSuppressed, descTruncated, descMalformed, descSkipped, descWaiting, descLag, descContainerLag,
+		descLines, descHits, descSuppressed, descGivenUp, descUnconfirmed, descTruncated, descMalformed, descSkipped, descWaiting, descLag, descContainerLag,
 		descLeftOut, descOutcomes, descDeliveries, descDegraded,
 	} {
 		out <- d
@@ -128,6 +130,8 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	counter(descHits, sc.Hits)
 	counter(descSuppressed, sc.Cooldown, "cooldown")
 	counter(descSuppressed, sc.Bucket, "bucket")
+	counter(descGivenUp, sc.GivenUp)
+	counter(descUnconfirmed, sc.Unconfirmed)
 	counter(descTruncated, sc.Overflow)
 	counter(descMalformed, sc.Malformed)
 	counter(descSkipped, sc.Skipped)
@@ -162,7 +166,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		return
 	}
 	for state, n := range counts {
-		gauge(descDeliveries, n, state)
+		gauge(descDeliveries, n, string(state))
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"regexp"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -13,21 +12,18 @@ import (
 )
 
 const (
-	rulesPath       = "/api/log-scan-rules"
-	defaultCooldown = 300 // seconds
-	maxSpans        = 32
-	// maxCooldown keeps seconds within what a time.Duration can hold.
-	maxCooldown = int64(365 * 24 * time.Hour / time.Second)
+	rulesPath = "/api/log-scan-rules"
+	maxSpans  = 32
 )
 
 func (s *server) rules(api huma.API) {
 	huma.Register(api, operation(http.MethodGet, rulesPath, "list-rules", "List rules", 200), s.listRules)
-	huma.Register(api, operation(http.MethodPost, rulesPath, "create-rule", "Add a rule", 201, 409, 413, 422), s.createRule)
+	huma.Register(api, withBody(operation(http.MethodPost, rulesPath, "create-rule", "Add a rule", 201, 409)), s.createRule)
 	huma.Register(api, operation(http.MethodGet, rulesPath+"/stats", "get-rule-stats", "Show what became of each rule's matches", 200), s.ruleStats)
 	huma.Register(api, operation(http.MethodGet, rulesPath+"/{id}", "get-rule", "Show a rule", 200, 404), s.getRule)
-	huma.Register(api, operation(http.MethodPatch, rulesPath+"/{id}", "update-rule", "Change a rule", 200, 404, 409, 413, 422), s.updateRule)
+	huma.Register(api, withBody(operation(http.MethodPatch, rulesPath+"/{id}", "update-rule", "Change a rule", 200, 404, 409)), s.updateRule)
 	huma.Register(api, operation(http.MethodDelete, rulesPath+"/{id}", "delete-rule", "Remove a rule, and what overrides it", 204, 404), s.deleteRule)
-	test := operation(http.MethodPost, rulesPath+"/test", "test-rule", "Try a rule or a pattern on lines", 200, 404, 413, 422)
+	test := withBody(operation(http.MethodPost, rulesPath+"/test", "test-rule", "Try a rule or a pattern on lines", 200, 404))
 	test.MaxBodyBytes = maxTestBody
 	huma.Register(api, test, s.testRule)
 }
@@ -37,11 +33,7 @@ func (s *server) listRules(ctx context.Context, _ *struct{}) (*output[List[Rule]
 	if err != nil {
 		return nil, s.fail(err, "rule")
 	}
-	out := &output[List[Rule]]{Body: List[Rule]{Items: make([]Rule, len(rules))}}
-	for i, r := range rules {
-		out.Body.Items[i] = ruleOut(r)
-	}
-	return out, nil
+	return &output[List[Rule]]{Body: List[Rule]{Items: append([]Rule{}, rules...)}}, nil
 }
 
 func (s *server) getRule(ctx context.Context, in *ByID) (*output[Rule], error) {
@@ -49,24 +41,18 @@ func (s *server) getRule(ctx context.Context, in *ByID) (*output[Rule], error) {
 	if err != nil {
 		return nil, s.fail(err, "rule")
 	}
-	return &output[Rule]{Body: ruleOut(r)}, nil
+	return &output[Rule]{Body: r}, nil
 }
 
 func (s *server) createRule(ctx context.Context, in *struct{ Body RuleCreate }) (*created[Rule], error) {
-	f := in.Body.RuleFields
-	f.Name, f.Pattern = Set(in.Body.Name), Set(in.Body.Pattern)
-	r := newRule()
-	if err := f.apply(&r); err != nil {
-		return nil, err
+	r, err := in.Body.create()
+	if err == nil {
+		r, err = s.Store.CreateRule(ctx, r)
 	}
-	r, err := s.Store.CreateRule(ctx, r)
 	if err != nil {
 		return nil, s.fail(err, "rule")
 	}
-	if err := s.reload(ctx); err != nil {
-		return nil, err
-	}
-	return &created[Rule]{Location: fmt.Sprintf("%s/%d", rulesPath, r.ID), Body: ruleOut(r)}, nil
+	return newlyMade(fmt.Sprintf("%s/%d", rulesPath, r.ID), r, s.reload(ctx)), nil
 }
 
 func (s *server) updateRule(ctx context.Context, in *struct {
@@ -80,7 +66,7 @@ func (s *server) updateRule(ctx context.Context, in *struct {
 	if err := s.reload(ctx); err != nil {
 		return nil, err
 	}
-	return &output[Rule]{Body: ruleOut(r)}, nil
+	return &output[Rule]{Body: r}, nil
 }
 
 func (s *server) changeRule(ctx context.Context, id int64, f RuleFields) (rule.Rule, error) {
@@ -90,7 +76,7 @@ func (s *server) changeRule(ctx context.Context, id int64, f RuleFields) (rule.R
 	if err != nil {
 		return r, err
 	}
-	if err := f.apply(&r); err != nil {
+	if r, err = f.change(r); err != nil {
 		return r, err
 	}
 	return s.Store.UpdateRule(ctx, r)
@@ -117,103 +103,86 @@ func (s *server) ruleStats(ctx context.Context, _ *struct{}) (*output[List[RuleS
 		c := counts[r.ID]
 		out.Body.Items[i] = RuleStats{
 			RuleID: r.ID, Name: r.Name, WorkloadID: r.WorkloadID, Enabled: r.Enabled,
-			Hits: c.Hits, Cooldown: c.Cooldown, Bucket: c.Bucket, Error: why[r.ID],
+			Hits: c.Hits, Cooldown: c.Cooldown, Bucket: c.Bucket, Ignored: c.Ignored, GivenUp: c.GivenUp, Error: why[r.ID],
 		}
 	}
 	return out, nil
 }
 
-func newRule() rule.Rule {
-	return rule.Rule{Severity: "warn", Streams: "all", Cooldown: defaultCooldown * time.Second, Enabled: true}
-}
-
-// apply changes r as f says and checks the whole.
-func (f RuleFields) apply(r *rule.Rule) error {
-	if f.Name.Null {
-		return invalid("name", "can't be null")
-	}
-	if f.Pattern.Null {
-		return invalid("pattern", "can't be null")
-	}
-	def := newRule()
-	seconds := int64(r.Cooldown / time.Second)
-	f.Name.into(&r.Name, "")
-	f.Description.into(&r.Description, "")
-	f.Pattern.into(&r.Pattern, "")
-	f.Severity.into(&r.Severity, def.Severity)
-	f.Streams.into(&r.Streams, def.Streams)
-	f.CooldownSeconds.into(&seconds, defaultCooldown)
-	f.Enabled.into(&r.Enabled, def.Enabled)
-	f.WorkloadID.into(&r.WorkloadID, "")
-	f.OverridesID.into(&r.OverridesID, 0)
-	if seconds < 0 || seconds > maxCooldown {
-		return invalid("cooldown_seconds", fmt.Sprintf("must be from 0 (none) to %d (a year)", maxCooldown))
-	}
-	r.Cooldown = time.Duration(seconds) * time.Second
-	if err := rule.Validate(*r); err != nil {
-		if p := fieldProblem(err); p != nil {
-			return p
-		}
-		return huma.Error422UnprocessableEntity(err.Error())
-	}
-	return nil
-}
-
-func ruleOut(r rule.Rule) Rule {
-	return Rule{
-		ID: r.ID, Name: r.Name, Description: r.Description, Pattern: r.Pattern,
-		Severity: r.Severity, Streams: r.Streams, CooldownSeconds: int64(r.Cooldown / time.Second),
-		Enabled: r.Enabled, WorkloadID: r.WorkloadID, OverridesID: r.OverridesID,
-		CreatedAt: r.CreatedAt.UTC(), UpdatedAt: r.UpdatedAt.UTC(),
-	}
-}
+const (
+	// testsAtOnce is how many tests of rules run at once; more wait.
+	testsAtOnce = 2
+	// testWork is how much of package match's work a test may take, about: some
+	// seconds at the very worst. Lines beyond it are given up.
+	testWork = 512 << 20
+	// testTime is how long a test may take, so that it is answered in time: to
+	// tell groups and places may take far more than to match. Lines beyond it
+	// are given up too.
+	testTime = 15 * time.Second
+)
 
 // testRule runs the engine that runs live over the lines given, each for
-// itself: no cooldown, any stream.
+// itself: no cooldown, any stream. A line takes a fraction of a second at most,
+// so that a client that has gone is noticed soon.
 func (s *server) testRule(ctx context.Context, in *struct{ Body RuleTest }) (*output[RuleTestResult], error) {
-	r := newRule()
+	r := rule.New()
 	switch b := in.Body; {
 	case (b.Pattern == "") == (b.RuleID == 0):
 		return nil, invalid("pattern", "give either a pattern or a rule_id")
+	case b.RuleID != 0 && len(b.All)+len(b.Ignore) > 0:
+		return nil, invalid("all", "all and ignore go with a pattern, not with a rule_id")
 	case b.RuleID != 0:
 		var err error
 		if r, err = s.Store.Rule(ctx, b.RuleID); err != nil {
 			return nil, s.fail(err, "rule")
 		}
 	default:
-		r.Name, r.Pattern = "test", b.Pattern
+		r.Name, r.Pattern, r.All, r.Ignore = "test", b.Pattern, b.All, b.Ignore
 	}
-	r.Enabled, r.Streams, r.Cooldown, r.WorkloadID, r.OverridesID = true, "all", 0, "", 0
-	if err := rule.Validate(r); err != nil {
-		if p := fieldProblem(err); p != nil {
-			return nil, p
-		}
-		return nil, huma.Error422UnprocessableEntity(err.Error())
+	r.Enabled, r.Streams, r.CooldownSeconds, r.WorkloadID, r.OverridesID = true, "all", 0, "", 0
+	if err := rule.Fields.Validate(r); err != nil && in.Body.RuleID == 0 {
+		return nil, s.fail(err, "rule")
+	}
+	select {
+	case s.testing <- struct{}{}:
+		defer func() { <-s.testing }()
+	case <-ctx.Done():
+		return nil, s.fail(ctx.Err(), "rule")
 	}
 	snapshot, bad := rule.Compile([]rule.Rule{r})
 	if len(bad) > 0 {
 		return nil, invalid("pattern", bad[0].Reason)
 	}
-	re, err := regexp.Compile(r.Pattern)
-	if err != nil {
-		return nil, invalid("pattern", err.Error())
-	}
-	set := snapshot.For("")
+	matching := snapshot.For("").Begin()
+	defer matching.End()
 	out := RuleTestResult{Pattern: r.Pattern, Lines: make([]LineTest, len(in.Body.Lines))}
-	for i, line := range in.Body.Lines {
+	work, end := int64(0), time.Now().Add(s.testTime)
+	for i, text := range in.Body.Lines {
 		if ctx.Err() != nil {
 			return nil, s.fail(ctx.Err(), "rule")
 		}
-		var state rule.State
-		hits := set.Eval(&state, rule.Line{Stream: "stdout", Text: []byte(line)}, nil)
-		if len(hits) == 0 {
+		t := &out.Lines[i]
+		if work > testWork || time.Now().After(end) {
+			t.GivenUp = true
 			continue
 		}
-		out.Matched++
-		t := &out.Lines[i]
-		t.Matched, t.Captures = true, hits[0].Captures
-		for _, m := range re.FindAllStringIndex(line, maxSpans) {
-			t.Spans = append(t.Spans, Span{m[0], m[1]})
+		line := rule.Line{Stream: "stdout", Text: []byte(text)}
+		var state rule.State
+		t.Matched = matching.Match(&state, line)
+		work += matching.Work()
+		if t.Matched {
+			out.Matched++
+			t.Captures = matching.Admit(&state, line, nil)[0].Captures
+			for _, at := range matching.Spans(line, maxSpans) {
+				t.Spans = append(t.Spans, Span{at[0], at[1]})
+			}
+		}
+		t.GivenUp = state.TakeCounts()[r.ID].GivenUp > 0
+		if !t.Matched && !t.GivenUp {
+			t.Failed = "pattern"
+			for _, u := range matching.Unmet() {
+				t.Failed, t.By = u.Field, u.Pattern
+			}
 		}
 	}
 	return &output[RuleTestResult]{Body: out}, nil

@@ -6,12 +6,16 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
+	"logscan/internal/action"
+	"logscan/internal/fields"
 	"logscan/internal/ingest"
 	"logscan/internal/journal"
 	"logscan/internal/rule"
@@ -30,7 +34,7 @@ const (
 
 // Ingest is what the API shows of the FIFOs. Safe concurrently; does not block.
 type Ingest interface {
-	Attachments() []ingest.Attachment
+	Attachments() []ingest.FIFOStatus
 	Stats() ingest.Stats
 }
 
@@ -46,6 +50,7 @@ type Journals interface {
 type Scanner interface {
 	Stats() scan.Stats
 	Lag() map[string]int64            // bytes no rule has seen yet, by container
+	Echoes() map[string]int64         // lines hidden from rules, by container
 	RuleStats() map[int64]rule.Counts // by rule
 }
 
@@ -58,13 +63,13 @@ type Rules interface {
 // Worker delivers. Safe concurrently; Test takes as long as the receiver, within
 // the bound of an attempt.
 type Worker interface {
-	Test(context.Context, store.Trigger) (trigger.TestResult, error)
+	Test(context.Context, trigger.Trigger) (trigger.TestResult, error)
 	Stats() trigger.Stats
 }
 
 // Config is what an API needs. Where the database isn't open yet, Store,
 // Scanner, Rules, Worker and Reload are nil: what needs them is answered with
-// 503. Token, Degraded, Started and Logger may be left out.
+// 503. Token, Tokens, Degraded, Started and Logger may be left out.
 type Config struct {
 	Store       *store.Store
 	Scanner     Scanner
@@ -74,8 +79,10 @@ type Config struct {
 	Journals    Journals
 	Reload      func(context.Context) error // makes the stored rules and triggers live before it returns
 	CheckTarget func(url string) error      // says whether a trigger may send there
-	Token       func() (Token, bool)        // of the TCP listener; false if there is none
+	Token       func() (Token, bool)        // the admin's, of the TCP listener; false if there is none
+	Tokens      *Tokens                     // those that the TCP listener's Gate knows
 	Degraded    func() []Reason             // what is wrong; losses are seen here
+	ActionKey   []byte                      // signs the links of messages; nil: there are none
 	Process     supervisor.Status           // what became of the worker processes before this one
 	Version     string
 	Started     time.Time
@@ -88,7 +95,9 @@ type server struct {
 	// change is held from reading a rule or trigger until what was made of it
 	// is stored, so that two PATCHes don't undo each other. Making it live needs
 	// no lock: the last to reload sees all that is stored.
-	change sync.Mutex
+	change   sync.Mutex
+	testing  chan struct{} // holds a token for each test of a rule under way
+	testTime time.Duration // how long one may take
 }
 
 // New returns the handler of the whole API.
@@ -102,12 +111,15 @@ func New(cfg Config) http.Handler {
 	if cfg.Degraded == nil {
 		cfg.Degraded = func() []Reason { return nil }
 	}
-	s := &server{Config: cfg}
+	if cfg.Tokens == nil {
+		cfg.Tokens = &Tokens{}
+	}
+	s := &server{Config: cfg, testing: make(chan struct{}, testsAtOnce), testTime: testTime}
 	mux := http.NewServeMux()
 	hc := huma.DefaultConfig("logscan", cfg.Version)
 	hc.Info.Description = "Rules over container logs, the events they make, and the triggers that send them on."
 	hc.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"token": {Type: "http", Scheme: "bearer", Description: "Over TCP, for all but " + healthPath + ". The unix socket needs none."},
+		"token": {Type: "http", Scheme: "bearer", Description: "Over TCP, for all but " + healthPath + ", with the scope that is named. The unix socket needs none."},
 	}
 	hc.Security = []map[string][]string{{"token": {}}, {}}
 	hc.DocsPath = ""     // its page loads scripts from elsewhere
@@ -116,25 +128,34 @@ func New(cfg Config) http.Handler {
 	hc.RejectUnknownQueryParameters = true
 	hc.Transformers = []huma.Transformer{explain(hc.Components.Schemas)}
 	api := humago.New(mux, hc)
+	api.UseMiddleware(authorize(api))
 	if cfg.Store == nil {
 		api.UseMiddleware(s.waiting(api))
 	}
 	s.rules(api)
 	s.triggers(api)
 	s.events(api)
+	s.incidents(api)
+	s.silences(api)
 	s.workloads(api)
+	s.accessTokens(api)
+	s.deliveries(api)
 	s.status(api)
 	s.metrics(api)
+	mux.HandleFunc(action.Path, s.act)
+	describeErrors(api.OpenAPI())
+	describeRead[rule.Rule](hc.Components.Schemas, "Rule")
+	describeRead[trigger.Trigger](hc.Components.Schemas, "Trigger")
 	return problems(mux)
 }
 
-// alone are the operations that are possible without the database.
-var alone = map[string]bool{"get-health": true, "get-metrics": true, "get-token": true, "list-containers": true}
+// availableAlone are the operations that are possible without the database.
+var availableAlone = map[string]bool{"get-health": true, "get-metrics": true, "get-token": true, "list-containers": true}
 
 // waiting refuses what needs the database while it isn't open.
 func (s *server) waiting(api huma.API) func(huma.Context, func(huma.Context)) {
 	return func(ctx huma.Context, next func(huma.Context)) {
-		if alone[ctx.Operation().OperationID] {
+		if availableAlone[ctx.Operation().OperationID] {
 			next(ctx)
 			return
 		}
@@ -144,14 +165,44 @@ func (s *server) waiting(api huma.API) func(huma.Context, func(huma.Context)) {
 	}
 }
 
-// operation fills in what all operations share.
+// operation fills in what all operations share. errs are the refusals that are
+// its own; those of what stands before it, of its body and of the store are
+// added.
 func operation(method, path, id, summary string, status int, errs ...int) huma.Operation {
-	if !alone[id] {
-		errs = append(errs, http.StatusServiceUnavailable)
+	errs = append(errs, http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests)
+	if !availableAlone[id] {
+		errs = append(errs, statusClientGone, http.StatusServiceUnavailable)
 	}
-	return huma.Operation{
+	op := huma.Operation{
 		Method: method, Path: path, OperationID: id, Summary: summary,
 		DefaultStatus: status, MaxBodyBytes: maxBody, Errors: errs,
+	}
+	if scope := scopeOf(method, id); scope != "" {
+		op.Security = []map[string][]string{{"token": {string(scope)}}, {}}
+	}
+	return op
+}
+
+// withBody is an operation that takes a body.
+func withBody(op huma.Operation) huma.Operation {
+	op.Errors = append(op.Errors, http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity)
+	return op
+}
+
+// statusClientGone is what nginx calls it; nobody is left to read it.
+const statusClientGone = 499
+
+// describeErrors gives the status that HTTP doesn't name a description.
+func describeErrors(doc *huma.OpenAPI) {
+	for _, path := range doc.Paths {
+		for _, op := range []*huma.Operation{path.Get, path.Post, path.Patch, path.Delete} {
+			if op == nil {
+				continue
+			}
+			if r := op.Responses[strconv.Itoa(statusClientGone)]; r != nil {
+				r.Description = "Client Closed Request"
+			}
+		}
 	}
 }
 
@@ -168,7 +219,18 @@ type output[T any] struct {
 // created is the answer to a POST.
 type created[T any] struct {
 	Location string `header:"Location"`
+	Warning  string `header:"Warning" doc:"What is not as it should be although the thing is made"`
 	Body     T
+}
+
+// newlyMade is the answer about what is stored, live or not: were it a refusal, a
+// client would try again and make a second one.
+func newlyMade[T any](location string, body T, notLive error) *created[T] {
+	out := &created[T]{Location: location, Body: body}
+	if notLive != nil {
+		out.Warning = `199 logscan "` + notLive.Error() + `"`
+	}
+	return out
 }
 
 // reload makes a change live.
@@ -177,7 +239,7 @@ func (s *server) reload(ctx context.Context) error {
 	// being live.
 	if err := s.Reload(context.WithoutCancel(ctx)); err != nil {
 		s.Logger.Error("change stored but not live", "err", err)
-		return huma.Error500InternalServerError("the change is stored but not live yet; it will be at the next change or restart (see the plugin's log)")
+		return huma.Error500InternalServerError("the change is stored but not live yet; it is tried again (see the plugin's log)")
 	}
 	return nil
 }
@@ -192,10 +254,15 @@ func (s *server) fail(err error, what string) error {
 	case errors.Is(err, store.ErrNotFound):
 		return huma.Error404NotFound("no such " + what)
 	case errors.Is(err, context.Canceled):
-		return huma.NewError(499, "the client has gone")
+		return huma.NewError(statusClientGone, "the client has gone")
 	}
-	if e := fieldProblem(err); e != nil {
-		return e
+	var fe *fields.Error
+	if errors.As(err, &fe) {
+		return invalid(fe.Field, fe.Reason)
+	}
+	var full *store.FullError
+	if errors.As(err, &full) {
+		return huma.Error409Conflict(full.Error())
 	}
 	s.Logger.Error("api", "what", what, "err", err)
 	return huma.Error500InternalServerError("something went wrong inside logscan; its log says more")
@@ -206,6 +273,10 @@ func invalid(field, reason string) error {
 	return huma.Error422UnprocessableEntity(field+": "+reason, &huma.ErrorDetail{Location: "body." + field, Message: reason})
 }
 
+// isAction reports whether a request is for the page behind a message's link, which
+// is a permission itself.
+func isAction(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, action.Path) }
+
 // problems gives the router's own refusals (no such path, no such method) the
 // shape of all others.
 func problems(mux *http.ServeMux) http.Handler {
@@ -213,6 +284,11 @@ func problems(mux *http.ServeMux) http.Handler {
 		r = slashes(r)
 		h, pattern := mux.Handler(r)
 		if pattern != "" {
+			// The description is no operation, which authorize would see.
+			if !strings.Contains(pattern, " /api/") && r.URL.Path != healthPath && r.URL.Path != metricsPath && !isAction(r) && !may(r.Context(), ScopeRead) {
+				refuse(w, http.StatusForbidden, outOfScope(r.Context(), ScopeRead))
+				return
+			}
 			mux.ServeHTTP(w, r)
 			return
 		}

@@ -10,72 +10,34 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"logscan/internal/store"
+	"logscan/internal/trigger"
 )
 
 const (
 	containersPath = "/api/containers"
 	statsPath      = "/api/stats"
 	healthPath     = "/healthz"
-	tokenPath      = "/api/token"
 
 	// lossNews is how long a loss counts as something that is wrong now.
 	lossNews = time.Hour
 )
 
 func (s *server) status(api huma.API) {
-	huma.Register(api, operation(http.MethodGet, deliveriesPath, "list-deliveries", "List deliveries, the newest first", 200, 422), s.listDeliveries)
-	huma.Register(api, operation(http.MethodPost, deliveriesPath+"/{id}/redeliver", "redeliver", "Send a delivery again, under its old id", 200, 404), s.redeliver)
 	huma.Register(api, operation(http.MethodGet, containersPath, "list-containers", "List containers whose logs are kept", 200), s.listContainers)
 	huma.Register(api, operation(http.MethodGet, statsPath, "get-stats", "Show counters", 200), s.getStats)
 	huma.Register(api, operation(http.MethodGet, healthPath, "get-health", "Show whether all is well", 200), s.getHealth)
-	huma.Register(api, operation(http.MethodGet, tokenPath, "get-token", "Show the token of the TCP listener; over the unix socket only", 200, 404, 409), s.getToken)
-}
-
-type deliveriesInput struct {
-	State string `query:"state" enum:"pending,delivered,dead"`
-	Limit int    `query:"limit" minimum:"1" maximum:"1000" default:"100"`
-}
-
-func (s *server) listDeliveries(ctx context.Context, in *deliveriesInput) (*output[List[Delivery]], error) {
-	deliveries, err := s.Store.Deliveries(ctx, in.State, in.Limit)
-	if err != nil {
-		return nil, s.fail(err, "delivery")
-	}
-	out := &output[List[Delivery]]{Body: List[Delivery]{Items: make([]Delivery, len(deliveries))}}
-	for i, d := range deliveries {
-		out.Body.Items[i] = deliveryOut(d)
-	}
-	return out, nil
-}
-
-func deliveryOut(d store.Delivery) Delivery {
-	return Delivery{
-		ID: d.ID, EventID: d.EventID, TriggerID: d.TriggerID, State: d.State, Attempts: d.Attempts,
-		NextAt: d.NextAt.UTC(), LastStatus: d.LastStatus, LastError: d.LastError, CreatedAt: d.CreatedAt.UTC(),
-	}
-}
-
-func (s *server) redeliver(ctx context.Context, in *struct {
-	ID string `path:"id" maxLength:"64"`
-}) (*output[Delivery], error) {
-	d, err := s.Store.Redeliver(ctx, in.ID)
-	if err != nil {
-		return nil, s.fail(err, "delivery")
-	}
-	return &output[Delivery]{Body: deliveryOut(d)}, nil
 }
 
 func (s *server) listContainers(context.Context, *struct{}) (*output[List[Container]], error) {
-	journals, lag := s.Journals.List(), map[string]int64{}
+	journals, lag, echoes := s.Journals.List(), map[string]int64{}, map[string]int64{}
 	if s.Scanner != nil {
-		lag = s.Scanner.Lag()
+		lag, echoes = s.Scanner.Lag(), s.Scanner.Echoes()
 	}
 	out := &output[List[Container]]{Body: List[Container]{Items: make([]Container, len(journals))}}
 	for i, j := range journals {
 		out.Body.Items[i] = Container{
 			ID: j.ID, Name: j.Name, Image: j.Image, Workload: j.Workload,
-			Running: j.Attached > 0, Scan: j.Scan, Bytes: j.Bytes, Lag: lag[j.ID],
+			Running: j.Attached > 0, Scan: j.Scan, Bytes: j.Bytes, Lag: lag[j.ID], Echoes: echoes[j.ID],
 			Started: j.Started.UTC(), Latest: j.Latest.UTC(),
 		}
 	}
@@ -83,7 +45,7 @@ func (s *server) listContainers(context.Context, *struct{}) (*output[List[Contai
 }
 
 func (s *server) getStats(ctx context.Context, _ *struct{}) (*output[Stats], error) {
-	rules, err := s.Store.Rules(ctx)
+	rules, err := s.Store.RuleCount(ctx)
 	if err != nil {
 		return nil, s.fail(err, "rule")
 	}
@@ -108,16 +70,16 @@ func (s *server) getStats(ctx context.Context, _ *struct{}) (*output[Stats], err
 	lag := s.Scanner.Lag() // before what waits: a line is in the one or the other until its hits are stored
 	sc := s.Scanner.Stats()
 	st.Scan = ScanStats{
-		Rules: len(rules), LeftOut: len(s.Rules.LeftOut()), Lines: sc.Lines, Hits: sc.Hits,
+		Rules: rules, LeftOut: len(s.Rules.LeftOut()), Lines: sc.Lines, Hits: sc.Hits,
 		Suppressed: sc.Suppressed, Cooldown: sc.Cooldown, Bucket: sc.Bucket,
-		Truncated: sc.Overflow, Echoes: sc.Echoes, Malformed: sc.Malformed, Skipped: sc.Skipped, Waiting: sc.Waiting,
+		GivenUp: sc.GivenUp, Truncated: sc.Overflow, Echoes: sc.Echoes, Malformed: sc.Malformed, Skipped: sc.Skipped, Waiting: sc.Waiting,
 	}
 	for _, n := range lag {
 		st.Scan.Lag += n
 	}
 	out := s.Worker.Stats()
 	st.Deliveries = DeliveryStats{
-		Pending: counts[store.Pending], Delivered: counts[store.Delivered], Dead: counts[store.Dead],
+		Pending: counts[trigger.Pending], Delivered: counts[trigger.Delivered], Dead: counts[trigger.Dead],
 		Outcomes: DeliveryOutcomes{Delivered: out.Delivered, Retried: out.Failed, Dead: out.Dead},
 	}
 	return &output[Stats]{Body: st}, nil
@@ -130,7 +92,7 @@ func (s *server) getHealth(ctx context.Context, _ *struct{}) (*output[Health], e
 	if len(h.Reasons) > 0 {
 		h.Status = "degraded"
 	}
-	if anonymous(ctx) {
+	if !may(ctx, ScopeRead) {
 		h.Version = ""
 		for i := range h.Reasons {
 			h.Reasons[i].Detail = ""
@@ -151,15 +113,4 @@ func (s *server) reasons() []Reason {
 		}
 	}
 	return out
-}
-
-func (s *server) getToken(ctx context.Context, _ *struct{}) (*output[Token], error) {
-	if overTCP(ctx) || s.Token == nil {
-		return nil, huma.Error404NotFound("the token is told over the unix socket only")
-	}
-	t, ok := s.Token()
-	if !ok {
-		return nil, huma.Error409Conflict("the API doesn't listen on TCP: the setting LOGSCAN_LISTEN (HOST:PORT) is not set")
-	}
-	return &output[Token]{Body: t}, nil
 }

@@ -3,30 +3,22 @@ package api
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
-	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"logscan/internal/rule"
-	"logscan/internal/store"
+	"logscan/internal/trigger"
 )
 
-const (
-	triggersPath = "/api/event-triggers"
-
-	maxName   = 128
-	maxURL    = 2048
-	maxSecret = 4096
-)
+const triggersPath = "/api/event-triggers"
 
 func (s *server) triggers(api huma.API) {
 	huma.Register(api, operation(http.MethodGet, triggersPath, "list-triggers", "List triggers", 200), s.listTriggers)
-	huma.Register(api, operation(http.MethodPost, triggersPath, "create-trigger", "Add a trigger", 201, 409, 413, 422), s.createTrigger)
+	huma.Register(api, withBody(operation(http.MethodPost, triggersPath, "create-trigger", "Add a trigger", 201, 409)), s.createTrigger)
 	huma.Register(api, operation(http.MethodGet, triggersPath+"/{id}", "get-trigger", "Show a trigger", 200, 404), s.getTrigger)
-	huma.Register(api, operation(http.MethodPatch, triggersPath+"/{id}", "update-trigger", "Change a trigger", 200, 404, 409, 413, 422), s.updateTrigger)
+	huma.Register(api, withBody(operation(http.MethodPatch, triggersPath+"/{id}", "update-trigger", "Change a trigger", 200, 404, 409)), s.updateTrigger)
 	huma.Register(api, operation(http.MethodDelete, triggersPath+"/{id}", "delete-trigger", "Remove a trigger", 204, 404), s.deleteTrigger)
 	huma.Register(api, operation(http.MethodPost, triggersPath+"/{id}/test", "test-trigger", "Send a test to a trigger's URL, now and once", 200, 404), s.testTrigger)
 }
@@ -38,7 +30,7 @@ func (s *server) listTriggers(ctx context.Context, _ *struct{}) (*output[List[Tr
 	}
 	out := &output[List[Trigger]]{Body: List[Trigger]{Items: make([]Trigger, len(triggers))}}
 	for i, t := range triggers {
-		out.Body.Items[i] = triggerOut(t)
+		out.Body.Items[i] = t.Shown()
 	}
 	return out, nil
 }
@@ -48,24 +40,22 @@ func (s *server) getTrigger(ctx context.Context, in *ByID) (*output[Trigger], er
 	if err != nil {
 		return nil, s.fail(err, "trigger")
 	}
-	return &output[Trigger]{Body: triggerOut(t)}, nil
+	return &output[Trigger]{Body: t.Shown()}, nil
 }
 
 func (s *server) createTrigger(ctx context.Context, in *struct{ Body TriggerCreate }) (*created[Trigger], error) {
-	f := in.Body.TriggerFields
-	f.Name, f.ActionURL = Set(in.Body.Name), Set(in.Body.ActionURL)
-	t := store.Trigger{Enabled: true}
-	if err := s.applyTrigger(f, &t); err != nil {
-		return nil, err
+	f := withoutShown(in.Body.TriggerFields, trigger.Trigger{})
+	t, err := f.create()
+	if err == nil {
+		err = checkURL(t, trigger.Trigger{}, s.checkTarget(f))
 	}
-	t, err := s.Store.CreateTrigger(ctx, t)
+	if err == nil {
+		t, err = s.Store.CreateTrigger(ctx, t)
+	}
 	if err != nil {
 		return nil, s.fail(err, "trigger")
 	}
-	if err := s.reload(ctx); err != nil {
-		return nil, err
-	}
-	return &created[Trigger]{Location: fmt.Sprintf("%s/%d", triggersPath, t.ID), Body: triggerOut(t)}, nil
+	return newlyMade(fmt.Sprintf("%s/%d", triggersPath, t.ID), t.Shown(), s.reload(ctx)), nil
 }
 
 func (s *server) updateTrigger(ctx context.Context, in *struct {
@@ -79,18 +69,26 @@ func (s *server) updateTrigger(ctx context.Context, in *struct {
 	if err := s.reload(ctx); err != nil {
 		return nil, err
 	}
-	return &output[Trigger]{Body: triggerOut(t)}, nil
+	return &output[Trigger]{Body: t.Shown()}, nil
 }
 
-func (s *server) changeTrigger(ctx context.Context, id int64, f TriggerFields) (store.Trigger, error) {
+func (s *server) changeTrigger(ctx context.Context, id int64, f TriggerFields) (trigger.Trigger, error) {
+	target := s.checkTarget(f) // before the lock: it asks a name server
 	s.change.Lock()
 	defer s.change.Unlock()
-	t, err := s.Store.Trigger(ctx, id)
+	old, err := s.Store.Trigger(ctx, id)
+	if err != nil {
+		return old, err
+	}
+	t, err := withoutShown(f, old).change(old)
+	if err == nil {
+		err = checkURL(t, old, target)
+	}
 	if err != nil {
 		return t, err
 	}
-	if err := s.applyTrigger(f, &t); err != nil {
-		return t, err
+	if (t.ActionURL != old.ActionURL || t.ActionSecret != old.ActionSecret) && !may(ctx, ScopeAdmin) {
+		return t, huma.Error403Forbidden(outOfScope(ctx, ScopeAdmin) + ": it changes where events are sent, or what signs them")
 	}
 	return s.Store.UpdateTrigger(ctx, t)
 }
@@ -114,106 +112,42 @@ func (s *server) testTrigger(ctx context.Context, in *ByID) (*output[TriggerTest
 		return nil, s.fail(err, "trigger")
 	}
 	return &output[TriggerTestResult]{Body: TriggerTestResult{
-		OK: r.Error == "", Status: r.Status, LatencyMS: r.Latency.Milliseconds(), Error: r.Error,
+		OK: r.Error == "", Status: r.Status, LatencyMS: r.Latency.Milliseconds(), Error: r.Error, Said: r.Said,
 	}}, nil
 }
 
-func triggerOut(t store.Trigger) Trigger {
-	out := Trigger{
-		ID: t.ID, Name: t.Name, Enabled: t.Enabled,
-		Severities: t.Severities, Sources: t.Sources, MessageRegex: t.MessageRegex,
-		ActionURL: redact(t.ActionURL),
-		CreatedAt: t.CreatedAt.UTC(), UpdatedAt: t.UpdatedAt.UTC(),
+// checkTarget says why nothing may be sent to the URL that f holds, if it holds
+// one.
+func (s *server) checkTarget(f TriggerFields) error {
+	to := f.text("action_url")
+	if to == "" || strings.Contains(to, trigger.Placeholder) {
+		return nil
 	}
-	if t.ActionSecret != "" {
-		out.ActionSecret = Placeholder
-	}
-	return out
+	return s.CheckTarget(to)
 }
 
-// redact takes the password out of a URL.
-func redact(raw string) string {
-	u, err := url.Parse(raw)
-	if err != nil || u.User == nil {
-		return raw
+// withoutShown is f without what is shown instead of old's secrets, which stay as
+// they are.
+func withoutShown(f TriggerFields, old trigger.Trigger) TriggerFields {
+	f = maps.Clone(f)
+	if f.text("action_secret") == trigger.Placeholder {
+		delete(f, "action_secret")
 	}
-	return u.Redacted()
+	if old.ActionURL != "" && f.text("action_url") == old.Shown().ActionURL {
+		delete(f, "action_url")
+	}
+	return f
 }
 
-// applyTrigger changes t as f says and checks the whole.
-func (s *server) applyTrigger(f TriggerFields, t *store.Trigger) error {
-	if f.Name.Null {
-		return invalid("name", "can't be null")
-	}
-	if f.ActionURL.Null {
-		return invalid("action_url", "can't be null")
-	}
-	old := *t
-	f.Name.into(&t.Name, "")
-	f.Enabled.into(&t.Enabled, true)
-	f.Severities.into(&t.Severities, "")
-	f.Sources.into(&t.Sources, "")
-	f.MessageRegex.into(&t.MessageRegex, "")
-	f.ActionURL.into(&t.ActionURL, "")
-	f.ActionSecret.into(&t.ActionSecret, "")
-	if t.ActionSecret == Placeholder {
-		t.ActionSecret = old.ActionSecret
-	}
-	if f.ActionURL.Set && f.ActionURL.Value == redact(old.ActionURL) {
-		t.ActionURL = old.ActionURL
-	}
-	var err error
+// checkURL refuses a new URL that is none, or one of which target says what is wrong
+// with where it leads.
+func checkURL(t, old trigger.Trigger, target error) error {
 	switch {
-	case t.Name == "":
-		return invalid("name", "is required")
-	case len(t.Name) > maxName:
-		return invalid("name", fmt.Sprintf("is longer than %d bytes", maxName))
-	case len(t.ActionURL) > maxURL:
-		return invalid("action_url", fmt.Sprintf("is longer than %d bytes", maxURL))
-	case len(t.ActionSecret) > maxSecret:
-		return invalid("action_secret", fmt.Sprintf("is longer than %d bytes", maxSecret))
-	}
-	if t.Severities, err = choices("severities", t.Severities, severities); err != nil {
-		return err
-	}
-	if t.Sources, err = choices("sources", t.Sources, []string{"logscan", "system"}); err != nil {
-		return err
-	}
-	if t.MessageRegex != "" {
-		if err := rule.CheckPattern(t.MessageRegex); err != nil {
-			return invalid("message_regex", err.Error())
-		}
-	}
-	if t.ActionURL != old.ActionURL || t.ActionURL == "" {
-		if t.ActionURL == "" {
-			return invalid("action_url", "is required")
-		}
-		if err := s.CheckTarget(t.ActionURL); err != nil {
-			return invalid("action_url", err.Error())
-		}
+	case t.ActionURL == old.ActionURL:
+	case strings.Contains(t.ActionURL, trigger.Placeholder):
+		return invalid("action_url", "holds "+trigger.Placeholder+", which is shown instead of what is secret; give the whole URL, or leave it out to keep it")
+	case target != nil:
+		return invalid("action_url", target.Error())
 	}
 	return nil
-}
-
-// choices checks a comma-separated list and gives it its plain form.
-func choices(field, csv string, known []string) (string, error) {
-	var out []string
-	for v := range strings.SplitSeq(csv, ",") {
-		switch v = strings.TrimSpace(v); {
-		case v == "", slices.Contains(out, v):
-		case !slices.Contains(known, v):
-			return "", invalid(field, fmt.Sprintf("%q is not one of %s", shown(v), strings.Join(known, ", ")))
-		default:
-			out = append(out, v)
-		}
-	}
-	return strings.Join(out, ","), nil
-}
-
-// shown bounds what an answer repeats of a request.
-func shown(s string) string {
-	if len(s) > 64 {
-		return strings.ToValidUTF8(s[:64], "") + "…"
-	}
-	return s
 }

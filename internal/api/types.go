@@ -2,62 +2,28 @@ package api
 
 import (
 	"time"
+
+	"logscan/internal/rule"
+	"logscan/internal/trigger"
 )
 
-// Placeholder is what reads show instead of a secret. Sent back, it leaves the
-// secret as it is.
-const Placeholder = "********"
-
-// Rule finds lines.
-type Rule struct {
-	ID              int64     `json:"id"`
-	Name            string    `json:"name"`
-	Description     string    `json:"description"`
-	Pattern         string    `json:"pattern"`
-	Severity        string    `json:"severity"`
-	Streams         string    `json:"streams"`
-	CooldownSeconds int64     `json:"cooldown_seconds"`
-	Enabled         bool      `json:"enabled"`
-	WorkloadID      string    `json:"workload_id" doc:"The one workload it is for; empty for all"`
-	OverridesID     int64     `json:"overrides_id" doc:"The global rule that this one replaces in its workload; 0 for none"`
-	CreatedAt       time.Time `json:"created_at"`
-	UpdatedAt       time.Time `json:"updated_at"`
-}
-
-// RuleFields are what can be said about a rule. Absent ones stay as they are,
-// or get their default in a new rule; null is the default too.
-type RuleFields struct {
-	Name            Field[string] `json:"name,omitzero"`
-	Description     Field[string] `json:"description,omitzero"`
-	Pattern         Field[string] `json:"pattern,omitzero" doc:"A regular expression in RE2 syntax"`
-	Severity        Field[string] `json:"severity,omitzero" doc:"info, warn or error; default warn"`
-	Streams         Field[string] `json:"streams,omitzero" doc:"all, stdout or stderr; default all"`
-	CooldownSeconds Field[int64]  `json:"cooldown_seconds,omitzero" doc:"How long after a hit further ones of the same container are counted only; default 300, 0 for none"`
-	Enabled         Field[bool]   `json:"enabled,omitzero" doc:"Default true"`
-	WorkloadID      Field[string] `json:"workload_id,omitzero" doc:"The one workload it is for; empty for all"`
-	OverridesID     Field[int64]  `json:"overrides_id,omitzero" doc:"The global rule that this one replaces in its workload"`
-	Echo
-}
-
-// RuleCreate is a new rule.
-type RuleCreate struct {
-	Name    string `json:"name"`
-	Pattern string `json:"pattern" doc:"A regular expression in RE2 syntax"`
-	RuleFields
-}
+// Rule finds lines. Its definition is one with what the engine runs.
+type Rule = rule.Rule
 
 // Echo are the fields that only the server sets. They are accepted, so that
 // what was read can be sent back, and ignored.
 type Echo struct {
-	ID        int64     `json:"id,omitzero" readOnly:"true"`
-	CreatedAt time.Time `json:"created_at,omitzero" readOnly:"true"`
-	UpdatedAt time.Time `json:"updated_at,omitzero" readOnly:"true"`
+	ID        int64     `json:"id,omitzero" readOnly:"true" doc:"Given by logscan"`
+	CreatedAt time.Time `json:"created_at,omitzero" readOnly:"true" doc:"Set by logscan"`
+	UpdatedAt time.Time `json:"updated_at,omitzero" readOnly:"true" doc:"Set by logscan"`
 }
 
 // RuleTest asks what a rule makes of some lines: a stored one, or a pattern.
 type RuleTest struct {
 	RuleID  int64    `json:"rule_id,omitzero"`
 	Pattern string   `json:"pattern,omitzero"`
+	All     []string `json:"all,omitempty" nullable:"false" doc:"With a pattern: further ones that a line has to match"`
+	Ignore  []string `json:"ignore,omitempty" nullable:"false" doc:"With a pattern: lines that any of these matches are no match"`
 	Lines   []string `json:"lines" maxItems:"1000" nullable:"false"`
 }
 
@@ -71,6 +37,9 @@ type RuleTestResult struct {
 // LineTest is one line's.
 type LineTest struct {
 	Matched  bool              `json:"matched"`
+	Failed   string            `json:"failed,omitempty" enum:"pattern,all,ignore" doc:"The condition that a line doesn't fulfil that isn't matched"`
+	By       string            `json:"by,omitempty" doc:"Of all or ignore: the pattern that it is about"`
+	GivenUp  bool              `json:"given_up,omitempty" doc:"It would take too much work to say whether it matches, or what the captures are; or the lines before it took all there was for the test"`
 	Captures map[string]string `json:"captures,omitempty" doc:"Of the first match, by name or $n"`
 	Spans    []Span            `json:"spans,omitempty" nullable:"false" doc:"Where the matches are, at most 32"`
 }
@@ -81,60 +50,39 @@ type Span struct {
 	End   int `json:"end"`
 }
 
-// Trigger sends events to a URL.
-type Trigger struct {
-	ID           int64     `json:"id"`
-	Name         string    `json:"name"`
-	Enabled      bool      `json:"enabled"`
-	Severities   string    `json:"severities" doc:"Comma-separated; empty for all"`
-	Sources      string    `json:"sources" doc:"Comma-separated; empty for all"`
-	MessageRegex string    `json:"message_regex"`
-	ActionURL    string    `json:"action_url" doc:"A password in it is shown as xxxxx; sent back like that it stays as it is"`
-	ActionSecret string    `json:"action_secret" doc:"Always a placeholder, or empty if there is none"`
-	CreatedAt    time.Time `json:"created_at"`
-	UpdatedAt    time.Time `json:"updated_at"`
-}
-
-// TriggerFields are what can be said about a trigger, as in RuleFields.
-type TriggerFields struct {
-	Name         Field[string] `json:"name,omitzero"`
-	Enabled      Field[bool]   `json:"enabled,omitzero" doc:"Default true"`
-	Severities   Field[string] `json:"severities,omitzero" doc:"Comma-separated info, warn, error; empty for all"`
-	Sources      Field[string] `json:"sources,omitzero" doc:"Comma-separated logscan, system; empty for all"`
-	MessageRegex Field[string] `json:"message_regex,omitzero" doc:"What the event's message must match"`
-	ActionURL    Field[string] `json:"action_url,omitzero" doc:"http or https"`
-	ActionSecret Field[string] `json:"action_secret,omitzero" doc:"Signs what is sent (Standard Webhooks); whsec_<base64> or any text; empty for none"`
-	Echo
-}
-
-// TriggerCreate is a new trigger.
-type TriggerCreate struct {
-	Name      string `json:"name"`
-	ActionURL string `json:"action_url" doc:"http or https"`
-	TriggerFields
-}
+// Trigger says who is told. Its secrets are not in what is read.
+type Trigger = trigger.Trigger
 
 // Event is an entry of the event log: a hit, or something about logscan itself.
 type Event struct {
-	ID        int64          `json:"id"`
+	ID        int64          `json:"id" doc:"Ascending, never used twice"`
 	Source    string         `json:"source" doc:"logscan for hits, system for what logscan says about itself"`
-	Severity  string         `json:"severity"`
-	Message   string         `json:"message"`
-	Metadata  map[string]any `json:"metadata"`
-	CreatedAt time.Time      `json:"created_at"`
+	Severity  string         `json:"severity" doc:"Of the rule; of what logscan says, how bad it is"`
+	Message   string         `json:"message" doc:"The line, as valid UTF-8, at most 500 bytes"`
+	Metadata  map[string]any `json:"metadata" doc:"What is known of the hit, or of what has happened"`
+	CreatedAt time.Time      `json:"created_at" doc:"When it was stored"`
+	Incident  int64          `json:"incident_id,omitzero" doc:"The incident that it is part of"`
 }
 
-// Delivery is one event on its way to one trigger's URL.
+// Delivery is one event, or one message about incidents, on its way to one trigger's
+// URL.
 type Delivery struct {
 	ID         string    `json:"id" doc:"The same in every attempt"`
-	EventID    int64     `json:"event_id"`
+	EventID    int64     `json:"event_id,omitzero" doc:"Absent for a message about incidents"`
+	IncidentID int64     `json:"incident_id,omitzero" doc:"The first incident of a message"`
 	TriggerID  int64     `json:"trigger_id"`
 	State      string    `json:"state" doc:"pending, delivered or dead"`
 	Attempts   int       `json:"attempts"`
+	TriedAt    time.Time `json:"tried_at,omitzero" doc:"When the last attempt ended"`
 	NextAt     time.Time `json:"next_at,omitzero"`
 	LastStatus int       `json:"last_status,omitzero"`
 	LastError  string    `json:"last_error,omitzero"`
 	CreatedAt  time.Time `json:"created_at"`
+}
+
+// Redelivered says how many deliveries are sent again.
+type Redelivered struct {
+	Redelivered int64 `json:"redelivered" doc:"The newest ones, where more would wait than may; ask again for the others later"`
 }
 
 // Container is one whose log is kept.
@@ -147,6 +95,7 @@ type Container struct {
 	Scan     bool      `json:"scan"`
 	Bytes    int64     `json:"bytes" doc:"On disk"`
 	Lag      int64     `json:"lag" doc:"Bytes of log that no rule has seen yet"`
+	Echoes   int64     `json:"echoes" doc:"Lines, since the plugin's start, that were hidden from rules which they match because they repeat what logscan has sent about them"`
 	Started  time.Time `json:"started,omitzero"`
 	Latest   time.Time `json:"latest,omitzero" doc:"When it was last written to"`
 }
@@ -173,16 +122,18 @@ type RuleStats struct {
 	Hits       int64  `json:"hits" doc:"Matches that became events"`
 	Cooldown   int64  `json:"suppressed_cooldown" doc:"Matches that its cooldown held back"`
 	Bucket     int64  `json:"suppressed_bucket" doc:"Matches that the bound of a container's hits held back"`
+	Ignored    int64  `json:"ignored" doc:"Lines that match its pattern, and one of those to ignore too"`
+	GivenUp    int64  `json:"given_up" doc:"Lines that would have taken too much work to check, or of which a hit has no captures for that reason"`
 	Error      string `json:"error,omitempty" doc:"Why it is not in use although it is enabled"`
 }
 
-// TriggerTestResult is what a test of a trigger came to. What the receiver
-// answered is told by its status alone.
+// TriggerTestResult is what a test of a trigger came to.
 type TriggerTestResult struct {
 	OK        bool   `json:"ok" doc:"The receiver took it"`
-	Status    int    `json:"status,omitzero" doc:"The HTTP status of its answer; absent if there was none"`
+	Status    int    `json:"status,omitzero" doc:"The status of its answer; absent if there was none, or no number"`
 	LatencyMS int64  `json:"latency_ms"`
 	Error     string `json:"error,omitempty" doc:"Why it was not taken"`
+	Said      string `json:"said,omitempty" doc:"The beginning of the answer, without the trigger's URL and secret"`
 }
 
 // Workload is what containers that do the same are called together.
@@ -207,6 +158,26 @@ type LeftOut struct {
 	RuleID int64  `json:"rule_id"`
 	Name   string `json:"name"`
 	Reason string `json:"reason"`
+}
+
+// AccessToken is a token that was made, without itself.
+type AccessToken struct {
+	ID        int64     `json:"id"`
+	Name      string    `json:"name"`
+	Scope     Scope     `json:"scope" enum:"metrics,read,write,admin"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+// TokenCreate is a token to be made.
+type TokenCreate struct {
+	Name  string `json:"name"`
+	Scope Scope  `json:"scope" enum:"metrics,read,write,admin" doc:"metrics: /metrics alone; read: all but secrets and tokens; write: also rules, deliveries, and triggers but for making and removing them, their URLs and secrets; admin: everything. Each includes those before it"`
+}
+
+// NewToken is a token that was just made.
+type NewToken struct {
+	AccessToken
+	Token string `json:"token" doc:"Shown this once; only a hash of it is kept"`
 }
 
 // Token is what opens the API over TCP.
@@ -284,12 +255,13 @@ type ScanStats struct {
 	Suppressed int64 `json:"suppressed" doc:"Matches that a cooldown or the bound of a container's hits held back; the next event of the rule tells how many"`
 	Cooldown   int64 `json:"suppressed_cooldown"`
 	Bucket     int64 `json:"suppressed_bucket"`
+	GivenUp    int64 `json:"given_up" doc:"Lines that a rule gave up, times rules; rule stats tell which"`
 	Truncated  int64 `json:"truncated" doc:"Lines too long to be checked beyond their beginning"`
 	Malformed  int64 `json:"malformed" doc:"Entries that could not be read"`
 	Skipped    int64 `json:"skipped" doc:"Bytes of log that were gone before any rule saw them"`
 	Waiting    int   `json:"waiting" doc:"Events not stored yet"`
 	Lag        int64 `json:"lag" doc:"Bytes of log that no rule has seen yet"`
-	Echoes     int64 `json:"echoes" doc:"Lines that match a rule and are no hits because they repeat what logscan has sent"`
+	Echoes     int64 `json:"echoes" doc:"Lines that were hidden from rules which they match because they repeat what logscan has sent about them"`
 }
 
 // Health tells whether all is well. A plugin that is degraded still carries,

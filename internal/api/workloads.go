@@ -3,12 +3,15 @@ package api
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"logscan/internal/rule"
 )
 
 const (
@@ -63,12 +66,13 @@ func (s *server) listWorkloads(ctx context.Context, _ *struct{}) (*output[List[W
 }
 
 func (s *server) effectiveRules(ctx context.Context, in *struct {
-	ID string `path:"id" maxLength:"512"`
+	ID string `path:"id"`
 }) (*output[EffectiveRules], error) {
-	e := EffectiveRules{WorkloadID: in.ID, Items: []Rule{}, LeftOut: []LeftOut{}}
-	for _, r := range s.Rules.Effective(in.ID) {
-		e.Items = append(e.Items, ruleOut(r))
+	if len(in.ID) > rule.MaxWorkload {
+		return nil, huma.Error422UnprocessableEntity(fmt.Sprintf("no workload's id is longer than %d bytes", rule.MaxWorkload), &huma.ErrorDetail{Location: "path.id", Message: fmt.Sprintf("is %d bytes long; the most is %d", len(in.ID), rule.MaxWorkload)})
 	}
+	e := EffectiveRules{WorkloadID: in.ID, Items: []Rule{}, LeftOut: []LeftOut{}}
+	e.Items = append(e.Items, s.Rules.Effective(in.ID)...)
 	if bad := s.Rules.LeftOut(); len(bad) > 0 {
 		rules, err := s.Store.Rules(ctx)
 		if err != nil {

@@ -40,6 +40,9 @@ const (
 	ControlSocket = "logscan-api.sock"
 )
 
+// aliveEvery is how often the supervisor is told that lines are carried.
+const aliveEvery = 5 * time.Second
+
 // lockRetry is the pause before another try to lock the data directory.
 const lockRetry = 10 * time.Millisecond
 
@@ -48,14 +51,18 @@ type Inherited struct {
 	Driver, Control net.Listener // Run closes them
 	Losses          []*os.File   // see package loss; Run closes them
 	Worker          supervisor.Status
+	Alive           func() // see supervisor.Inherited; nil: nobody asks
 }
 
 // Run carries, scans and serves until ctx ends, then stops cleanly: calls in
 // flight are answered, what was scanned is committed. Attachments stay as they
 // are, for the next start to resume. It returns an error only where it cannot
-// listen, or there is no place for logs at all.
+// listen, or can't carry lines any more: then another process should.
 func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
-	syscall.Umask(0o077) // files are root's alone from their first instant
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	broken := make(chan error, 1) // holds why lines aren't carried any more
+	syscall.Umask(0o077)          // files are root's alone from their first instant
 	for _, err := range cfg.Problems {
 		log.Warn("setting ignored", "err", err)
 	}
@@ -76,13 +83,14 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 
 	var scanning atomic.Pointer[scanning] // nil until the database is open
-	losses := newLossQueue(from.Losses, log)
+	losses := newLossQueue(from.Losses, filepath.Join(cfg.DataDir, "losses"), log)
 	defer losses.Close()
 	journals, err := journal.OpenDir(journal.Config{
 		Root:          filepath.Join(cfg.DataDir, "journal"),
 		HoldMax:       cfg.HoldMax,
 		StoppedAge:    cfg.StoppedAge,
 		Budget:        cfg.DiskBudget,
+		Beside:        cfg.besideLogs,
 		CompressAfter: 5 * time.Second,
 		Logger:        log,
 		OnAppend: func(id string) {
@@ -100,8 +108,11 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		DropRoom: losses.Room(),
 		Losing:   losses.losing,
 	})
-	if err != nil {
+	if journals == nil {
 		return fmt.Errorf("open journals: %w", err)
+	}
+	if err != nil {
+		log.Error("no place for logs; lines are drained, and told as lost, until there is one", "err", err)
 	}
 	losses.finish(journals.Gone)
 	in, err := ingest.New(ingest.Config{
@@ -128,18 +139,28 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		})
 	}
 	run(&serve, ctx, "log driver", func(ctx context.Context) error { return driver.Serve(ctx, from.Driver) })
-	run(&carry, carryCtx, "ingest", in.Run)
+	run(&carry, carryCtx, "ingest", func(ctx context.Context) error {
+		err := in.Run(ctx)
+		if ctx.Err() == nil {
+			broken <- fmt.Errorf("ingest: %w", err)
+			stop()
+		}
+		return err
+	})
+	if from.Alive != nil {
+		run(&carry, carryCtx, "sign of life", func(ctx context.Context) error { return signs(ctx, in, from.Alive) })
+	}
 	run(&carry, carryCtx, "journal", func(ctx context.Context) error {
 		if err := in.Ready(ctx); err != nil { // until then everybody's logs look like a stopped container's
 			return err
 		}
 		return journals.Run(ctx)
 	})
-	ctl := &control{cfg: cfg, log: log, tried: make(chan struct{}), database: errors.New("it is being opened")}
+	ctl := newAPIServer(cfg, log)
 	apiConfig := api.Config{
 		Ingest: in, Journals: journals,
-		CheckTarget: func(url string) error { return trigger.CheckTarget(url, cfg.AllowTargets) },
-		Token:       ctl.tcpToken, Degraded: ctl.reasons,
+		CheckTarget: func(url string) error { return trigger.CheckTarget(url, cfg.Targets) },
+		Token:       ctl.tcpToken, Tokens: &ctl.tokens, Degraded: ctl.reasons,
 		Process: from.Worker, Version: cfg.Version, Started: time.Now(), Logger: log,
 	}
 	ctl.use(api.New(apiConfig))
@@ -162,8 +183,35 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	serve.Wait()
 	stopCarrying()
 	carry.Wait()
+	if err := journals.Close(); err != nil {
+		log.Error("close journals", "err", err)
+	}
+	losses.save()
 	log.Info("logscan stopped")
-	return journals.Close()
+	select {
+	case err := <-broken:
+		return err
+	default:
+		return nil
+	}
+}
+
+// signs tells the supervisor again and again that the loop which drains the FIFOs
+// comes round. Where that hangs, so does every container on this host.
+func signs(ctx context.Context, in *ingest.Ingest, alive func()) error {
+	tick := time.NewTicker(aliveEvery)
+	defer tick.Stop()
+	for {
+		if err := in.Turn(ctx); err != nil {
+			return err
+		}
+		alive()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // inherit returns what cfg has from the supervisor; without one, it listens.

@@ -6,11 +6,16 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/docker/go-units"
+
+	"logscan/internal/api"
+	"logscan/internal/egress"
 )
 
 // Config is everything that can be set from outside. Each field but the
@@ -25,16 +30,19 @@ type Config struct {
 	EngineSocket string // the Engine's own, where it is mounted: to learn of removed containers
 
 	LogLevel     slog.Level
-	DiskBudget   int64         // bytes for all journals together; 0 = none
+	DiskBudget   int64         // bytes for all journals and the database together; 0 = none
 	StoppedAge   time.Duration // logs of a container that stopped longer ago are removed; 0 = never
 	HoldMax      int64         // bytes kept beyond max-file for lines not yet scanned
 	BucketBurst  int           // hits a container may have at once
 	BucketRefill time.Duration // one more hit after each of these
 	EventsMax    int           // events kept
 	EventsAge    time.Duration // events kept for
-	AllowTargets []string      // hosts or CIDRs that webhooks may reach although the target guard refuses them
-	Listen       string        // HOST:PORT of the API over TCP; "" = none
-	Token        string        // opens it; "" = the generated one
+	Targets      egress.Targets
+	Listen       string // HOST:PORT of the API over TCP; "" = none
+	Token        string // opens it; "" = the generated one
+	URL          string // at which people reach Listen from where they read messages; "" = they don't
+	// TrustedProxies are believed about whom they speak for.
+	TrustedProxies api.Proxies
 
 	Version   string
 	Inherited *Inherited // from the supervisor; nil: there is none, and Run listens itself
@@ -62,15 +70,13 @@ func ConfigFromEnv(getenv func(string) string) Config {
 		BucketRefill: r.duration("LOGSCAN_BUCKET_REFILL", "2s"),
 		EventsMax:    r.number("LOGSCAN_EVENTS_MAX", "100000"),
 		EventsAge:    r.duration("LOGSCAN_EVENTS_AGE", "2160h"),
-		AllowTargets: r.list("LOGSCAN_ALLOW_TARGETS"),
+		Targets:      r.targets("LOGSCAN_ALLOW_TARGETS", "LOGSCAN_REFUSE_TARGETS"),
 		Listen:       r.address("LOGSCAN_LISTEN"),
 		Token:        r.token("LOGSCAN_TOKEN"),
+		URL:          r.url("LOGSCAN_URL"),
 		LogLevel:     r.level("LOGSCAN_LOG_LEVEL"),
-	}
-	for _, a := range c.AllowTargets {
-		if _, err := netip.ParsePrefix(a); strings.Contains(a, "/") && err != nil {
-			r.problems = append(r.problems, fmt.Errorf("setting LOGSCAN_ALLOW_TARGETS: %q is neither a host nor a CIDR such as 127.0.0.0/8; leaving it out", a))
-		}
+
+		TrustedProxies: r.networks("LOGSCAN_TRUSTED_PROXIES"),
 	}
 	c.Problems = r.problems
 	return c
@@ -97,6 +103,20 @@ func parse[T any](s *settings, name, fallback, want string, conv func(string) (T
 		v, _ = conv(fallback)
 	}
 	return v
+}
+
+// url reads where this is reached, without a slash at the end.
+func (s *settings) url(name string) string {
+	return parse(s, name, "", "a URL such as https://logs.example.com", func(v string) (string, error) {
+		if v == "" {
+			return "", nil
+		}
+		u, err := url.Parse(v)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+			return "", strconv.ErrSyntax
+		}
+		return strings.TrimSuffix(u.String(), "/"), nil
+	})
 }
 
 func (s *settings) size(name, fallback string) int64 {
@@ -177,6 +197,44 @@ func (s *settings) list(name string) []string {
 		if v = strings.TrimSpace(v); v != "" {
 			out = append(out, v)
 		}
+	}
+	return out
+}
+
+// ownTargets stands among refused targets for the host's own addresses.
+const ownTargets = "own"
+
+func (s *settings) targets(allow, refuse string) (t egress.Targets) {
+	t.Allow = s.list(allow)
+	for _, a := range t.Allow {
+		if _, err := netip.ParsePrefix(a); strings.Contains(a, "/") && err != nil {
+			s.problems = append(s.problems, fmt.Errorf("setting %s: %q is neither a host nor a CIDR such as 127.0.0.0/8; leaving it out", allow, a))
+		}
+	}
+	t.Refuse = s.networks(refuse, ownTargets)
+	t.RefuseOwn = slices.Contains(s.list(refuse), ownTargets)
+	return t
+}
+
+// networks reads CIDRs, and addresses as networks of one. Words that mean
+// something else are passed over.
+func (s *settings) networks(name string, words ...string) (out []netip.Prefix) {
+	for _, v := range s.list(name) {
+		if slices.Contains(words, v) {
+			continue
+		}
+		p, err := netip.ParsePrefix(v)
+		if err != nil {
+			var ip netip.Addr
+			if ip, err = netip.ParseAddr(v); err == nil {
+				p, err = ip.Prefix(ip.BitLen())
+			}
+		}
+		if err != nil {
+			s.problems = append(s.problems, fmt.Errorf("setting %s: %q is neither an address nor a CIDR such as 10.0.0.0/8; leaving it out", name, v))
+			continue
+		}
+		out = append(out, p.Masked())
 	}
 	return out
 }

@@ -26,12 +26,13 @@ func TestConfigDefaults(t *testing.T) {
 
 func TestConfigValues(t *testing.T) {
 	c := ConfigFromEnv(env(map[string]string{
-		"LOGSCAN_DISK_BUDGET":   "10g",
-		"LOGSCAN_STOPPED_AGE":   "0",
-		"LOGSCAN_ALLOW_TARGETS": " 127.0.0.1, 10.0.0.0/8 ,",
-		"LOGSCAN_LOG_LEVEL":     "debug",
-		"LOGSCAN_LISTEN":        "[::1]:8414",
-		"LOGSCAN_TOKEN":         " 0123456789abcdef ",
+		"LOGSCAN_DISK_BUDGET":    "10g",
+		"LOGSCAN_STOPPED_AGE":    "0",
+		"LOGSCAN_ALLOW_TARGETS":  " 127.0.0.1, 10.0.0.0/8 ,",
+		"LOGSCAN_REFUSE_TARGETS": "own, 192.168.1.0/24",
+		"LOGSCAN_LOG_LEVEL":      "debug",
+		"LOGSCAN_LISTEN":         "[::1]:8414",
+		"LOGSCAN_TOKEN":          " 0123456789abcdef ",
 	}))
 	if len(c.Problems) != 0 {
 		t.Fatal(c.Problems)
@@ -39,8 +40,11 @@ func TestConfigValues(t *testing.T) {
 	if c.DiskBudget != 10<<30 || c.StoppedAge != 0 || c.LogLevel != slog.LevelDebug || c.Listen != "[::1]:8414" || c.Token != "0123456789abcdef" {
 		t.Errorf("%+v", c)
 	}
-	if got := strings.Join(c.AllowTargets, "|"); got != "127.0.0.1|10.0.0.0/8" {
+	if got := strings.Join(c.Targets.Allow, "|"); got != "127.0.0.1|10.0.0.0/8" {
 		t.Errorf("targets %q", got)
+	}
+	if got := c.Targets; !got.RefuseOwn || len(got.Refuse) != 1 || got.Refuse[0].String() != "192.168.1.0/24" {
+		t.Errorf("targets %+v", got)
 	}
 }
 

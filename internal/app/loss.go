@@ -6,9 +6,9 @@ import (
 	"os"
 	"time"
 
+	"logscan/internal/event"
 	"logscan/internal/journal"
 	"logscan/internal/loss"
-	"logscan/internal/store"
 )
 
 // lossEvery is how often an event tells of one container's losses of one kind: a
@@ -29,18 +29,27 @@ type lossQueue struct {
 }
 
 // newLossQueue goes on with what the processes before have not told; files are
-// those of loss.Files, if there are any.
-func newLossQueue(files []*os.File, log *slog.Logger) *lossQueue {
+// those of loss.Files, if there are any, and path is where save keeps it.
+func newLossQueue(files []*os.File, path string, log *slog.Logger) *lossQueue {
 	q := &lossQueue{Ledger: loss.New(), log: log, wake: make(chan struct{}, 1), told: map[loss.Key]time.Time{}}
 	if len(files) > 0 {
-		ledger, err := loss.Open(files)
-		if err != nil {
+		if ledger, err := loss.Open(files); err == nil {
+			q.Ledger = ledger
+		} else {
 			log.Error("losses that were not told yet are forgotten", "err", err)
-			return q
 		}
-		q.Ledger = ledger
+	}
+	if err := q.Resume(path); err != nil {
+		log.Error("losses that can't be told before the plugin stops may be forgotten", "err", err)
 	}
 	return q
+}
+
+// save leaves to the next process what this one can't tell any more.
+func (q *lossQueue) save() {
+	if err := q.Save(); err != nil {
+		q.log.Error("losses that were not told yet are forgotten", "err", err)
+	}
 }
 
 func (q *lossQueue) add(l journal.Loss) {
@@ -131,7 +140,7 @@ func (q *lossQueue) wasTold(now, next time.Time, sums map[loss.Key]loss.Sum) tim
 }
 
 // lossEvent tells of losses; c is what is known of the container.
-func lossEvent(batch int64, k loss.Key, s loss.Sum, c journal.Container) store.Event {
+func lossEvent(batch int64, k loss.Key, s loss.Sum, c journal.Container) event.Event {
 	m := map[string]any{
 		"about": "loss", "reason": k.Reason, batchKey: fmt.Sprint(batch),
 		"times": s.Times, "bytes": s.Bytes, "frames": s.Frames,
@@ -147,8 +156,8 @@ func lossEvent(batch int64, k loss.Key, s loss.Sum, c journal.Container) store.E
 	if s.Frames > 0 {
 		entries = fmt.Sprintf("%d entries, ", s.Frames)
 	}
-	return store.Event{
-		Source: store.SourceSystem, Severity: "warn", Metadata: m,
+	return event.Event{
+		Source: event.System, Severity: "warn", Metadata: m,
 		Message: fmt.Sprintf("Lines lost (%s): %s (%s%d bytes, %d×)", name, lossMessage(k.Reason), entries, s.Bytes, s.Times),
 	}
 }

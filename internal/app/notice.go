@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"logscan/internal/event"
 	"logscan/internal/store"
 )
 
@@ -18,11 +19,11 @@ const (
 
 // notices are what is wrong with settings, rules and triggers, as events. One
 // with the same message is the same notice.
-func (s *scanning) notices() []store.Event {
-	var out []store.Event
+func (s *scanning) notices() []event.Event {
+	var out []event.Event
 	add := func(about, message string, metadata map[string]any) {
 		metadata["about"] = about
-		out = append(out, store.Event{Source: store.SourceSystem, Severity: "error", Message: message, Metadata: metadata})
+		out = append(out, event.Event{Source: event.System, Severity: "error", Message: message, Metadata: metadata})
 	}
 	for _, p := range s.settings() {
 		add("settings", "A setting is ignored: "+p+".", map[string]any{"reason": p})
@@ -57,7 +58,7 @@ func (s *scanning) notices() []store.Event {
 // repeat them.
 func (s *scanning) recall(ctx context.Context) map[string]bool {
 	told := map[string]bool{}
-	events, err := s.store.Events(ctx, store.EventFilter{Source: store.SourceSystem, Since: time.Now().Add(-remindAfter), Limit: 1000})
+	events, err := s.store.Events(ctx, store.EventFilter{Source: event.System, Since: time.Now().Add(-remindAfter), Limit: 1000})
 	if err != nil {
 		s.log.Error("earlier notices not read", "err", err)
 	}
@@ -70,7 +71,7 @@ func (s *scanning) recall(ctx context.Context) map[string]bool {
 // tell stores the notices that haven't been told yet; told is kept up to date.
 // What no longer is wrong may be told again.
 func (s *scanning) tell(ctx context.Context, told map[string]bool) error {
-	var fresh []store.Event
+	var fresh []event.Event
 	now := map[string]bool{}
 	for _, n := range s.notices() {
 		if now[n.Message] = true; !told[n.Message] {

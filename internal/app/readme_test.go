@@ -9,11 +9,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"logscan/internal/docs"
 )
 
 // TestSettingsAreDocumented compares the settings that the code reads with those
 // that config.json declares, without which they could not be set, and with the
-// README's table; and the defaults that each of the three names.
+// manual's table; and the defaults that each of the three names.
 func TestSettingsAreDocumented(t *testing.T) {
 	var read []string
 	ConfigFromEnv(func(name string) string {
@@ -54,17 +56,14 @@ func TestSettingsAreDocumented(t *testing.T) {
 		}
 	}
 
-	readme, err := os.ReadFile("../../README.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	inReadme := map[string]string{}
-	for _, m := range regexp.MustCompile("(?m)^\\| `(LOGSCAN_\\w+)` \\| (?:`(.*?)`)? ?\\|").FindAllStringSubmatch(string(readme), -1) {
-		inReadme[m[1]] = m[2]
+	page, _ := docs.Page("settings")
+	inPage := map[string]string{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(LOGSCAN_\\w+)` \\| (?:`(.*?)`|none|generated)[ :]").FindAllStringSubmatch(page, -1) {
+		inPage[m[1]] = m[2]
 	}
 
 	defaults := ConfigFromEnv(func(string) string { return "" })
-	for where, documented := range map[string]map[string]string{"config.json": inConfig, "README.md": inReadme} {
+	for where, documented := range map[string]map[string]string{"config.json": inConfig, "settings.md": inPage} {
 		if names := slices.Sorted(maps.Keys(documented)); !slices.Equal(names, read) {
 			t.Errorf("%s has the settings\n%v, the code reads\n%v", where, names, read)
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"logscan/internal/event"
 	"logscan/internal/store"
 	"logscan/internal/supervisor"
 )
@@ -32,18 +33,18 @@ func scanDelay(w supervisor.Status) time.Duration {
 // restartEvent tells of the processes that ended before this one: at the first
 // of several in a row, and each time that their number has doubled since that was
 // told. told is how many of them the event log knows of.
-func restartEvent(w supervisor.Status, told int) (store.Event, bool) {
+func restartEvent(w supervisor.Status, told int) (event.Event, bool) {
 	n := w.InARow
 	if n == 0 || n < 2*told {
-		return store.Event{}, false
+		return event.Event{}, false
 	}
 	last := w.Last()
 	message := fmt.Sprintf("logscan's worker ended unexpectedly (%s) and was started again. No line is lost by that.", last.Why)
 	if n > 1 {
 		message = fmt.Sprintf("logscan's worker ended unexpectedly %d times in a row (the last time: %s) and was started again. No line is lost by that.", n, last.Why)
 	}
-	return store.Event{
-		Source: store.SourceSystem, Severity: "error", Message: message,
+	return event.Event{
+		Source: event.System, Severity: "error", Message: message,
 		Metadata: map[string]any{
 			"about": "worker", "why": last.Why, "after_seconds": last.After.Seconds(), "ended_at": last.At.UTC(),
 			"in_a_row": n, "restarts": w.Restarts,
@@ -54,7 +55,7 @@ func restartEvent(w supervisor.Status, told int) (store.Event, bool) {
 // restartsTold returns how many of the latest ends in a row the event log knows
 // of. Many of these processes may have ended before they could tell.
 func restartsTold(ctx context.Context, db *store.Store, w supervisor.Status) (int, error) {
-	events, err := db.Events(ctx, store.EventFilter{Source: store.SourceSystem, Limit: 100})
+	events, err := db.Events(ctx, store.EventFilter{Source: event.System, Limit: 100})
 	if err != nil {
 		return 0, err
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"logscan/internal/event"
 	"logscan/internal/store"
 	"logscan/internal/supervisor"
 	"logscan/internal/trigger"
@@ -49,7 +50,7 @@ func TestRestartEvents(t *testing.T) {
 			t.Errorf("from %d on: %d events instead of %d, %v", first, len(events), want, err)
 		}
 		for _, ev := range events {
-			if !strings.Contains(ev.Message, "exit status 2") || ev.Source != store.SourceSystem {
+			if !strings.Contains(ev.Message, "exit status 2") || ev.Source != event.System {
 				t.Errorf("%+v", ev)
 			}
 		}

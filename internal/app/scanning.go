@@ -12,8 +12,9 @@ import (
 
 	"logscan/internal/age"
 	"logscan/internal/api"
+	"logscan/internal/event"
 	"logscan/internal/journal"
-	"logscan/internal/mark"
+	"logscan/internal/press"
 	"logscan/internal/rule"
 	"logscan/internal/rule/match"
 	"logscan/internal/scan"
@@ -44,12 +45,14 @@ const (
 
 // scanning is all that reads the journal and needs the database.
 type scanning struct {
-	scanner *scan.Scanner
-	store   *store.Store
-	router  *trigger.Router
-	worker  *trigger.Worker
-	bucket  rule.Bucket
-	log     *slog.Logger
+	scanner   *scan.Scanner
+	store     *store.Store
+	router    *trigger.Router
+	incidents incidents
+	worker    *trigger.Worker
+	asker     *press.Asker // nil where messages have links
+	bucket    rule.Bucket
+	log       *slog.Logger
 
 	journals *journal.Dir
 	losses   *lossQueue
@@ -60,12 +63,13 @@ type scanning struct {
 	unusable atomic.Pointer[[]trigger.Unusable]
 	noticed  chan struct{} // holds a token when notices may have changed
 
-	asked   atomic.Uint64 // calls of reload
-	loading sync.Mutex    // held while rules are compiled; guards the rest
-	loaded  uint64        // calls of reload that are done with
-	loadErr error         // of the latest
-	stats   *match.Stats  // nil without lines
-	sampled time.Time
+	asked    atomic.Uint64 // calls of reload
+	loading  sync.Mutex    // held while rules are compiled; guards the rest
+	loaded   uint64        // calls of reload that are done with
+	loadErr  error         // of the latest
+	patterns rule.Patterns
+	stats    *match.Stats // nil without lines
+	sampled  time.Time
 }
 
 type scanningConfig struct {
@@ -74,7 +78,7 @@ type scanningConfig struct {
 	journals *journal.Dir
 	losses   *lossQueue
 	current  *atomic.Pointer[scanning]
-	control  *control
+	control  *apiServer
 	api      api.Config // without what needs the database
 	from     Inherited
 }
@@ -90,7 +94,7 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 		case <-time.After(d):
 		}
 	}
-	db, err := openStore(ctx, filepath.Join(c.cfg.DataDir, "logscan.db"), c.log, c.control.setDatabase)
+	db, err := openStore(ctx, c.cfg.database(), c.log, c.control.setDatabase)
 	if err != nil {
 		return err
 	}
@@ -102,14 +106,27 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 		journals: c.journals, losses: c.losses, settings: c.control.settings,
 		noticed: make(chan struct{}, 1),
 	}
-	marks := openMarks(filepath.Join(c.cfg.DataDir, "mark.key"), c.log)
-	s.scanner = scan.New(scan.Config{Journals: c.journals, Store: db, Route: s.router.Match, Echo: marks.In, Logger: c.log})
-	s.worker = trigger.NewWorker(trigger.WorkerConfig{Store: db, Route: s.router.Match, Marks: marks, Logger: c.log, AllowTargets: c.cfg.AllowTargets})
+	marks := marker{openKey(filepath.Join(c.cfg.DataDir, "mark.key"), c.log), s.snapshot.Load}
+	actionKey := marks.key.Derive("actions")
+	s.router.Actions = links(c.cfg.URL, actionKey)
+	s.incidents.router = s.router
+	if c.cfg.URL == "" {
+		s.router.Presses = presses(actionKey)
+		s.asker = press.New(press.Config{Store: db, Key: actionKey, Targets: c.cfg.Targets, Logger: c.log})
+	}
+	db.UseIncidents(&s.incidents)
+	db.UseWorkloads(func() map[string]time.Time { return lastLines(c.journals) })
+	s.scanner = scan.New(scan.Config{Journals: c.journals, Store: db, Route: s.router.Match, Echo: marks.key.Verify, Logger: c.log})
+	s.worker = trigger.NewWorker(trigger.WorkerConfig{Store: db, Route: s.router.Match, Mark: marks.mark, Logger: c.log, Targets: c.cfg.Targets})
 	for said := false; ; {
-		if err := s.reload(ctx); err == nil {
+		err := s.reload(ctx)
+		if err == nil {
+			err = c.control.tokens.Load(ctx, db)
+		}
+		if err == nil {
 			break
 		} else if !said {
-			c.log.Error("rules and triggers not read yet", "err", err)
+			c.log.Error("rules, triggers and tokens not read yet", "err", err)
 			said = true
 		}
 		select {
@@ -120,6 +137,7 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	}
 	full := c.api
 	full.Store, full.Scanner, full.Rules, full.Worker, full.Reload = db, s.scanner, s, s.worker, s.reload
+	full.ActionKey = actionKey
 	full.Degraded = func() []api.Reason { return append(c.control.reasons(), s.reasons()...) }
 	c.control.use(api.New(full))
 	c.control.setDatabase(nil)
@@ -136,6 +154,10 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.scanner.Run(ctx) })
 	wg.Go(func() { s.worker.Run(ctx) })
+	wg.Go(func() { s.passTime(ctx) })
+	if s.asker != nil {
+		wg.Go(func() { s.asker.Run(ctx) })
+	}
 	wg.Go(func() { s.keepHouse(ctx, c.cfg) })
 	wg.Wait()
 	return nil
@@ -151,19 +173,8 @@ func (s *scanning) tellRestart(ctx context.Context, w supervisor.Status) error {
 	if !notable {
 		return nil
 	}
-	_, err = s.store.Commit(ctx, store.Batch{Events: []store.Event{ev}}, s.router.Match)
+	_, err = s.store.Commit(ctx, store.Batch{Events: []event.Event{ev}}, s.router.Match)
 	return err
-}
-
-// openMarks falls back on a key that is gone with this process: an old message
-// that is logged after the next start is then a line like any other.
-func openMarks(path string, log *slog.Logger) *mark.Marker {
-	m, err := mark.Open(path)
-	if err != nil {
-		log.Error("marks", "err", err)
-		return mark.New()
-	}
-	return m
 }
 
 // openStore retries until it succeeds: with a full disk, say, lines are carried
@@ -203,6 +214,19 @@ func (s *scanning) reload(ctx context.Context) error {
 	return s.loadErr
 }
 
+// reloadIfFailed tries again to make live what is stored.
+func (s *scanning) reloadIfFailed(ctx context.Context) {
+	s.loading.Lock()
+	failed := s.loadErr != nil
+	s.loading.Unlock()
+	if !failed {
+		return
+	}
+	if err := s.reload(ctx); err != nil {
+		s.log.Error("rules and triggers still not live", "err", err)
+	}
+}
+
 // retrain makes the matcher for the lines that come now, if they have become
 // others than those it was made for. It never changes what matches.
 func (s *scanning) retrain(ctx context.Context) {
@@ -218,7 +242,7 @@ func (s *scanning) retrain(ctx context.Context) {
 }
 
 func (s *scanning) sampleLocked() {
-	s.stats, s.sampled = match.Learn(scan.Sample(s.journals, sampleSize)), time.Now()
+	s.stats, s.sampled = match.Learn(sample(s.journals, sampleSize)), time.Now()
 }
 
 // load is reload's work; s.loading is held.
@@ -231,13 +255,20 @@ func (s *scanning) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read triggers: %w", err)
 	}
-	snapshot, bad := rule.Compile(rules, rule.WithBucket(s.bucket), rule.WithStats(s.stats))
+	silences, err := s.store.Silences(ctx)
+	if err != nil {
+		return fmt.Errorf("read silences: %w", err)
+	}
+	s.incidents.load(rules, silences)
+	snapshot, bad := rule.Compile(rules, rule.WithBucket(s.bucket), rule.WithStats(s.stats), rule.WithPatterns(&s.patterns))
 	unusable := s.router.Set(triggers)
+	if s.asker != nil {
+		s.asker.Set(triggers)
+	}
 	s.snapshot.Store(snapshot)
 	s.scanner.SetSnapshot(snapshot)
 	s.leftOut.Store(&bad)
 	s.unusable.Store(&unusable)
-	s.worker.Wake()
 	select {
 	case s.noticed <- struct{}{}:
 	default:
@@ -273,9 +304,9 @@ func (s *scanning) reasons() []api.Reason {
 func (s *scanning) keepHouse(ctx context.Context, cfg Config) {
 	tick := time.NewTicker(pruneEvery)
 	defer tick.Stop()
-	told := s.recall(ctx)
+	told, gaveUp := s.recall(ctx), map[int64]givenUp{}
 	var clock age.Clock
-	clock.Now() // from here on it notices steps
+	go clock.Watch(ctx) // from here on it notices steps
 	for {
 		again := time.Duration(0)
 		if err := s.tell(ctx, told); err != nil && ctx.Err() == nil {
@@ -300,12 +331,15 @@ func (s *scanning) keepHouse(ctx context.Context, cfg Config) {
 		case <-s.noticed:
 		case <-s.losses.wake:
 		case <-tick.C:
-			var oldest time.Time
-			if now := clock.Now(); cfg.EventsAge > 0 {
-				oldest = now.Add(-cfg.EventsAge)
-			}
-			if err := s.store.Prune(ctx, cfg.EventsMax, oldest); err != nil {
+			if err := s.pruneEvents(ctx, cfg, clock.Now()); err != nil && ctx.Err() == nil {
 				s.log.Error("event retention", "err", err)
+			}
+			if err := s.tellSilences(ctx, time.Now()); err != nil && ctx.Err() == nil {
+				s.log.Error("what silences held back is not told yet", "err", err)
+			}
+			s.reloadIfFailed(ctx)
+			if err := s.tellGivenUp(ctx, time.Now(), gaveUp); err != nil && ctx.Err() == nil {
+				s.log.Error("event about rules that gave up lines not kept; trying again", "err", err)
 			}
 			s.retrain(ctx)
 		}
@@ -332,7 +366,7 @@ func (s *scanning) tryTellLosses(ctx context.Context, now time.Time) (next time.
 	if len(sums) == 0 {
 		return next, nil
 	}
-	var events []store.Event
+	var events []event.Event
 	for k, sum := range sums {
 		c, _ := s.journals.Container(k.Container)
 		events = append(events, lossEvent(batch, k, sum, c))
@@ -340,7 +374,6 @@ func (s *scanning) tryTellLosses(ctx context.Context, now time.Time) (next time.
 	if _, err := s.store.Commit(ctx, store.Batch{Events: events}, s.router.Match); err != nil {
 		return next, err
 	}
-	s.worker.Wake()
 	return s.losses.wasTold(now, next, sums), nil
 }
 
@@ -351,7 +384,7 @@ func (s *scanning) settleLosses(ctx context.Context) error {
 	if batch == 0 {
 		return nil
 	}
-	events, err := s.store.Events(ctx, store.EventFilter{Source: store.SourceSystem, Since: time.Unix(0, batch)})
+	events, err := s.store.Events(ctx, store.EventFilter{Source: event.System}) // the newest: the clock may have been set back since
 	if err != nil {
 		return err
 	}

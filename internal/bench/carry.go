@@ -5,10 +5,11 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"logscan/internal/enginetest/gate"
 )
 
 // load is what containers write.
@@ -121,18 +122,18 @@ func (e *engine) turns(l load, ways []way) (map[string]*measured, error) {
 // carry has containers write their lines by one way.
 func (e *engine) carry(l load, w way, m *measured) error {
 	var names []string
-	var pids []int
+	var gates []gate.Gate
 	each := l.lines / l.containers
 	for range l.containers {
 		name, err := e.create(w.driver, w.opts, "-n", fmt.Sprint(each), "-len", fmt.Sprint(l.length))
 		if err != nil {
 			return err
 		}
-		pid, err := e.containerPID(name)
+		g, err := e.start(name)
 		if err != nil {
 			return err
 		}
-		names, pids = append(names, name), append(pids, pid)
+		names, gates = append(names, name), append(gates, g)
 	}
 	counted := []int{e.DockerdPID()}
 	plugin := 0
@@ -166,8 +167,8 @@ func (e *engine) carry(l load, w way, m *measured) error {
 	}()
 	time.Sleep(100 * time.Millisecond) // until the command waits
 	began := time.Now()
-	for _, pid := range pids {
-		if err := syscall.Kill(pid, syscall.SIGUSR1); err != nil {
+	for _, g := range gates {
+		if err := g.Open(); err != nil {
 			return err
 		}
 	}
@@ -240,7 +241,7 @@ func (e *engine) complete(w way, name string, lines int) error {
 	}
 	last, err := e.docker("logs", "-n", "1", name)
 	if err == nil && !strings.HasPrefix(last, fmt.Sprintf("%010d", lines-1)) {
-		err = fmt.Errorf("the last line is %.60q, not the %d.", last, lines)
+		err = fmt.Errorf("the last line is %.60q, not number %d", last, lines)
 	}
 	return err
 }

@@ -11,10 +11,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"logscan/internal/api"
+	"logscan/internal/enginetest/gate"
 	"logscan/internal/enginetest/private"
 	"logscan/internal/rule"
 	"logscan/internal/store"
@@ -26,6 +26,7 @@ const (
 	jsonPlugin  = "jsonplugin"
 	copyPlugin  = "copyplugin"
 	commandTime = 10 * time.Minute
+	patience    = 2 * time.Minute // for what takes seconds, on a busy machine
 )
 
 // engine is a private Engine with what is measured in it.
@@ -219,9 +220,9 @@ func controlSocket(id string) string {
 }
 
 func (e *engine) await(what string, ok func() bool) error {
-	for deadline := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			return fmt.Errorf("waited 2 minutes for %s\n%s", what, e.LogTail(20))
+			return fmt.Errorf("waited %v for %s\n%s", patience, what, e.LogTail(20))
 		}
 	}
 	return nil
@@ -242,7 +243,7 @@ func working(root int, program string) (found int) {
 	return found
 }
 
-// create makes a container that runs loggen; it will write when it gets SIGUSR1.
+// create makes a container that runs loggen; it will write when its gate is opened.
 func (e *engine) create(driver string, opts []string, loggen ...string) (string, error) {
 	return e.createAny(driver, opts, append([]string{"loggen", "-gate"}, loggen...)...)
 }
@@ -258,35 +259,24 @@ func (e *engine) createAny(driver string, opts []string, command ...string) (str
 	return name, err
 }
 
-// containerPID starts a container and returns its process, once that is
-// loggen's, waiting for the signal.
-func (e *engine) containerPID(name string) (int, error) {
+// start starts a container, and returns once its loggen stands at its gate.
+func (e *engine) start(name string) (gate.Gate, error) {
 	if _, err := e.docker("start", name); err != nil {
-		return 0, err
+		return gate.Gate{}, err
 	}
 	s, err := e.docker("inspect", "-f", "{{.State.Pid}}", name)
 	if err != nil {
-		return 0, err
+		return gate.Gate{}, err
 	}
 	pid, err := strconv.Atoi(s)
 	if err != nil {
-		return 0, err
+		return gate.Gate{}, err
 	}
-	return pid, e.await("loggen", func() bool {
-		// It handles SIGUSR1 from when it is ready on; until then it would die of it.
-		b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-		return caught(string(b), syscall.SIGUSR1)
-	})
-}
-
-// caught reports whether a process, given its /proc status, handles a signal.
-func caught(status string, sig syscall.Signal) bool {
-	_, rest, ok := strings.Cut(status, "SigCgt:")
-	if !ok {
-		return false
+	g, err := gate.Find(pid, patience)
+	if err != nil {
+		return g, fmt.Errorf("%s: %w\n%s", name, err, e.LogTail(20))
 	}
-	mask, err := strconv.ParseUint(strings.Fields(rest)[0], 16, 64)
-	return err == nil && mask>>(sig-1)&1 == 1
+	return g, nil
 }
 
 func (e *engine) containerID(name string) (string, error) {

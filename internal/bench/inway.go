@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"fmt"
 	"net"
-	"syscall"
 	"time"
 
 	_ "github.com/mattn/go-sqlite3"
@@ -54,7 +53,7 @@ func inway(b *bench) (*section, error) {
 	defer mute.Close()
 	c := api.Dial(controlSocket(id))
 	defer c.Close()
-	if _, err := c.CreateTrigger(context.Background(), api.TriggerCreate{Name: "hang", ActionURL: "http://" + mute.Addr().String() + "/", TriggerFields: api.TriggerFields{Severities: api.Set("error")}}); err != nil {
+	if _, err := c.CreateTrigger(context.Background(), api.TriggerCreate{Name: "hang", ActionURL: "http://" + mute.Addr().String() + "/", TriggerFields: api.TriggerFields{"mode": "events", "severities": "error"}}); err != nil {
 		return nil, err
 	}
 	troubles := []trouble{
@@ -113,11 +112,11 @@ func (e *engine) suffer(l load, t trouble) (wall, stop float64, err error) {
 	if err != nil {
 		return 0, 0, err
 	}
-	pid, err := e.containerPID(name)
+	g, err := e.start(name)
 	if err != nil {
 		return 0, 0, err
 	}
-	if err := syscall.Kill(pid, syscall.SIGUSR1); err != nil {
+	if err := g.Open(); err != nil {
 		return 0, 0, err
 	}
 	time.Sleep(time.Second)

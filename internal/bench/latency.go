@@ -10,10 +10,10 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"logscan/internal/api"
+	"logscan/internal/enginetest/gate"
 	"logscan/internal/rule"
 )
 
@@ -34,26 +34,12 @@ func latency(b *bench) (*section, error) {
 		return nil, err
 	}
 	defer e.Close()
-	r := newReceiver()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	r, err := startReceiver()
 	if err != nil {
 		return nil, err
 	}
-	srv := &http.Server{Handler: r}
-	defer srv.Close()
-	go srv.Serve(l)
-
-	marked := rule.Rule{Name: "mark", Pattern: `^\d+ MARK \d+`, Severity: "warn", Streams: "all", Enabled: true}
-	if err := e.installLogscan(append(rules(max(0, b.rules-1)), marked), "LOGSCAN_ALLOW_TARGETS=127.0.0.1", "LOGSCAN_BUCKET_REFILL=0"); err != nil {
-		return nil, err
-	}
-	id, err := e.pluginID(logscan)
-	if err != nil {
-		return nil, err
-	}
-	c := api.Dial(controlSocket(id))
-	defer c.Close()
-	if _, err := c.CreateTrigger(context.Background(), api.TriggerCreate{Name: "bench", ActionURL: "http://" + l.Addr().String() + "/"}); err != nil {
+	defer r.Close()
+	if err := e.installMarked(r, rules(max(0, b.rules-1)), "LOGSCAN_BUCKET_REFILL=0"); err != nil {
 		return nil, err
 	}
 	var names []string
@@ -64,22 +50,22 @@ func latency(b *bench) (*section, error) {
 		}
 		names = append(names, name)
 	}
-	var pids []int
+	var gates []gate.Gate
 	for _, name := range names {
-		pid, err := e.containerPID(name)
+		g, err := e.start(name)
 		if err != nil {
 			return nil, err
 		}
-		pids = append(pids, pid)
+		gates = append(gates, g)
 	}
 	settled(e.DockerdPID(), e.pluginPID(logscan))
 	counted := []int{e.DockerdPID(), e.pluginPID(logscan)}
 	before, alone := cpu(counted...), cpu(counted[1])
 	began := time.Now()
-	for i, pid := range pids {
+	for i, g := range gates {
 		// Not in step with each other.
 		time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / rate / containers * 7)))
-		if err := syscall.Kill(pid, syscall.SIGUSR1); err != nil {
+		if err := g.Open(); err != nil {
 			return nil, err
 		}
 	}
@@ -107,13 +93,43 @@ func latency(b *bench) (*section, error) {
 
 // receiver takes webhooks and notes how old their lines are.
 type receiver struct {
+	*http.Server
+	url string
+
 	mu     sync.Mutex
 	seen   map[string]bool
 	ms     series
 	engine series // the part of it up to the Engine's time
 }
 
-func newReceiver() *receiver { return &receiver{seen: map[string]bool{}} }
+// startReceiver starts one on loopback, to be closed.
+func startReceiver() (*receiver, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	r := &receiver{url: "http://" + l.Addr().String() + "/", seen: map[string]bool{}}
+	r.Server = &http.Server{Handler: r}
+	go r.Serve(l)
+	return r, nil
+}
+
+// installMarked installs logscan with rules and one more, for lines with MARK,
+// and a trigger that sends all hits to r.
+func (e *engine) installMarked(r *receiver, rules []rule.Rule, settings ...string) error {
+	marked := rule.Rule{Name: "mark", Pattern: `^\d+ MARK \d+`, Severity: "warn", Streams: "all", Enabled: true}
+	if err := e.installLogscan(append(rules, marked), append(settings, "LOGSCAN_ALLOW_TARGETS=127.0.0.1")...); err != nil {
+		return err
+	}
+	id, err := e.pluginID(logscan)
+	if err != nil {
+		return err
+	}
+	c := api.Dial(controlSocket(id))
+	defer c.Close()
+	_, err = c.CreateTrigger(context.Background(), api.TriggerCreate{Name: "bench", ActionURL: r.url, TriggerFields: api.TriggerFields{"mode": "events"}})
+	return err
+}
 
 func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	now := time.Now().UnixNano()

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -196,11 +195,11 @@ func copyFile(to, from string) error {
 
 // write has a container write, and waits for its end.
 func (e *engine) write(name string) error {
-	pid, err := e.containerPID(name)
+	g, err := e.start(name)
 	if err != nil {
 		return err
 	}
-	if err := syscall.Kill(pid, syscall.SIGUSR1); err != nil {
+	if err := g.Open(); err != nil {
 		return err
 	}
 	_, err = e.docker("wait", name)

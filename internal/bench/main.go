@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -15,9 +16,10 @@ import (
 
 // part is a benchmark that can be run alone.
 type part struct {
-	name string
-	run  func(*bench) (*section, error)
-	opt  bool // only when asked for
+	name  string
+	run   func(*bench) (*section, error)
+	opt   bool // only when asked for
+	alone bool // needs no Engine
 }
 
 var parts = []part{
@@ -29,7 +31,9 @@ var parts = []part{
 	{name: "fifos", run: fifos},
 	{name: "latency", run: latency},
 	{name: "inway", run: inway},
+	{name: "hostile", run: hostile},
 	{name: "matcher", run: matcher},
+	{name: "told", run: told, alone: true},
 	{name: "scale", run: scale, opt: true},
 }
 
@@ -55,13 +59,9 @@ func (b *bench) pick(n, few int) int {
 func main() {
 	private.Main()
 	var b bench
-	names := make([]string, len(parts))
-	for i, p := range parts {
-		names[i] = p.name
-	}
 	quick := flag.Bool("quick", false, "fewer runs and lines: a few minutes, figures to go by and no more")
 	scaling := flag.Bool("scale", false, "the part scale too")
-	only := flag.String("run", "", "parts to run, separated by commas: "+strings.Join(names, ", "))
+	only := flag.String("run", "", "parts to run, separated by commas: "+strings.Join(partNames(), ", "))
 	runs := flag.Int("runs", 0, "turns of each comparison; default 5, or 2 with -quick")
 	out := flag.String("out", "build/bench", "directory for results; the report is DIR.md")
 	plugin := flag.String("plugin", "build/plugin", "plugin directory")
@@ -79,30 +79,17 @@ func main() {
 }
 
 func (b *bench) main(only string, scaling bool, plugin, out string) error {
-	if os.Geteuid() != 0 {
-		return fmt.Errorf("an Engine needs root: run it as root")
-	}
-	var chosen []part
-	for _, p := range parts {
-		if only == "" && (!p.opt || scaling) || contains(only, p.name) {
-			chosen = append(chosen, p)
-		}
-	}
-	if n := strings.Count(only, ",") + 1; only != "" && n != len(chosen) {
-		return fmt.Errorf("-run %s: one of these is no part", only)
-	}
-	var err error
-	if b.plugin, err = filepath.Abs(plugin); err != nil {
+	chosen, err := choose(only, scaling)
+	if err != nil {
 		return err
-	}
-	if _, err := os.Stat(filepath.Join(b.plugin, "config.json")); err != nil {
-		return fmt.Errorf("no plugin in %s: `make plugin` builds it, `make bench` does all", plugin)
 	}
 	if err := os.MkdirAll(out, 0o755); err != nil {
 		return err
 	}
-	if b.tools, err = buildTools(); err != nil {
-		return err
+	if slices.ContainsFunc(chosen, func(p part) bool { return !p.alone }) {
+		if err := b.prepare(plugin); err != nil {
+			return err
+		}
 	}
 	// An interrupt ends us, and the Engine's keeper cleans up behind us.
 	interrupted := make(chan os.Signal, 1)
@@ -126,13 +113,47 @@ func (b *bench) main(only string, scaling bool, plugin, out string) error {
 	return report(out)
 }
 
-func contains(list, name string) bool {
-	for _, s := range strings.Split(list, ",") {
-		if s == name {
-			return true
-		}
+// prepare has ready what parts with an Engine need.
+func (b *bench) prepare(plugin string) (err error) {
+	if os.Geteuid() != 0 {
+		return fmt.Errorf("an Engine needs root: run it as root")
 	}
-	return false
+	if b.plugin, err = filepath.Abs(plugin); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(b.plugin, "config.json")); err != nil {
+		return fmt.Errorf("no plugin in %s: `make plugin` builds it, `make bench` does all", plugin)
+	}
+	b.tools, err = buildTools()
+	return err
+}
+
+// choose returns the parts that a list names, separated by commas; without one,
+// all that needn't be asked for.
+func choose(list string, scaling bool) (chosen []part, err error) {
+	if list == "" {
+		for _, p := range parts {
+			if !p.opt || scaling {
+				chosen = append(chosen, p)
+			}
+		}
+		return chosen, nil
+	}
+	for name := range strings.SplitSeq(list, ",") {
+		i := slices.IndexFunc(parts, func(p part) bool { return p.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("-run %s: there is no part %q; the parts are %s", list, name, strings.Join(partNames(), ", "))
+		}
+		chosen = append(chosen, parts[i])
+	}
+	return chosen, nil
+}
+
+func partNames() (names []string) {
+	for _, p := range parts {
+		names = append(names, p.name)
+	}
+	return names
 }
 
 // progress says what is going on, where a person may wait.

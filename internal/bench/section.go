@@ -89,13 +89,6 @@ func report(dir string) error {
 	return nil
 }
 
-func partNames() (names []string) {
-	for _, p := range parts {
-		names = append(names, p.name)
-	}
-	return names
-}
-
 func machine() string {
 	model := "an unknown processor"
 	if f, err := os.Open("/proc/cpuinfo"); err == nil {

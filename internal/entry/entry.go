@@ -78,6 +78,20 @@ func Next(b []byte) (frame, rest []byte, err error) {
 	return b[:HeaderLen+n], b[HeaderLen+n:], nil
 }
 
+// Skip passes over the whole frames that b begins with, at most max of them, and
+// returns how many bytes and frames those are. The error is why no frame follows,
+// that of Next; nil where b ends behind the last or max is reached.
+func Skip(b []byte, max int64) (n int, frames int64, err error) {
+	for rest := b; len(rest) > 0 && frames < max; frames++ {
+		var frame []byte
+		if frame, rest, err = Next(rest); err != nil {
+			return n, frames, err
+		}
+		n += len(frame)
+	}
+	return n, frames, nil
+}
+
 // How the body of each of the Engine's frames begins: a source and a time.
 var (
 	stdoutStart = []byte("\x0a\x06stdout\x10")

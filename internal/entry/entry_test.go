@@ -78,6 +78,36 @@ func TestAppendServed(t *testing.T) {
 	}
 }
 
+func TestSkip(t *testing.T) {
+	var b []byte
+	var ends []int
+	for _, e := range entries() {
+		b = Append(b, &e)
+		ends = append(ends, len(b))
+	}
+	whole := len(b)
+	for i, end := range ends {
+		if n, frames, err := Skip(b, int64(i+1)); n != end || frames != int64(i+1) || err != nil {
+			t.Errorf("%d frames of %d bytes, %v; want %d of %d", frames, n, err, i+1, end)
+		}
+	}
+	for _, row := range []struct {
+		b    []byte
+		n    int
+		want error
+	}{
+		{b, whole, nil},
+		{nil, 0, nil},
+		{b[:whole-1], ends[len(ends)-2], ErrShort},
+		{b[:2], 0, ErrShort},
+		{append(b[:whole:whole], 0, 0, 0, 0, 1), whole, ErrFrame},
+	} {
+		if n, _, err := Skip(row.b, 1<<62); n != row.n || err != row.want {
+			t.Errorf("of %d bytes %d, %v; want %d, %v", len(row.b), n, err, row.n, row.want)
+		}
+	}
+}
+
 func TestNext(t *testing.T) {
 	var stream []byte
 	for _, e := range entries() {

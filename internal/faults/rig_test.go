@@ -35,12 +35,11 @@ const deadline = time.Minute
 
 // rig is logscan with what is its own, and what plays the Engine and a receiver.
 type rig struct {
-	t     *testing.T
-	dir   string // sockets, FIFOs and data; a socket's path has to be short
-	data  string
-	fault *fault // nil: none
-	said  *os.File
-	cmd   *exec.Cmd
+	t    *testing.T
+	dir  string // sockets, FIFOs and data; a socket's path has to be short
+	data string
+	said *os.File
+	cmd  *exec.Cmd
 	*api.Client
 	engine  *http.Client
 	hooks   hooks

@@ -75,7 +75,7 @@ func classOf(path string) string {
 		return base
 	case strings.HasPrefix(base, "logscan.db"):
 		return strings.Replace(base, "logscan.db", "database", 1)
-	case strings.Contains(base, "."), base == "lock":
+	case strings.Contains(base, "."), base == "lock", base == "losses", base == "passed":
 		return base
 	}
 	return "directory"

@@ -39,19 +39,22 @@ func (i *Ingest) Start(ctx context.Context, fifo string, c journal.Container) er
 	if !IsFIFO(name) {
 		return fmt.Errorf("%q is not the name of one of the Engine's FIFOs", fifo)
 	}
+	if !journal.ValidID(c.ID) {
+		return fmt.Errorf("%q is no container's id", c.ID)
+	}
 	if err := i.Ready(ctx); err != nil {
 		return err
 	}
 	short, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
 	older := i.of(c.ID, name)
-	for _, a := range older {
-		if err := a.drain(short); err != nil {
+	for _, f := range older {
+		if err := f.drain(short); err != nil {
 			i.log.Warn("an older attachment isn't empty yet", "container", c.ID, "err", err)
 		}
 	}
-	if a := i.lookup(name); a != nil {
-		a.settle(short)
+	if f := i.lookup(name); f != nil {
+		f.settle(short)
 	}
 	now := time.Now()
 	if err := i.remember(name, record{c.ID, now}); err != nil {
@@ -65,8 +68,8 @@ func (i *Ingest) Start(ctx context.Context, fifo string, c journal.Container) er
 		}
 		return err
 	}
-	for _, a := range older {
-		a.supersede(now)
+	for _, f := range older {
+		f.supersede(now)
 	}
 	return nil
 }
@@ -84,57 +87,77 @@ func (i *Ingest) Ready(ctx context.Context) error {
 func (i *Ingest) start(name string, c journal.Container, now time.Time) error {
 	i.attach.Lock()
 	defer i.attach.Unlock()
-	a := i.lookup(name)
-	fresh := a == nil
+	f := i.lookup(name)
+	fresh := f == nil
 	if fresh {
 		var err error
-		if a, err = i.open(name); err != nil {
+		if f, err = i.open(name); err != nil {
 			return err
 		}
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	switch {
-	case a.ended:
-		return errGone
-	case a.container == c.ID && a.writer != nil:
-		// Started by a process that ended before it could say so. What is known
-		// of the container may be what was known at its start before.
-		if j, err := i.cfg.Journals.Create(c); err == nil {
-			j.Release()
-		}
-		return nil
-	case a.writer != nil && a.writer.Unfinished():
-		return errInside
-	}
-	j, err := i.cfg.Journals.Create(c)
-	if err != nil {
-		if fresh {
-			unix.Close(a.fd)
-		}
+	if err := f.startable(c.ID); err != nil {
 		return err
 	}
-	a.unbind() // what it said while it was unknown stays where it is
-	a.bind(j, false)
-	a.since, a.unknown, a.retired = now, false, false
+	// Not while f is locked: the loop, and so everybody, would wait for this disk.
+	j, err := i.cfg.Journals.Create(c)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	again := f.container == c.ID && f.writer != nil
+	if refused := f.startableLocked(c.ID); refused != nil || again {
+		// Again: started by a process that ended before it could say so. What is
+		// known of the container may have been what was known at its start before.
+		if err == nil {
+			j.Release()
+		}
+		return refused
+	}
+	switch {
+	case err == nil:
+		f.unbind() // what it said while it was unknown stays where it is
+		f.bind(j, false)
+	case f.container != c.ID || f.stray == nil:
+		// Not a reason to keep the container from starting: what it says waits, and
+		// is then dropped, and told of, until there is a place for it.
+		i.log.Error("no log for a container yet", "container", c.ID, "err", err)
+		f.unbind()
+		f.container, f.stray = c.ID, i.cfg.Journals.Stray(c.ID, err)
+	}
+	f.about, f.since, f.unknown, f.retired = c, now, false, false
 	if !fresh {
 		return nil
 	}
-	if err := i.add(a); err != nil {
-		a.unbind()
-		unix.Close(a.fd)
+	if err := i.add(f); err != nil {
+		f.unbind()
+		unix.Close(f.fd)
 		return err
+	}
+	return nil
+}
+
+// startable returns why a container can't be started with the FIFO; nil if it can.
+func (f *fifo) startable(id string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.startableLocked(id)
+}
+
+func (f *fifo) startableLocked(id string) error {
+	switch {
+	case f.ended:
+		return errGone
+	case f.container != id && f.writer != nil && f.writer.Unfinished():
+		return errInside
 	}
 	return nil
 }
 
 // settle takes what an unknown FIFO holds, to the end of an entry, so that
 // another journal can take over.
-func (a *attachment) settle(ctx context.Context) {
-	for ctx.Err() == nil && a.drain(ctx) == nil {
-		a.mu.Lock()
-		inside := !a.ended && a.writer != nil && a.writer.Unfinished()
-		a.mu.Unlock()
+func (f *fifo) settle(ctx context.Context) {
+	for ctx.Err() == nil && f.drain(ctx) == nil {
+		f.mu.Lock()
+		inside := !f.ended && f.writer != nil && f.writer.Unfinished()
+		f.mu.Unlock()
 		if !inside {
 			return
 		}
@@ -152,14 +175,14 @@ func (i *Ingest) Stop(ctx context.Context, fifo string) error {
 	if err := i.Ready(ctx); err != nil {
 		return err
 	}
-	a := i.lookup(filepath.Base(fifo))
-	if a == nil {
+	f := i.lookup(filepath.Base(fifo))
+	if f == nil {
 		return nil
 	}
-	defer time.AfterFunc(stopDeadline, a.giveUp)
+	defer time.AfterFunc(stopDeadline, f.abandon)
 	short, cancel := context.WithTimeout(ctx, stopDeadline)
 	defer cancel()
-	return a.drain(short)
+	return f.drain(short)
 }
 
 // Refuse removes a FIFO whose StartLogging failed, because dockerd never does:
@@ -171,16 +194,16 @@ func (i *Ingest) Refuse(fifo string) {
 	}
 	i.attach.Lock()
 	defer i.attach.Unlock()
-	if a := i.lookup(name); a != nil {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		if a.unknown && a.writer == nil { // the sweep has met it, and it was silent
-			a.end()
+	if f := i.lookup(name); f != nil {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		if f.unknown && f.writer == nil { // the sweep has met it, and it was silent
+			f.end()
 		}
 		return
 	}
-	if a, err := i.open(name); err == nil { // it is a FIFO
-		unix.Close(a.fd)
+	if f, err := i.open(name); err == nil { // it is a FIFO
+		unix.Close(f.fd)
 		i.unlink(name)
 	}
 }
@@ -191,11 +214,11 @@ func (i *Ingest) Flush(ctx context.Context, containerID string) {
 	if i.Ready(ctx) != nil {
 		return
 	}
-	for _, a := range i.of(containerID, "") {
-		a.mu.Lock()
-		if !a.ended && !a.parked {
-			a.take()
+	for _, f := range i.of(containerID, "") {
+		f.mu.Lock()
+		if !f.ended && !f.parked {
+			f.take()
 		}
-		a.mu.Unlock()
+		f.mu.Unlock()
 	}
 }

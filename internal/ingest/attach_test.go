@@ -55,7 +55,7 @@ func TestSmallSegments(t *testing.T) {
 		t.Fatal(err)
 	}
 	lines(f, 0, 300)
-	in.lookup(name).turn()
+	in.lookup(name).visit()
 	wantRun(t, read(t, dir, "a"), 300)
 }
 

@@ -43,21 +43,25 @@ type Ingest struct {
 	cfg     Config
 	log     *slog.Logger
 	epoll   int
-	event   int           // wakes the loop to end it
-	resumed chan struct{} // closed when what the last process had attached is attached again
+	event   int                // wakes the loop
+	ending  atomic.Bool        // the loop is to end when it is woken
+	turns   chan chan struct{} // closed by the loop when it is woken
+	resumed chan struct{}      // closed when what the last process had attached is attached again
+
+	binding sync.WaitGroup // calls of fifo.bindAgain
 
 	attach sync.Mutex // held while a FIFO is opened and added, so that each is opened once
 
-	mu    sync.Mutex // guards the maps; taken after an attachment's, never before
-	fifos map[string]*attachment
-	fds   map[int]*attachment
+	mu    sync.Mutex // guards the maps; taken after a fifo's, never before
+	fifos map[string]*fifo
+	fds   map[int]*fifo
 	done  bool // Run has ended; nothing is added any more
 
 	bytes, rounds, failures atomic.Int64
 }
 
-// Attachment describes one FIFO being read.
-type Attachment struct {
+// FIFOStatus describes one FIFO being read.
+type FIFOStatus struct {
 	FIFO        string    `json:"fifo"`
 	ContainerID string    `json:"container_id"` // or the journal's id where unknown; empty while that is silent
 	Since       time.Time `json:"since"`
@@ -78,10 +82,10 @@ func New(cfg Config) (*Ingest, error) {
 	if cfg.StaleAge == 0 {
 		cfg.StaleAge = time.Minute
 	}
-	if err := os.MkdirAll(cfg.RecordDir, 0o700); err != nil {
-		return nil, err
+	if err := os.MkdirAll(cfg.RecordDir, 0o700); err != nil { // remember tries again
+		cfg.Logger.Error("attachments are not remembered", "err", err)
 	}
-	i := &Ingest{cfg: cfg, log: cfg.Logger, resumed: make(chan struct{}), fifos: map[string]*attachment{}, fds: map[int]*attachment{}}
+	i := &Ingest{cfg: cfg, log: cfg.Logger, resumed: make(chan struct{}), turns: make(chan chan struct{}, 1), fifos: map[string]*fifo{}, fds: map[int]*fifo{}}
 	var err error
 	if i.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, fmt.Errorf("epoll: %w", err)
@@ -103,45 +107,48 @@ func (i *Ingest) watch(fd int) error {
 }
 
 // Run resumes what was attached, and carries lines until ctx ends. Then it
-// leaves FIFOs and records as they are, for the next process.
+// leaves FIFOs and records as they are, for the next process. Any other error
+// than ctx's says that it can't go on, and that no FIFO is drained any more: the
+// process should end, and another one begin.
 func (i *Ingest) Run(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		i.loop()
-	}()
-	i.resume()
+	looped := make(chan error, 1)
+	go func() { looped <- i.loop() }()
+	i.resumeAll()
 	close(i.resumed)
 	tick := time.NewTicker(i.cfg.StaleAge)
 	defer tick.Stop()
-	for {
+	var err error
+	for err == nil {
 		select {
 		case <-tick.C:
 			i.sweep()
-			i.reap()
-			continue
+			i.closeEnded()
+		case err = <-looped:
 		case <-ctx.Done():
+			i.ending.Store(true)
+			i.wake()
+			if err = <-looped; err == nil {
+				err = ctx.Err()
+			}
 		}
-		break
 	}
-	unix.Write(i.event, []byte{1, 0, 0, 0, 0, 0, 0, 0})
-	<-done
 	i.mu.Lock()
 	i.done = true
 	i.mu.Unlock()
-	for _, a := range i.all() {
-		a.mu.Lock()
-		a.ended = true
-		unix.Close(a.fd)
-		a.mu.Unlock()
+	for _, f := range i.all() {
+		f.mu.Lock()
+		f.ended = true
+		unix.Close(f.fd)
+		f.mu.Unlock()
 	}
+	i.binding.Wait()
 	unix.Close(i.epoll)
 	unix.Close(i.event)
-	return ctx.Err()
+	return err
 }
 
 // open opens a FIFO by name.
-func (i *Ingest) open(name string) (*attachment, error) {
+func (i *Ingest) open(name string) (*fifo, error) {
 	path := filepath.Join(i.cfg.FIFODir, name)
 	// O_RDONLY, because holding a writing end ourselves would hide the end;
 	// O_NONBLOCK, because opening one without a writer would hang.
@@ -158,51 +165,51 @@ func (i *Ingest) open(name string) (*attachment, error) {
 	if err != nil || size <= 0 {
 		size = 64 << 10
 	}
-	return &attachment{name: name, i: i, fd: fd, pipeSize: size, since: time.Now()}, nil
+	return &fifo{name: name, i: i, fd: fd, pipeSize: size, batch: batchMax, since: time.Now()}, nil
 }
 
 // add makes an opened FIFO part of the loop.
-func (i *Ingest) add(a *attachment) error {
+func (i *Ingest) add(f *fifo) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.done {
 		return errors.New("logscan is stopping")
 	}
-	if err := i.watch(a.fd); err != nil {
+	if err := i.watch(f.fd); err != nil {
 		return fmt.Errorf("epoll: %w", err)
 	}
-	i.fifos[a.name], i.fds[a.fd] = a, a
+	i.fifos[f.name], i.fds[f.fd] = f, f
 	return nil
 }
 
-func (i *Ingest) lookup(name string) *attachment {
+func (i *Ingest) lookup(name string) *fifo {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return i.fifos[name]
 }
 
-func (i *Ingest) all() []*attachment {
+func (i *Ingest) all() []*fifo {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return slices.Collect(maps.Values(i.fifos))
 }
 
 // of returns the attachments of a journal, but not the one called except.
-func (i *Ingest) of(id, except string) []*attachment {
-	return slices.DeleteFunc(i.all(), func(a *attachment) bool {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		return a.container != id || a.name == except
+func (i *Ingest) of(id, except string) []*fifo {
+	return slices.DeleteFunc(i.all(), func(f *fifo) bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.container != id || f.name == except
 	})
 }
 
 // Attachments lists the FIFOs being read.
-func (i *Ingest) Attachments() []Attachment {
-	out := []Attachment{}
-	for _, a := range i.all() {
-		a.mu.Lock()
-		out = append(out, Attachment{a.name, a.container, a.since, a.bytes, a.unknown})
-		a.mu.Unlock()
+func (i *Ingest) Attachments() []FIFOStatus {
+	out := []FIFOStatus{}
+	for _, f := range i.all() {
+		f.mu.Lock()
+		out = append(out, FIFOStatus{f.name, f.container, f.since, f.bytes, f.unknown})
+		f.mu.Unlock()
 	}
 	return out
 }

@@ -19,9 +19,10 @@ import (
 	"logscan/internal/script"
 )
 
-// madeUp are the scripts of package main about containers, hits and losses that
-// are made up; containers.txtar shows the same commands with real ones.
-var madeUp = []string{"events", "rulestats", "status"}
+// madeUp are the scripts of package main about containers, hits, losses, receivers
+// and tokens that are made up; containers.txtar shows the same commands with real
+// ones, and TestCommandLineOverTCP has real tokens.
+var madeUp = []string{"events", "rulestats", "show", "status", "tokens", "incidents", "triggertest"}
 
 // TestCommandLineScripts runs scripts with `docker logscan …` as logscan against
 // the running plugin: its own, about real containers, and those of package main

@@ -41,12 +41,12 @@ func TestClockSteps(t *testing.T) {
 		fmt.Sprintf("LOGSCAN_BUCKET_BURST=%d", bucketSize), fmt.Sprintf("LOGSCAN_BUCKET_REFILL=%s", refill))
 	client, c := engineClient(e), control(t, e)
 	const number = `^(?P<n>\d+) `
-	makeRule(t, c, "cooldown", number, api.RuleFields{WorkloadID: api.Set("cooldown"), CooldownSeconds: api.Set[int64](1)})
-	makeRule(t, c, "bucket", number, api.RuleFields{WorkloadID: api.Set("bucket")})
+	makeRule(t, c, "cooldown", number, api.RuleFields{"workload_id": "cooldown", "cooldown_seconds": 1})
+	makeRule(t, c, "bucket", number, api.RuleFields{"workload_id": "bucket"})
 	makeRule(t, c, "batch", `^batch (?P<n>\d+) line 0$`, api.RuleFields{})
 	hooks := newClockedReceiver(t)
-	if _, err := c.CreateTrigger(ctx, api.TriggerCreate{Name: "hooks", ActionURL: hooks.URL, TriggerFields: api.TriggerFields{
-		MessageRegex: api.Set("^batch . "), ActionSecret: api.Set(clockSecret),
+	if _, err := c.CreateTrigger(ctx, api.TriggerCreate{Name: "hooks", ActionURL: hooks.URL, TriggerFields: api.TriggerFields{"mode": "events",
+		"message_regex": "^batch . ", "action_secret": clockSecret,
 	}}); err != nil {
 		t.Fatal(err)
 	}
@@ -62,6 +62,8 @@ func TestClockSteps(t *testing.T) {
 	young, old := short(), short()
 	allHits(t, e, c, "batch", 2)
 	oldLog := makeOld(t, e, e.ContainerID(old))
+	e.KillPlugin() // the next process finds out how old logs are; one that runs remembers it
+	c = control(t, e)
 
 	// Two containers write the same at the same times, as they are told to.
 	boxes := map[string]*batches{"json-file": startBatches(t, e, "json-file"), enginetest.Plugin: startBatches(t, e, enginetest.Plugin)}
@@ -296,7 +298,7 @@ func follow(t *testing.T, e *enginetest.Engine, name string) (ended func() strin
 	}
 }
 
-const clockSecret = "whsec_Y2xvY2tzIGNhbiBiZSBzZXQgYmFjaw=="
+const clockSecret = "whsec_Y2xvY2tzIGNhbiBiZSBzZXQgYmFjaywgdG9v"
 
 // clockedReceiver knows what time it should be to who sends. It refuses a webhook
 // until the sender's clock has been set after the first attempt.

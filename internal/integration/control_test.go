@@ -30,7 +30,7 @@ func addRule(t testing.TB, c *api.Client, name, pattern string) {
 	t.Helper()
 	_, err := c.CreateRule(context.Background(), api.RuleCreate{
 		Name: name, Pattern: pattern,
-		RuleFields: api.RuleFields{CooldownSeconds: api.Set[int64](0)},
+		RuleFields: api.RuleFields{"cooldown_seconds": 0},
 	})
 	if err != nil {
 		t.Fatal(err)

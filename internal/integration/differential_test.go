@@ -24,11 +24,6 @@ type output struct {
 	name     string
 	writes   []write
 	terminal bool
-	// json-file replaces what is not UTF-8: local is what to compare with.
-	notJSON bool
-	// Docker 20.10's local forgets the newline after a line of several chunks:
-	// it is compared only where it prints what was written.
-	long bool
 }
 
 type write struct{ stream, text string }
@@ -47,12 +42,12 @@ var outputs = []output{
 	{name: "no newline at all", writes: []write{out("x")}},
 	{name: "no final newline on either stream", writes: []write{out("one\nout"), err("two\nerr")}},
 	{name: "empty lines", writes: []write{out("\n\na\n\n"), err("\n")}},
-	{name: "about 16 KiB", long: true, writes: []write{out(line(16383, "\n") + line(16384, "\n") + line(16385, "\n") + "after\n")}},
+	{name: "about 16 KiB", writes: []write{out(line(16383, "\n") + line(16384, "\n") + line(16385, "\n") + "after\n")}},
 	{name: "16383 bytes without newline", writes: []write{out(line(16383, ""))}},
 	{name: "16384 bytes without newline", writes: []write{out(line(16384, ""))}},
 	{name: "16385 bytes without newline", writes: []write{out(line(16385, ""))}},
-	{name: "1 MiB", long: true, writes: []write{out("before\n" + line(1<<20, "\n") + "after\n")}},
-	{name: "long lines on both streams", long: true, writes: []write{
+	{name: "1 MiB", writes: []write{out("before\n" + line(1<<20, "\n") + "after\n")}},
+	{name: "long lines on both streams", writes: []write{
 		out(line(20000, "")), err(line(30000, "")), out(line(20000, "\n")), err(line(3000, "\n")),
 		out("short\n" + line(17000, "")), err("short\n"), out("end\n"),
 	}},
@@ -62,14 +57,15 @@ var outputs = []output{
 	{name: "colour", writes: []write{out("\x1b[1;31merror\x1b[0m\n"), err("\x1b]0;title\x07\n")}},
 	{name: "UTF-8", writes: []write{out("größer ✓ 日本語 \u2028 <&>\n\u00a0\n")}},
 	{name: "control characters", writes: []write{out("nul \x00 tab \t bell \a quote \" backslash \\ del \x7f\n")}},
-	{name: "not UTF-8", notJSON: true, writes: []write{out("\xff\xfe\x80 caf\xe9\n\xc3\n"), err("\xf0\x9f\x98\n")}},
+	{name: "not UTF-8", writes: []write{out("\xff\xfe\x80 caf\xe9\n\xc3\n"), err("\xf0\x9f\x98\n")}},
 	{name: "twelve lines on both streams", writes: []write{
 		out("1\n2\n"), err("3\n"), out("4\n"), err("5\n6\n"), out("7\n8\n9\n"), err("10\n11\n"), out("12\n"),
 	}},
 }
 
 // TestLogsAreThoseOfOtherDrivers compares what docker logs prints under
-// logscan with what it prints under Docker's own drivers for the same output,
+// logscan with what was written, and with what it prints under Docker's own drivers
+// where they print that,
 // and for every combination of its flags with what the whole log says; while
 // the container runs and after.
 func TestLogsAreThoseOfOtherDrivers(t *testing.T) {
@@ -113,10 +109,14 @@ func TestLogsAreThoseOfOtherDrivers(t *testing.T) {
 					got := stream(all, byte(i+1))
 					exact := string(text(got)) == o.written(name)
 					switch {
-					case driver == "json-file" && o.notJSON, driver == "local" && o.long && !exact:
-						continue
-					case !exact:
+					case exact:
+					case driver == enginetest.Plugin:
 						t.Errorf("std%s under %s is not what was written: %d bytes instead of %d", name, driver, len(text(got)), len(o.written(name)))
+					default:
+						// They lose a byte or a newline in odd places, and more on a busy
+						// host: what was written is what counts.
+						t.Logf("std%s under %s is not what was written: %d bytes instead of %d", name, driver, len(text(got)), len(o.written(name)))
+						continue
 					}
 					if d := diff(stream(logs["logscan"], byte(i+1)), got); d != "" {
 						t.Errorf("std%s under logscan differs from %s: %s", name, driver, d)

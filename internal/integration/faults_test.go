@@ -205,7 +205,7 @@ type outcome struct {
 }
 
 // TestFaults makes every fault while a container writes numbered lines as fast
-// as they are taken, and prints what it did: the table in README.md.
+// as they are taken, and prints what it did: the table in internal/docs/guarantees.md.
 func TestFaults(t *testing.T) {
 	var mu sync.Mutex
 	outcomes := make([]outcome, len(faults))
@@ -241,7 +241,7 @@ func (f fault) run(t *testing.T) (o outcome) {
 	client, c := engineClient(e), control(t, e)
 	hooks := startHookCounter(t)
 	addRule(t, c, "mark", `^(?P<n>\d+) MARK`)
-	if _, err := c.CreateTrigger(t.Context(), api.TriggerCreate{Name: "hooks", ActionURL: hooks.URL, TriggerFields: api.TriggerFields{Sources: api.Set("logscan")}}); err != nil {
+	if _, err := c.CreateTrigger(t.Context(), api.TriggerCreate{Name: "hooks", ActionURL: hooks.URL, TriggerFields: api.TriggerFields{"mode": "events", "sources": "logscan"}}); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()

@@ -30,7 +30,7 @@ func TestReceiversInScannedContainers(t *testing.T) {
 			n, _ := fmt.Sscanf(string(out), "listening on %s", &addr)
 			return n == 1
 		})
-		_, err := c.CreateTrigger(ctx, api.TriggerCreate{Name: what, ActionURL: "http://" + addr})
+		_, err := c.CreateTrigger(ctx, api.TriggerCreate{Name: what, ActionURL: "http://" + addr, TriggerFields: api.TriggerFields{"mode": "events"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,9 +60,9 @@ func TestReceiversInScannedContainers(t *testing.T) {
 		e.Wait(e.Run([]string{"--log-driver", enginetest.Plugin}, "echo", line))
 	}
 
-	// With the default cooldown a receiver's own line is one hit. What comes of
+	// With a cooldown for all lines a receiver's own line is one hit. What comes of
 	// that is held back, and ends there.
-	_, err := c.CreateRule(ctx, api.RuleCreate{Name: "fire", Pattern: "FIRE"})
+	_, err := c.CreateRule(ctx, api.RuleCreate{Name: "fire", Pattern: "FIRE", RuleFields: api.RuleFields{"cooldown_by": "rule"}})
 	if err != nil {
 		t.Fatal(err)
 	}

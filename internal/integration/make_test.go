@@ -44,7 +44,7 @@ func root(t testing.TB) string {
 	return strings.TrimSpace(string(out))
 }
 
-// tryMake runs a make target as the README prints it.
+// tryMake runs a make target as the manual prints it.
 func tryMake(t testing.TB, env []string, target string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)

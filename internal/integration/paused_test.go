@@ -37,7 +37,7 @@ func TestScanningPausedForAnHour(t *testing.T) {
 	e.InstallPlugin(unbounded...)
 	client, c := engineClient(e), control(t, e)
 	addRule(t, c, "mark", `^(?P<n>\d+) MARK`)
-	makeRule(t, c, "minute", `^(?P<n>\d+) MARK`, api.RuleFields{CooldownSeconds: api.Set[int64](60)})
+	makeRule(t, c, "minute", `^(?P<n>\d+) MARK`, api.RuleFields{"cooldown_seconds": 60})
 
 	carryAndStop(t, e, client, hourOfLines/20, func() {})
 	caughtUp(t, e, c)

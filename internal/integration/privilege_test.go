@@ -37,7 +37,7 @@ func TestPrivileges(t *testing.T) {
 	addRule(t, c, "mark", `MARK`)
 	refuses := newReceiver(t, secret) // its port is bound, and nobody listens
 	url := strings.Replace(refuses.url(), "http://", "http://user:"+password+"@", 1)
-	e.Docker("logscan", "trigger", "add", "ops", url, "--secret-file", file(t, secret))
+	e.Docker("logscan", "trigger", "add", "ops", url, "--mode", "events", "--secret-file", file(t, secret))
 	e.Wait(e.Run([]string{"--log-driver", enginetest.Plugin}, "loggen", "-n", "100", "-mark", "50"))
 	e.Eventually(time.Minute, "a delivery that failed", func() bool {
 		pending, err := c.Deliveries(t.Context(), "pending", 0)

@@ -15,7 +15,7 @@ import (
 )
 
 // programsImage imports Debian's nginx, redis and PostgreSQL, which
-// scripts/programs.sh unpacks once.
+// internal/scripts/programs.sh unpacks once.
 func programsImage(t *testing.T, e *enginetest.Engine) string {
 	t.Helper()
 	root, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}").Output()
@@ -24,7 +24,7 @@ func programsImage(t *testing.T, e *enginetest.Engine) string {
 	}
 	dir := strings.TrimSpace(string(root))
 	build := filepath.Join(dir, "build")
-	cmd := exec.Command(filepath.Join(dir, "scripts/programs.sh"))
+	cmd := exec.Command(filepath.Join(dir, "internal/scripts/programs.sh"))
 	cmd.Env = append(os.Environ(), "BUILD="+build)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("programs.sh: %v: %s", err, out)
@@ -66,7 +66,7 @@ func TestRealPrograms(t *testing.T) {
 	}
 	rule := func(name, pattern string, f api.RuleFields) { makeRule(t, c, name, pattern, f) }
 	only := func(workload, streams string) api.RuleFields {
-		return api.RuleFields{WorkloadID: api.Set(workload), Streams: api.Set(streams)}
+		return api.RuleFields{"workload_id": workload, "streams": streams}
 	}
 	rule("5xx", `" (?P<status>5\d\d) \d+ "`, only("nginx", "stdout"))
 	rule("upstream down", `\[error\] .* connect\(\) failed \((?P<errno>\d+): (?P<reason>[^)]+)\) while connecting to upstream`, only("nginx", "stderr"))

@@ -2,7 +2,6 @@ package integration
 
 import (
 	"bufio"
-	"context"
 	"debug/elf"
 	"encoding/json"
 	"fmt"
@@ -16,36 +15,58 @@ import (
 	"testing"
 	"time"
 
+	"logscan/internal/docs"
 	"logscan/internal/enginetest"
 	"logscan/internal/enginetest/private"
 )
 
-// block is a fenced block of the README.
+// page is the README, or a page of the manual.
+type page struct {
+	file   string // from the top of the clone
+	text   string
+	blocks []block
+}
+
+// block is a fenced block of a page.
 type block struct {
 	line     int // of the fence
 	language string
 	lines    []string
 }
 
-// step is a command of the README, with the output that it shows.
+// step is a command of a page, with the output that it shows.
 type step struct {
 	line    int
 	command string
 	output  []string
-	shown   bool // of a console block: the output is part of the README
+	shown   bool // of a console block: the output is part of the page
 }
 
 var fence = regexp.MustCompile("^ *```(.*)$")
 
-func readme(t testing.TB) (text string, blocks []block) {
+// manual reads the README and all pages, in the order of reading.
+func manual(t testing.TB) (pages []page) {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(root(t), "README.md"))
-	if err != nil {
-		t.Fatal(err)
+	files := []string{"README.md"}
+	for _, topic := range docs.Topics() {
+		files = append(files, "internal/docs/"+topic.Name+".md")
 	}
-	text = string(b)
+	for _, file := range files {
+		b, err := os.ReadFile(filepath.Join(root(t), file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := page{file: file, text: string(b)}
+		p.findBlocks(t)
+		pages = append(pages, p)
+	}
+	return pages
+}
+
+func (p *page) findBlocks(t testing.TB) {
+	t.Helper()
 	var open *block
-	for i, line := range strings.Split(text, "\n") {
+	for i, line := range strings.Split(p.text, "\n") {
 		m := fence.FindStringSubmatch(line)
 		switch {
 		case m == nil && open != nil:
@@ -53,21 +74,20 @@ func readme(t testing.TB) (text string, blocks []block) {
 		case m != nil && open == nil:
 			open = &block{line: i + 1, language: m[1]}
 		case m != nil:
-			blocks = append(blocks, *open)
+			p.blocks = append(p.blocks, *open)
 			open = nil
 		}
 	}
 	if open != nil {
-		t.Fatalf("README.md:%d: the block has no end", open.line)
+		t.Fatalf("%s:%d: the block has no end", p.file, open.line)
 	}
-	return text, blocks
 }
 
 // steps returns the commands of all blocks. What is no command has to look like
 // none.
-func steps(t testing.TB, blocks []block) (all []step) {
+func (p *page) steps(t testing.TB) (all []step) {
 	t.Helper()
-	for _, b := range blocks {
+	for _, b := range p.blocks {
 		switch b.language {
 		case "sh":
 			for i, line := range b.lines {
@@ -80,7 +100,7 @@ func steps(t testing.TB, blocks []block) (all []step) {
 				if command, ok := strings.CutPrefix(line, "$ "); ok {
 					all = append(all, step{line: b.line + 1 + i, command: command, shown: true})
 				} else if i == 0 {
-					t.Fatalf("README.md:%d: a console block begins with a command", b.line)
+					t.Fatalf("%s:%d: a console block begins with a command", p.file, b.line)
 				} else {
 					last := &all[len(all)-1]
 					last.output = append(last.output, line)
@@ -88,22 +108,22 @@ func steps(t testing.TB, blocks []block) (all []step) {
 			}
 		case "json":
 			if text := strings.Join(b.lines, "\n"); !json.Valid([]byte(text)) {
-				t.Errorf("README.md:%d: this is not JSON:\n%s", b.line, text)
+				t.Errorf("%s:%d: this is not JSON:\n%s", p.file, b.line, text)
 			}
 		case "text":
 			for i, line := range b.lines {
 				if regexp.MustCompile(`^\s*(\$|#|docker|make|go|curl)\s`).MatchString(line) {
-					t.Errorf("README.md:%d: a command in a block of language text would not be tested", b.line+1+i)
+					t.Errorf("%s:%d: a command in a block of language text would not be tested", p.file, b.line+1+i)
 				}
 			}
 		default:
-			t.Errorf("README.md:%d: a block is sh or console, which are run, or json or text, not %q", b.line, b.language)
+			t.Errorf("%s:%d: a block is sh or console, which are run, or json or text, not %q", p.file, b.line, b.language)
 		}
 	}
 	return all
 }
 
-// terminal is one bash that runs the README's commands one after the other, as a
+// terminal is one bash that runs the manual's commands one after the other, as a
 // reader's terminal does.
 type terminal struct {
 	in    io.WriteCloser
@@ -111,7 +131,7 @@ type terminal struct {
 	file  string
 }
 
-const endOfCommand = "-- end of a command of the README:"
+const endOfCommand = "-- end of a command of the manual:"
 
 func newTerminal(t testing.TB, env []string) *terminal {
 	t.Helper()
@@ -159,7 +179,7 @@ func (s *terminal) run(t testing.TB, command string) (output []string, ok bool) 
 		t.Fatal(err)
 	}
 	fmt.Fprintf(s.in, ". %s </dev/null\nprintf '\\n%s %%d\\n' $?\n", s.file, endOfCommand)
-	deadline := time.After(6 * time.Minute)
+	deadline := time.After(20 * time.Minute) // some compile everything
 	for {
 		select {
 		case line, open := <-s.lines:
@@ -200,7 +220,7 @@ func plain(lines []string) string {
 // noNetwork is what docker adds in an Engine without a bridge.
 const noNetwork = "WARNING: IPv4 forwarding is disabled. Networking will not work."
 
-// matches says whether output is what the README shows, where … stands for
+// matches says whether output is what a page shows, where … stands for
 // anything, and alone on a line for any lines.
 func matches(output, shown []string) bool {
 	pattern := regexp.QuoteMeta(plain(shown))
@@ -212,83 +232,106 @@ func matches(output, shown []string) bool {
 // again are commands that only look: what they show may come a moment later.
 var again = regexp.MustCompile(`^docker (logs|logscan (events|stats|\w+ ls)) `)
 
-// TestREADME runs every command of the README, in its order, in one shell, and
-// compares what it prints with what the README shows. Nothing is left out but
-// what is named here.
+// TestREADME runs every command of the README and of the manual, page by page in
+// the order of reading, in one shell on one Engine, and compares what it prints with
+// what the page shows. Nothing is left out but what is named here.
 func TestREADME(t *testing.T) {
 	t.Parallel()
-	text, blocks := readme(t)
-	all := steps(t, blocks)
-	if len(all) < 20 {
-		t.Fatalf("only %d commands found", len(all))
-	}
-
+	pages := manual(t)
 	e := enginetest.Start(t, enginetest.Options{})
 	importBusybox(t, e)
 	registry := e.Registry()
 	receiver := freeAddress(t)
-	// What the README prints stands for something else here.
-	substitute := strings.NewReplacer(
-		"registry.example.com/", registry+"/", // a registry on loopback
-		"127.0.0.1:8099", receiver, // a port that is free now
-		"127.0.0.1:8414", freeAddress(t), // another one
-	)
-	// Commands for a machine on which nothing is installed yet: they run on
-	// an Engine of their own.
-	elsewhere := map[string]bool{
-		"docker plugin install --alias logscan --grant-all-permissions registry.example.com/logscan:1.0": true,
+	r := &reader{
+		Engine: e,
+		pages:  pages,
+		shell:  newTerminal(t, readmeEnv(t, e)),
+		// What the manual prints stands for something else here.
+		substitute: strings.NewReplacer(
+			"registry.example.com/", registry+"/", // a registry on loopback
+			"127.0.0.1:8099", receiver, // a port that is free now
+			"127.0.0.1:8414", freeAddress(t), // another one
+		),
+		// Commands for a machine on which nothing is installed yet: they run on
+		// an Engine of their own.
+		elsewhere: map[string]bool{
+			"docker plugin install --alias logscan --grant-all-permissions registry.example.com/logscan:1.0": true,
+		},
 	}
-
-	sh := newTerminal(t, readmeEnv(t, e))
-	for _, s := range all {
-		at := fmt.Sprintf("README.md:%d: %s", s.line, s.command)
-		command := substitute.Replace(s.command)
-		if elsewhere[s.command] {
-			delete(elsewhere, s.command)
-			t.Run("elsewhere", func(t *testing.T) {
-				other := enginetest.Start(t, enginetest.Options{})
-				if out, ok := newTerminal(t, readmeEnv(t, other)).run(t, command); !ok {
-					t.Errorf("%s: it failed:\n%s", at, strings.Join(out, "\n"))
-				}
-				control(t, other)
-			})
-			continue
-		}
-		shown := strings.Split(substitute.Replace(strings.Join(s.output, "\n")), "\n")
-		if len(s.output) == 0 {
-			shown = nil
-		}
-		settled(e)
-		began := time.Now()
-		out, ok := sh.run(t, command)
-		if again.MatchString(command) {
-			for deadline := time.Now().Add(20 * time.Second); !(ok && matches(out, shown)) && time.Now().Before(deadline); {
-				out, ok = sh.run(t, command)
+	commands := 0
+	for _, p := range pages {
+		steps := p.steps(t)
+		commands += len(steps)
+		t.Run(filepath.Base(p.file), func(t *testing.T) {
+			for _, s := range steps {
+				r.do(t, p.file, s)
 			}
-		}
-		t.Logf("%s (%s)", at, time.Since(began).Round(10*time.Millisecond))
-		switch {
-		case !ok:
-			t.Fatalf("%s: it failed:\n%s", at, strings.Join(out, "\n"))
-		case s.shown && !matches(out, shown):
-			t.Errorf("%s: it printed\n%s\nand not\n%s", at, strings.Join(out, "\n"), strings.Join(s.output, "\n"))
-		}
-		check(t, e, s.command, text)
+		})
 	}
-	for command := range elsewhere {
-		t.Errorf("not in the README any more: %s", command)
+	if commands < 20 {
+		t.Errorf("only %d commands found", commands)
+	}
+	for command := range r.elsewhere {
+		t.Errorf("not in the manual any more: %s", command)
 	}
 	if left := e.Docker("plugin", "ls", "-q"); left != "" {
-		t.Errorf("at the README's end, plugins are left: %s", left)
+		t.Errorf("at the manual's end, plugins are left: %s", left)
 	}
 }
 
+// reader does what the manual says.
+type reader struct {
+	*enginetest.Engine
+	pages      []page
+	shell      *terminal
+	substitute *strings.Replacer
+	elsewhere  map[string]bool // commands that were not met yet
+}
+
+// do runs a command of a page and compares what it prints with what the page shows.
+func (r *reader) do(t *testing.T, file string, s step) {
+	t.Helper()
+	at := fmt.Sprintf("%s:%d: %s", file, s.line, s.command)
+	command := r.substitute.Replace(s.command)
+	if r.elsewhere[s.command] {
+		delete(r.elsewhere, s.command)
+		t.Run("elsewhere", func(t *testing.T) {
+			other := enginetest.Start(t, enginetest.Options{})
+			if out, ok := newTerminal(t, readmeEnv(t, other)).run(t, command); !ok {
+				t.Errorf("%s: it failed:\n%s", at, strings.Join(out, "\n"))
+			}
+			control(t, other)
+		})
+		return
+	}
+	shown := strings.Split(r.substitute.Replace(strings.Join(s.output, "\n")), "\n")
+	if len(s.output) == 0 {
+		shown = nil
+	}
+	settled(r.Engine)
+	began := time.Now()
+	out, ok := r.shell.run(t, command)
+	if again.MatchString(command) {
+		for deadline := time.Now().Add(20 * time.Second); !(ok && matches(out, shown)) && time.Now().Before(deadline); {
+			out, ok = r.shell.run(t, command)
+		}
+	}
+	t.Logf("%s (%s)", at, time.Since(began).Round(10*time.Millisecond))
+	switch {
+	case !ok:
+		t.Fatalf("%s: it failed:\n%s", at, strings.Join(out, "\n"))
+	case s.shown && !matches(out, shown):
+		t.Errorf("%s: it printed\n%s\nand not\n%s", at, strings.Join(out, "\n"), strings.Join(s.output, "\n"))
+	}
+	check(t, r.Engine, s.command)
+}
+
 // check looks at what a command has done beyond its output.
-func check(t *testing.T, e *enginetest.Engine, command, text string) {
+func check(t *testing.T, e *enginetest.Engine, command string) {
 	t.Helper()
 	switch command {
 	case "make install":
-		documented(t, e, text)
+		documented(t, e)
 	case "make arm64":
 		f, err := elf.Open(filepath.Join(e.Dir, "build/arm64/plugin/rootfs/logscan"))
 		if err != nil {
@@ -315,7 +358,7 @@ func settled(e *enginetest.Engine) {
 	}
 }
 
-// importBusybox gives the Engine the image that the README uses.
+// importBusybox gives the Engine the image that the manual uses.
 func importBusybox(t testing.TB, e *enginetest.Engine) {
 	t.Helper()
 	image, err := private.Image(nil)
@@ -357,9 +400,9 @@ func readmeEnv(t testing.TB, e *enginetest.Engine) []string {
 	return env
 }
 
-// documented compares the README's reference with the plugin as it runs: every
+// documented compares the manual's reference with the plugin as it runs: every
 // path of the API, every field of rules, triggers and events, every command.
-func documented(t *testing.T, e *enginetest.Engine, text string) {
+func documented(t *testing.T, e *enginetest.Engine) {
 	t.Helper()
 	var api struct {
 		Paths      map[string]map[string]json.RawMessage
@@ -378,51 +421,42 @@ func documented(t *testing.T, e *enginetest.Engine, text string) {
 	}
 	var paths []string
 	for path, methods := range api.Paths {
-		var names []string
-		for _, m := range []string{"get", "post", "patch", "delete"} {
+		for _, m := range []string{"get", "post", "put", "patch", "delete"} {
 			if methods[m] != nil {
-				names = append(names, strings.ToUpper(m))
+				paths = append(paths, fmt.Sprintf("%s | `%s`", strings.ToUpper(m), path))
 			}
 		}
-		paths = append(paths, fmt.Sprintf("`%s` | %s", path, strings.Join(names, ", ")))
 	}
-	sameRows(t, "paths", firstCells(section(t, text, "HTTP API"), 2), paths)
-	for title, schema := range map[string]string{"Rules": "Rule", "Triggers": "Trigger", "Events": "Event"} {
+	sameRows(t, "paths", firstCells(section(t, "api", "Operations"), 2), paths)
+	for topic, schema := range map[string]string{"rules": "Rule", "triggers": "Trigger", "events": "Event"} {
 		var fields []string
 		for name := range api.Components.Schemas[schema].Properties {
 			fields = append(fields, "`"+name+"`")
 		}
 		var rows []string
-		for _, row := range firstCells(section(t, text, title), 1) {
+		for _, row := range firstCells(section(t, topic, "Fields"), 1) {
 			rows = append(rows, strings.Split(row, ", ")...)
 		}
 		sameRows(t, schema+" fields", rows, fields)
 	}
 
+	reference, _ := docs.Page("command-line")
+	var described []string
+	for _, m := range regexp.MustCompile(`(?m)^### logscan (.+)$`).FindAllStringSubmatch(reference, -1) {
+		described = append(described, m[1])
+	}
 	var commands []string
 	for _, top := range subcommands(t, e) {
 		below := subcommands(t, e, top)
-		if len(below) == 0 {
+		// One that holds others may do something itself, too.
+		if len(below) == 0 || slices.Contains(described, top) {
 			commands = append(commands, top)
 		}
 		for _, c := range below {
 			commands = append(commands, top+" "+c)
 		}
 	}
-	var rows []string
-	for _, row := range firstCells(section(t, text, "Command line"), 1) {
-		group := ""
-		for _, c := range strings.Split(row, ", ") {
-			c = strings.Trim(c, "`")
-			if first, _, more := strings.Cut(c, " "); more {
-				group = first
-			} else if group != "" {
-				c = group + " " + c
-			}
-			rows = append(rows, c)
-		}
-	}
-	sameRows(t, "commands", rows, commands)
+	sameRows(t, "commands", described, commands)
 }
 
 // subcommands lists those that a command's help shows.
@@ -442,12 +476,13 @@ func subcommands(t *testing.T, e *enginetest.Engine, path ...string) (names []st
 	return names
 }
 
-// section is the README's text under a heading, up to the next.
-func section(t testing.TB, text, title string) string {
+// section is a page's text under a heading, up to the next.
+func section(t testing.TB, topic, title string) string {
 	t.Helper()
+	text, _ := docs.Page(topic)
 	_, rest, ok := strings.Cut(text, "# "+title+"\n")
 	if !ok {
-		t.Fatalf("README.md has no heading %q", title)
+		t.Fatalf("%s.md has no heading %q", topic, title)
 	}
 	if end := regexp.MustCompile(`(?m)^#+ `).FindStringIndex(rest); end != nil {
 		rest = rest[:end[0]]
@@ -478,87 +513,15 @@ func sameRows(t testing.TB, what string, documented, real []string) {
 	t.Helper()
 	for _, r := range real {
 		if !slices.Contains(documented, r) {
-			t.Errorf("README.md, %s: %s is missing", what, r)
+			t.Errorf("the manual, %s: %s is missing", what, r)
 		}
 	}
 	for _, d := range documented {
 		if !slices.Contains(real, d) {
-			t.Errorf("README.md, %s: there is no %s", what, d)
+			t.Errorf("the manual, %s: there is no %s", what, d)
 		}
 	}
 	if len(real) == 0 {
 		t.Errorf("no %s to compare with", what)
-	}
-}
-
-// TestREADMENames checks what the README says of the repository: tests, files,
-// links to its own headings, formats.
-func TestREADMENames(t *testing.T) {
-	text, blocks := readme(t)
-	dir := root(t)
-	out, err := exec.CommandContext(context.Background(), "grep", "-rhoE", `^func Test\w+`, "--include=*_test.go", dir).Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	tests := strings.Fields(string(out))
-	named := regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(text, -1)
-	if len(named) < 10 {
-		t.Errorf("only %d tests named", len(named))
-	}
-	for _, m := range named {
-		if !slices.Contains(tests, m[1]) {
-			t.Errorf("README.md names %s, which there is not", m[1])
-		}
-	}
-	anchors := map[string]bool{}
-	for _, m := range regexp.MustCompile(`(?m)^#+ (.*)$`).FindAllStringSubmatch(text, -1) {
-		anchors["#"+strings.ReplaceAll(strings.ToLower(m[1]), " ", "-")] = true
-	}
-	for _, m := range regexp.MustCompile(`\]\(([^)]*)\)`).FindAllStringSubmatch(text, -1) {
-		switch to := m[1]; {
-		case strings.HasPrefix(to, "https://"):
-		case strings.HasPrefix(to, "#"):
-			if !anchors[to] {
-				t.Errorf("README.md links to %s, which there is not", to)
-			}
-		default:
-			if _, err := os.Stat(filepath.Join(dir, to)); err != nil {
-				t.Errorf("README.md links to %s: %v", to, err)
-			}
-		}
-	}
-	// The pictures of formats are those of the package.
-	doc, err := os.ReadFile(filepath.Join(dir, "internal/journal/doc.go"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	pictures := 0
-	for _, b := range blocks {
-		for i, line := range b.lines {
-			if b.language == "text" && strings.ContainsAny(line, "+|") {
-				pictures++
-				if !strings.Contains(string(doc), strings.TrimSpace(line)) {
-					t.Errorf("README.md:%d: internal/journal/doc.go draws it otherwise: %s", b.line+1+i, line)
-				}
-			}
-		}
-	}
-	if pictures < 5 {
-		t.Errorf("only %d lines of pictures found", pictures)
-	}
-	// Packages.
-	for _, m := range regexp.MustCompile(`[├└] (internal/\w+)`).FindAllStringSubmatch(text, -1) {
-		if _, err := os.Stat(filepath.Join(dir, m[1])); err != nil {
-			t.Errorf("README.md: %v", err)
-		}
-	}
-	packages, err := os.ReadDir(filepath.Join(dir, "internal"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range packages {
-		if !strings.Contains(section(t, text, "Developing"), "internal/"+p.Name()+" ") {
-			t.Errorf("README.md, Developing: internal/%s is missing", p.Name())
-		}
 	}
 }

@@ -89,7 +89,7 @@ func TestRemovedContainers(t *testing.T) {
 	if stdout, _ := e.Logs(stays); strings.Count(string(stdout), "\n") != lines {
 		t.Errorf("%d lines of %d are left of a container that stopped", strings.Count(string(stdout), "\n"), lines)
 	}
-	if dirs, err := os.ReadDir(journals); err != nil || len(dirs) != 2 {
-		t.Errorf("logs left: %v, %v", dirs, err)
+	if left := logsIn(t, journals); len(left) != 2 {
+		t.Errorf("logs left: %v", left)
 	}
 }

@@ -114,7 +114,10 @@ func TestTwoHundredContainers(t *testing.T) {
 	if after.plugin > before.plugin+20 || after.dockerd > before.dockerd+20 {
 		t.Errorf("goroutines before: %+v, after: %+v", before, after)
 	}
-	for dir, want := range map[string]int{e.PluginData(): 1, filepath.Join(data, "attachments"): 0, filepath.Join(data, "journal"): containers} {
+	if logs := logsIn(t, filepath.Join(data, "journal")); len(logs) != containers {
+		t.Errorf("%d logs of %d containers: %v", len(logs), containers, logs[:min(len(logs), 5)])
+	}
+	for dir, want := range map[string]int{e.PluginData(): 1, filepath.Join(data, "attachments"): 0} {
 		if names, err := os.ReadDir(dir); err != nil || len(names) != want {
 			t.Errorf("%d files instead of %d are in %s (%v): %v", len(names), want, dir, err, names[:min(len(names), 5)])
 		}
@@ -127,9 +130,23 @@ func TestTwoHundredContainers(t *testing.T) {
 	e.Docker("plugin", "set", enginetest.Plugin, "LOGSCAN_STOPPED_AGE=1ms")
 	e.EnablePlugin()
 	e.Eventually(time.Minute, "no log and no cursor left", func() bool {
-		names, err := os.ReadDir(filepath.Join(data, "journal"))
-		return err == nil && len(names) == 0 && count(t, e, "SELECT count(*) FROM cursors") == 0
+		return len(logsIn(t, filepath.Join(data, "journal"))) == 0 && count(t, e, "SELECT count(*) FROM cursors") == 0
 	})
+}
+
+// logsIn returns the ids of the containers whose logs are in the journals' root.
+func logsIn(t testing.TB, root string) (ids []string) {
+	t.Helper()
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			ids = append(ids, e.Name())
+		}
+	}
+	return ids
 }
 
 // held is what processes hold.

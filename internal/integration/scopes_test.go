@@ -18,8 +18,12 @@ import (
 // makeRule makes a rule without a cooldown, with whatever else f says.
 func makeRule(t testing.TB, c *api.Client, name, pattern string, f api.RuleFields) api.Rule {
 	t.Helper()
-	if !f.CooldownSeconds.Set {
-		f.CooldownSeconds = api.Set[int64](0)
+	f = maps.Clone(f)
+	if f == nil {
+		f = api.RuleFields{}
+	}
+	if _, given := f["cooldown_seconds"]; !given {
+		f["cooldown_seconds"] = 0
 	}
 	r, err := c.CreateRule(context.Background(), api.RuleCreate{Name: name, Pattern: pattern, RuleFields: f})
 	if err != nil {
@@ -96,13 +100,13 @@ func TestScopes(t *testing.T) {
 
 	apple := makeRule(t, c, "apple", "apple", api.RuleFields{})
 	pear := makeRule(t, c, "pear", "pear", api.RuleFields{})
-	fig := makeRule(t, c, "fig", "fig", api.RuleFields{Enabled: api.Set(false)})
+	fig := makeRule(t, c, "fig", "fig", api.RuleFields{"enabled": false})
 	in := func(workload string, overrides int64) api.RuleFields {
-		return api.RuleFields{WorkloadID: api.Set(workload), OverridesID: api.Set(overrides)}
+		return api.RuleFields{"workload_id": workload, "overrides_id": overrides}
 	}
 	override := makeRule(t, c, "pear for labels", "plum", in("by-label", pear.ID))
 	removed := in("by-service", pear.ID)
-	removed.Enabled = api.Set(false)
+	removed["enabled"] = false
 	makeRule(t, c, "no pear for services", "pear", removed)
 	makeRule(t, c, "fig for compose", "fig", in("shop/web", fig.ID))
 	own := makeRule(t, c, "own", "grape", in("by-opt", 0))
@@ -122,7 +126,7 @@ func TestScopes(t *testing.T) {
 	})
 
 	// A disabled global is off, and what overrides it stays; another enabled.
-	disabled, enabled := api.RuleFields{Enabled: api.Set(false)}, api.RuleFields{Enabled: api.Set(true)}
+	disabled, enabled := api.RuleFields{"enabled": false}, api.RuleFields{"enabled": true}
 	for id, f := range map[int64]api.RuleFields{apple.ID: disabled, pear.ID: disabled, fig.ID: enabled} {
 		if _, err := c.UpdateRule(ctx, id, f); err != nil {
 			t.Fatal(err)
@@ -167,6 +171,11 @@ func TestScopes(t *testing.T) {
 		t.Errorf("rules left: %v, %v", rules, err)
 	}
 	check("after deleting two globals", map[string]string{"by-opt": "own of grape, own of grape"})
+
+	// Image, name and labels narrow a rule further.
+	narrow := api.RuleFields{"images": "b?x:latest,other", "names": "container-1,container-5,container-0", "labels": "com.docker.compose.project=sh*"}
+	makeRule(t, c, "narrow", "plum", narrow)
+	check("with a rule for some containers", map[string]string{"by-opt": "own of grape, own of grape", "shop/web": "narrow of plum", "(name)": "narrow of plum"})
 }
 
 // TestHotReload changes rules while a container writes: no line is evaluated
@@ -205,7 +214,7 @@ func TestHotReload(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := c.UpdateRule(ctx, turn.ID, api.RuleFields{Name: api.Set([]string{"odd", "even"}[i%2])}); err != nil {
+		if _, err := c.UpdateRule(ctx, turn.ID, api.RuleFields{"name": []string{"odd", "even"}[i%2]}); err != nil {
 			t.Fatal(err)
 		}
 	}

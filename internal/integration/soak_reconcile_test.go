@@ -144,6 +144,18 @@ func (s *soak) reconcile() {
 		}
 		lines, marked = lines+len(heads), marked+marks
 	}
+	counted := int64(0)
+	s.e.Eventually(2*time.Minute, "every match counted in an incident", func() bool {
+		incidents, err := s.c.Incidents(t.Context(), api.IncidentQuery{State: "all", Rule: "cool"})
+		counted = 0
+		for _, i := range incidents {
+			counted += i.Matches
+		}
+		return err == nil && counted >= int64(marked)
+	})
+	if counted != int64(marked) {
+		t.Errorf("incidents count %d matches of %d", counted, marked)
+	}
 	for _, id := range s.short {
 		if n := len(all[id]); n != shortLines {
 			t.Errorf("%d lines of %d were seen of short container %s", n, shortLines, id)

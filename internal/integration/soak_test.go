@@ -57,12 +57,12 @@ func TestSoak(t *testing.T) {
 	e := enginetest.Start(t, enginetest.Options{})
 	e.InstallPlugin(append([]string{"LOGSCAN_ALLOW_TARGETS=127.0.0.1", "LOGSCAN_EVENTS_MAX=1000000000"}, unbounded...)...)
 	s := &soak{t: t, e: e, c: control(t, e), hooks: startSoakHooks(t), rnd: rand.New(rand.NewPCG(seed, 0))}
-	s.every = makeRule(t, s.c, "every", `^(?P<head>\d{10}|end \d+)\b`, api.RuleFields{Severity: api.Set("info")})
+	s.every = makeRule(t, s.c, "every", `^(?P<head>\d{10}|end \d+)\b`, api.RuleFields{"severity": "info"})
 	s.cool = makeRule(t, s.c, "cool", `^\d+ MARK`, api.RuleFields{
-		Severity: api.Set("error"), WorkloadID: api.Set("soak"), CooldownSeconds: api.Set(int64(soakCooldown / time.Second))})
+		"severity": "error", "workload_id": "soak", "cooldown_seconds": int64(soakCooldown / time.Second), "cooldown_by": "rule"})
 	var err error
 	s.trigger, err = s.c.CreateTrigger(t.Context(), api.TriggerCreate{Name: "hooks", ActionURL: s.hooks.URL + "/hooks",
-		TriggerFields: api.TriggerFields{Severities: api.Set("error"), Sources: api.Set("logscan")}})
+		TriggerFields: api.TriggerFields{"mode": "events", "severities": "error", "sources": "logscan"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -223,7 +223,7 @@ func (s *soak) do(what string, f func(ctx context.Context) error) {
 // removes others.
 func (s *soak) editRules() {
 	s.t.Helper()
-	about := api.RuleFields{Description: api.Set(fmt.Sprint("edit ", s.rnd.Uint32()))}
+	about := api.RuleFields{"description": fmt.Sprint("edit ", s.rnd.Uint32())}
 	add, n := s.rnd.IntN(2) == 0, s.rnd.IntN(1000)
 	s.do("a change of rules", func(ctx context.Context) error {
 		if _, err := s.c.UpdateRule(ctx, s.every.ID, about); err != nil {
@@ -249,12 +249,12 @@ func (s *soak) editTriggers() {
 	name := fmt.Sprint("hooks ", s.rnd.Uint32())
 	add := s.rnd.IntN(2) == 0
 	s.do("a change of triggers", func(ctx context.Context) error {
-		if _, err := s.c.UpdateTrigger(ctx, s.trigger.ID, api.TriggerFields{Name: api.Set(name)}); err != nil {
+		if _, err := s.c.UpdateTrigger(ctx, s.trigger.ID, api.TriggerFields{"name": name}); err != nil {
 			return err
 		}
 		if add {
 			_, err := s.c.CreateTrigger(ctx, api.TriggerCreate{Name: "other " + name, ActionURL: s.hooks.URL + "/other",
-				TriggerFields: api.TriggerFields{Severities: api.Set("warn,error")}})
+				TriggerFields: api.TriggerFields{"mode": "events", "severities": "warn,error"}})
 			return err
 		}
 		triggers, err := s.c.Triggers(ctx)

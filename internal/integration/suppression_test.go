@@ -20,8 +20,8 @@ func TestSuppressionLosesNothing(t *testing.T) {
 	e.InstallPlugin("LOGSCAN_BUCKET_BURST=5", "LOGSCAN_BUCKET_REFILL=500ms")
 	c := control(t, e)
 	const number = `^(?P<n>\d+) `
-	makeRule(t, c, "cooldown", number, api.RuleFields{WorkloadID: api.Set("a"), CooldownSeconds: api.Set[int64](1)})
-	makeRule(t, c, "bucket", number, api.RuleFields{WorkloadID: api.Set("b")})
+	makeRule(t, c, "cooldown", number, api.RuleFields{"workload_id": "a", "cooldown_seconds": 1})
+	makeRule(t, c, "bucket", number, api.RuleFields{"workload_id": "b"})
 	rules := map[string]string{} // by container
 	for workload, rule := range map[string]string{"a": "cooldown", "b": "bucket"} {
 		rules[e.Run([]string{"--log-driver", enginetest.Plugin, "--log-opt", "workload=" + workload}, "loggen", "-n", "0", "-rate", "300", "-len", "20")] = rule

@@ -27,7 +27,7 @@ func TestSwarm(t *testing.T) {
 	e := enginetest.Start(t, enginetest.Options{})
 	e.InstallPlugin(unbounded...)
 	client, c := engineClient(e), control(t, e)
-	makeRule(t, c, "ends", `^end \d+$`, api.RuleFields{WorkloadID: api.Set("web")})
+	makeRule(t, c, "ends", `^end \d+$`, api.RuleFields{"workload_id": "web"})
 	addr := swarmAddress()
 	e.Docker("swarm", "init", "--listen-addr", addr, "--advertise-addr", addr)
 

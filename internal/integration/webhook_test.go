@@ -167,7 +167,7 @@ func (r *receiver) all() (got []received, times map[string]int) {
 // TestFromALineToAWebhook goes the whole road on a real Engine: a line, its
 // event, its signed webhook. Meanwhile the receiver is away for a time and the
 // plugin is killed, also between a receiver's work and its answer: every event
-// arrives, in order, under one id.
+// arrives, under one id.
 func TestFromALineToAWebhook(t *testing.T) {
 	t.Parallel()
 	const secret = "whsec_bG9nc2NhbiB0ZXN0cyBpdHMgb3duIHdlYmhvb2tz"
@@ -179,7 +179,7 @@ func TestFromALineToAWebhook(t *testing.T) {
 	r.up()
 	addRule(t, c, "broken", `disk (?P<disk>\w+) is broken`)
 	_, err := c.CreateTrigger(ctx, api.TriggerCreate{
-		Name: "ops", ActionURL: r.url(), TriggerFields: api.TriggerFields{ActionSecret: api.Set(secret), Sources: api.Set("logscan")},
+		Name: "ops", ActionURL: r.url(), TriggerFields: api.TriggerFields{"mode": "events", "action_secret": secret, "sources": "logscan"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -241,6 +241,9 @@ func TestFromALineToAWebhook(t *testing.T) {
 	})
 
 	got, times := r.all()
+	held := got[n-6].id // the first that came after the last time that the receiver was away
+	// What failed comes when it is due again, which need not be in the order of events.
+	slices.SortFunc(got, func(a, b received) int { return int(a.event.ID - b.event.ID) })
 	events := hits(t, c, "broken")
 	if len(got) != n || len(events) != n {
 		t.Fatalf("%d webhooks and %d events for %d lines", len(got), len(events), n)
@@ -269,8 +272,8 @@ func TestFromALineToAWebhook(t *testing.T) {
 			t.Errorf("delivery %s waited while the plugin was killed, and came under no id of that kind", p.ID)
 		}
 	}
-	if times[got[n-6].id] != 2 {
-		t.Errorf("the delivery whose answer was not heard came %d times", times[got[n-6].id])
+	if times[held] != 2 {
+		t.Errorf("the delivery whose answer was not heard came %d times", times[held])
 	}
 	inDatabase(t, e, "SELECT count(*) FROM event_log WHERE source = 'logscan' AND message LIKE 'disk d% is broken'", n)
 }

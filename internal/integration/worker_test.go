@@ -270,8 +270,9 @@ func TestDamagedStateStopsNoContainer(t *testing.T) {
 		{
 			name: "compressed segment",
 			do: func(t *testing.T, data, container string) {
-				write(t, filepath.Join(data, "journal", container, "00000000000000000000.seg.zst"))
-				os.Remove(filepath.Join(data, "journal", container, "00000000000000000000.seg"))
+				raw := one(t, filepath.Join(data, "journal", container, "*.seg"))
+				write(t, raw+".zst")
+				os.Remove(raw)
 			},
 			says: "segment can't be read; set aside", aside: "journal/*/*.seg.zst.*",
 		},

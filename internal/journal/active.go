@@ -44,7 +44,7 @@ func (j *Journal) prepareLocked() error {
 	if j.rotatesLocked() {
 		j.closeActive()
 		j.segments[len(j.segments)-1].rotated = time.Now()
-		j.untidyLocked()
+		j.needsMaintenanceLocked()
 		if after := j.dir.cfg.CompressAfter; after > 0 && j.meta.Options.Compress {
 			time.AfterFunc(after, func() { j.dir.compressSoon(j.id) })
 		}
@@ -52,11 +52,13 @@ func (j *Journal) prepareLocked() error {
 	if act := j.active; act != nil {
 		return act.cut()
 	}
+	j.beginLocked()
 	if j.unsaved {
-		if err := writeMeta(j.path, j.meta); err != nil {
+		if err := writeMeta(j.path, j.meta, false); err != nil {
 			return fmt.Errorf("new segment: %w", err)
 		}
-		j.unsaved = false
+		j.unsaved, j.unsynced = false, true
+		j.needsMaintenanceLocked()
 	}
 	base := j.state.End
 	file, err := openSegment(segmentPath(j.path, base, rawSuffix), os.O_CREATE|os.O_RDWR)
@@ -69,6 +71,7 @@ func (j *Journal) prepareLocked() error {
 		return fmt.Errorf("new segment: %w", err)
 	}
 	j.active = &active{file: file, index: index, indexed: 1}
+	j.rotations++
 	j.segments = append(j.segments, &segment{
 		summary: summary{maxTime: noTime}, base: base, points: []point{{maxTime: noTime}},
 	})
@@ -77,8 +80,8 @@ func (j *Journal) prepareLocked() error {
 
 // atLimitLocked reports whether the active segment has reached max-size.
 func (j *Journal) atLimitLocked() bool {
-	act, limit := j.active, j.meta.Options.MaxSize
-	return act != nil && limit > 0 && act.size >= limit
+	size, _ := j.dir.limits(j.meta.Options)
+	return j.active != nil && j.active.size >= size
 }
 
 // rotatesLocked reports whether the next frame begins a new segment: max-size is

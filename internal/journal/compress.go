@@ -54,6 +54,14 @@ func (j *Journal) compress(seg *segment, enc *zstd.Encoder) error {
 		os.Remove(name + tmpSuffix)
 		return fmt.Errorf("compress: %w", err)
 	}
+	// It is as old as its lines are.
+	info, err := raw.Stat()
+	if err == nil {
+		err = os.Chtimes(name+tmpSuffix, info.ModTime(), info.ModTime())
+	}
+	if err != nil {
+		j.log.Warn("time of a container's last line not noted", "container", j.id, "err", err)
+	}
 
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -68,6 +76,7 @@ func (j *Journal) compress(seg *segment, enc *zstd.Encoder) error {
 		j.segments[i] = &segment{summary: seg.summary, base: seg.base, compressed: true}
 		os.Remove(segmentPath(j.path, seg.base, rawSuffix))
 		os.Remove(segmentPath(j.path, seg.base, indexSuffix))
+		j.onDisk.Store(false)
 		return nil
 	}
 	return os.Remove(name + tmpSuffix) // retention was faster

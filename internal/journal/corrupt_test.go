@@ -76,7 +76,7 @@ func TestDamage(t *testing.T) {
 		}
 	}
 	write(0, lines/2)
-	g.dir.tidy(context.Background())
+	g.dir.maintain(context.Background())
 	o.Compress = false
 	g.j.meta.Options = o
 	write(lines/2, lines)
@@ -197,7 +197,7 @@ func checkDamaged(t *testing.T, root string, lines int, what string, twice bool)
 			t.Errorf("%s: tail %d at %d", what, n, at)
 		}
 	}
-	g.dir.tidy(context.Background())
+	g.dir.maintain(context.Background())
 	g.a = g.j.Attach(false)
 	g.ingest(frame(lines, int64(lines+1), 100))
 	g.ingest(frame(lines+1, int64(lines+2), 100))

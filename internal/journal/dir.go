@@ -2,7 +2,6 @@ package journal
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -15,8 +14,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"logscan/internal/age"
 )
 
@@ -25,15 +22,20 @@ type Config struct {
 	Root       string
 	HoldMax    int64         // bytes kept for the scanner beyond max-file
 	StoppedAge time.Duration // logs of containers that stopped, or were read, longer ago are removed; 0 = never
-	Budget     int64         // bytes on disk of all journals; 0 = no bound
+	Budget     int64         // bytes on disk of all journals, and of what Beside says; 0 = no bound
+	// Beside returns how many bytes of Budget others have taken. Nil: none.
+	Beside func() int64
 	// CompressAfter is how long a rotated segment stays as it is. Those of a
 	// container that writes fast are removed sooner, and compressing them would
 	// only slow it down.
 	CompressAfter time.Duration
-	Logger        *slog.Logger
-	OnAppend      func(id string) // a journal has grown
-	OnDetach      func(id string) // an attachment has ended
-	OnLoss        func(Loss)
+	// SegmentMin is the least size of a rotated segment in bytes, whatever a
+	// container's options say; 0 = 64 KiB. Tests have it smaller, to have many.
+	SegmentMin int64
+	Logger     *slog.Logger
+	OnAppend   func(id string) // a journal has grown
+	OnDetach   func(id string) // an attachment has ended
+	OnLoss     func(Loss)
 	// Drop takes the bytes of a loss out of the pipe fd, without blocking, and
 	// reports it, in one step that no kill divides. It returns how many it took;
 	// where they are not all, it reports those, and no frames. Nil: they are read,
@@ -57,17 +59,27 @@ type Dir struct {
 
 	clock age.Clock // by which logs are too old
 
-	patience, stallAfter time.Duration // see drop.go
+	gracePeriod, stallAfter time.Duration // see drop.go
+	segmentMax              int64         // see limits
+	// now is the time that logs begin at, in microseconds since 1970.
+	now func() int64
 
-	mu    sync.Mutex // guards the maps and every Journal's refs
-	open  map[string]*Journal
-	metas map[string]Container
-	// By id, the bytes that are known to be missing in a journal.
-	missing map[string]int64
-	ill     map[string]*illness // by id, of those that can't be opened
-	disk    map[string]*onDisk  // of journals that are not open, as far as they are known
+	readDir func(name string) ([]os.DirEntry, error) // os.ReadDir
 
-	dueMu sync.Mutex // guards due; may be taken with any other
+	// mu guards all below and what log says of itself. It is held for moments only:
+	// never over anything that may wait, such as work on the disk, and never while
+	// another lock is taken.
+	mu       sync.Mutex
+	down     error           // why root can't be used
+	logs     map[string]*log // by id
+	open     map[string]*log // those with a journal
+	unlisted map[string]*log // those of the others whose usage is not known
+	bytes    int64           // on disk, of all of which it is known
+	ageDue   time.Time       // when the first of them is old enough to be removed, at the earliest
+	ids      []string        // what IDs returns; nil where it is to be found out
+	passed   int64           // an offset that no log which has been removed had passed
+
+	dueMu sync.Mutex // guards due
 	due   []string   // journals with something to compress, open or not
 
 	lossMu sync.Mutex // guards losses
@@ -78,230 +90,167 @@ type Dir struct {
 type Info struct {
 	Container
 	State
-	Bytes  int64     // on disk
-	Latest time.Time // when it was last written, or its last attachment came or went
-}
-
-// onDisk is what a journal's files take, and when the newest was written.
-type onDisk struct {
-	bytes  int64
-	latest time.Time
-	read   bool // else somebody is about to
+	Bytes    int64     // on disk
+	Latest   time.Time // when it was last written, or its last attachment came or went
+	LastLine time.Time // when a line of it was last written; zero without any
+	Err      error     // why these are not known now: they are what they were before
 }
 
 // validID is what a container's, or an unknown FIFO's, journal may be called:
 // it becomes a directory's name.
 var validID = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}$`)
 
-// metaMax bounds what is read of a container.json in bytes.
-const metaMax = 16 << 20
-
 // ValidID reports whether a journal can have that name.
 func ValidID(id string) bool { return validID.MatchString(id) }
 
+// ErrUnavailable means that the directory of all journals can't be read or made.
+// What a container says goes to Stray until it can.
+var ErrUnavailable = errors.New("journal: the directory of all logs can't be used")
+
+// rootAgain is how often a root that can't be used is tried again.
+const rootAgain = time.Second
+
 // OpenDir lists the journals under root, making it if need be. Each is
 // recovered when it is first used, so that starting takes no longer with many.
+//
+// Where root can't be used, there is a Dir all the same: Create and Acquire say
+// ErrUnavailable, Stray drains what nothing can be kept of, and Run tries again. An
+// error is for the log only.
 func OpenDir(cfg Config) (*Dir, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
-	d := &Dir{cfg: cfg, wake: make(chan struct{}, 1), room: make(chan struct{}, 1), patience: patience, stallAfter: stallAfter, open: map[string]*Journal{}, metas: map[string]Container{}, losses: map[string]LossCount{}, missing: map[string]int64{}, ill: map[string]*illness{}, disk: map[string]*onDisk{}}
-	if err := os.MkdirAll(cfg.Root, 0o700); err != nil {
-		return nil, err
+	if cfg.SegmentMin == 0 {
+		cfg.SegmentMin = segmentMin
 	}
-	dirs, err := os.ReadDir(cfg.Root)
+	d := &Dir{
+		cfg: cfg, wake: make(chan struct{}, 1), room: make(chan struct{}, 1),
+		gracePeriod: gracePeriod, stallAfter: stallAfter, segmentMax: segmentMax,
+		now: func() int64 { return time.Now().UnixMicro() }, readDir: os.ReadDir,
+		logs: map[string]*log{}, open: map[string]*log{}, unlisted: map[string]*log{}, losses: map[string]LossCount{},
+	}
+	err := d.load()
+	d.down = err
+	d.wakeUp()
+	return d, err
+}
+
+// load finds out which logs there are.
+func (d *Dir) load() error {
+	if err := os.MkdirAll(d.cfg.Root, 0o700); err != nil {
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	entries, err := d.readDir(d.cfg.Root)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	until := time.Now().Add(d.patience) // a disk that fails may get well
-	for _, e := range dirs {
+	passed, err := readPassed(d.cfg.Root)
+	if err != nil {
+		d.cfg.Logger.Error("how far removed logs had come is not known", "err", err)
+	}
+	until := time.Now().Add(d.gracePeriod) // a disk that fails may get well
+	var found []*log
+	for _, e := range entries {
 		if !e.IsDir() || !ValidID(e.Name()) {
 			continue
 		}
-		path := filepath.Join(cfg.Root, e.Name())
-		c, err := readMeta(path)
-		for ; errors.Is(err, unix.EIO) && time.Now().Before(until); c, err = readMeta(path) {
-			time.Sleep(writeAgain)
-		}
+		path := filepath.Join(d.cfg.Root, e.Name())
+		c, err := readMetaUntil(path, until)
 		if err != nil {
-			cfg.Logger.Warn("container.json can't be read; its logs are kept under the id alone", "container", e.Name(), "err", err)
+			d.cfg.Logger.Warn("container.json can't be read; its logs are kept under the id alone", "container", e.Name(), "err", err)
 			c = Container{Scan: true, Options: DefaultOptions}
 			// What it may keep isn't known: at least what is there.
 			segments, _ := filepath.Glob(filepath.Join(path, "*"+rawSuffix+"*"))
 			c.Options.MaxFile = max(c.Options.MaxFile, len(segments)+1)
 		}
 		c.ID = e.Name()
-		d.metas[c.ID] = c
-	}
-	d.wakeUp()
-	return d, nil
-}
-
-func readMeta(path string) (Container, error) {
-	var c Container
-	f, err := os.Open(filepath.Join(path, metaName))
-	if err != nil {
-		return c, err
-	}
-	defer f.Close()
-	err = json.NewDecoder(io.LimitReader(f, metaMax)).Decode(&c)
-	return c, err
-}
-
-// writeMeta replaces container.json in one step.
-func writeMeta(path string, c Container) error {
-	b, err := json.MarshalIndent(c, "", "\t")
-	if err != nil {
-		return err
-	}
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		return err
-	}
-	name := filepath.Join(path, metaName)
-	err = os.WriteFile(name+tmpSuffix, append(b, '\n'), 0o600)
-	if err == nil {
-		err = os.Rename(name+tmpSuffix, name)
-	}
-	if err != nil {
-		os.Remove(name + tmpSuffix)
-	}
-	return err
-}
-
-// Create opens the journal of c.ID, making it if there is none, with what c now
-// says. The caller owes a Release.
-func (d *Dir) Create(c Container) (*Journal, error) {
-	if !ValidID(c.ID) {
-		return nil, fmt.Errorf("journal: %q is no container id", c.ID)
+		found = append(found, &log{id: c.ID, path: path, meta: c})
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_, known := d.metas[c.ID]
-	err := writeMeta(filepath.Join(d.cfg.Root, c.ID), c)
-	if err != nil {
-		// Not a reason to keep the container from starting.
-		d.cfg.Logger.Error("container.json not written; trying again with its first line", "container", c.ID, "err", err)
+	d.passed, d.ids = max(d.passed, passed), nil
+	for _, l := range d.logs { // of containers that started meanwhile
+		l.meta.Born = max(l.meta.Born, d.passed)
 	}
-	unsaved := err != nil
-	d.metas[c.ID] = c
-	j, err := d.acquireLocked(c.ID)
-	if err != nil {
-		if !known {
-			delete(d.metas, c.ID)
+	for _, l := range found {
+		if newer := d.logs[l.id]; newer != nil {
+			newer.meta.Born = l.meta.Born
+			continue
 		}
-		return nil, err
+		d.logs[l.id], d.unlisted[l.id] = l, l
 	}
-	j.mu.Lock()
-	if j.meta.Scan != c.Scan {
-		j.hold = holdFor(c)
-	}
-	j.meta, j.unsaved = c, unsaved
-	j.mu.Unlock()
-	return j, nil
+	return nil
 }
 
-// Acquire opens the journal of a container. The caller owes a Release.
-func (d *Dir) Acquire(id string) (*Journal, error) {
+// Err returns why root can't be used at present, and nil where it can.
+func (d *Dir) Err() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.acquireLocked(id)
+	return d.down
 }
 
-func (d *Dir) acquireLocked(id string) (*Journal, error) {
-	if j := d.open[id]; j != nil {
-		j.refs++
-		return j, nil
+// comeBack tries a root that can't be used until it can, or ctx ends.
+func (d *Dir) comeBack(ctx context.Context) {
+	for d.Err() != nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(rootAgain):
+		}
+		err := d.load()
+		d.mu.Lock()
+		d.down = err
+		d.mu.Unlock()
+		if err == nil {
+			d.cfg.Logger.Info("the directory of all logs can be used again", "path", d.cfg.Root)
+		}
 	}
-	meta, ok := d.metas[id]
-	if !ok {
-		return nil, ErrNotFound
-	}
-	delete(d.disk, id)
-	j := &Journal{dir: d, id: id, path: filepath.Join(d.cfg.Root, id), log: d.cfg.Logger, meta: meta, refs: 1, hold: holdFor(meta)}
-	if err := d.recoverLocked(j); err != nil {
-		j.closeActive()
-		return nil, fmt.Errorf("recover the log of %s: %w", id, err)
-	}
-	d.open[id] = j
-	return j, nil
-}
-
-// recoverLocked recovers a journal. While a disk that fails may get well, that is
-// an error; later, what can't be read is done without.
-func (d *Dir) recoverLocked(j *Journal) error {
-	f := d.ill[j.id]
-	if f == nil {
-		f = &illness{}
-	}
-	err := j.recover(f.since.IsZero() || time.Since(f.since) < d.patience)
-	if f.patient(err, d.patience) {
-		d.ill[j.id] = f
-	} else {
-		delete(d.ill, j.id)
-	}
-	return err
-}
-
-// release closes a journal that nobody uses any more, once it is tidy: what is
-// known of it, such as how far it was scanned, goes with it.
-func (d *Dir) release(j *Journal) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if j.refs--; j.refs > 0 {
-		return
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if j.untidy {
-		d.wakeUp()
-		return
-	}
-	delete(d.open, j.id)
-	j.closeActive()
-	j.fresh.drop()
 }
 
 // Container returns what is known of a container, and whether its logs are kept.
 func (d *Dir) Container(id string) (Container, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c, ok := d.metas[id]
-	return c, ok
+	l := d.logs[id]
+	if l == nil {
+		return Container{}, false
+	}
+	return l.meta, true
+}
+
+// IDs returns the containers whose lines are to be scanned, in order. It is the
+// same slice as long as nothing has changed; nobody changes what is in it.
+func (d *Dir) IDs() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.ids == nil {
+		d.ids = make([]string, 0, len(d.logs))
+		for id, l := range d.logs {
+			if l.meta.Scan {
+				d.ids = append(d.ids, id)
+			}
+		}
+		slices.Sort(d.ids)
+	}
+	return d.ids
 }
 
 // List describes all journals, by container name and id. It looks again only at
-// the directories of those that have been in use since it last did.
+// the directories of those that have changed since it last did.
 func (d *Dir) List() []Info {
+	d.survey()
 	d.mu.Lock()
-	infos := make([]Info, 0, len(d.metas))
-	look := make([]*onDisk, 0, len(d.metas)) // nil: it is known
-	for id, c := range d.metas {
-		i := Info{Container: c}
-		var size *onDisk
-		if j := d.open[id]; j != nil {
-			i.State = j.State()
-			size = new(onDisk)
-		} else if size = d.disk[id]; size == nil {
-			size = new(onDisk)
-			d.disk[id] = size
-		} else if size.read {
-			i.Bytes, i.Latest = size.bytes, size.latest
-			size = nil
-		}
-		infos, look = append(infos, i), append(look, size)
+	infos := make([]Info, 0, len(d.logs))
+	js := make([]*Journal, 0, len(d.logs))
+	for _, l := range d.logs {
+		infos = append(infos, Info{Container: l.meta, Bytes: l.usage.bytes, Latest: l.usage.latest, LastLine: l.usage.lastLine, Err: l.usage.err})
+		js = append(js, l.journal)
 	}
 	d.mu.Unlock()
-	for k, size := range look {
-		if size == nil {
-			continue
+	for i, j := range js {
+		if j != nil {
+			infos[i].State = j.State()
 		}
-		i := &infos[k]
-		i.Bytes, i.Latest = usage(filepath.Join(d.cfg.Root, i.ID))
-		d.mu.Lock()
-		if d.disk[i.ID] == size { // it has not been opened meanwhile
-			*size = onDisk{i.Bytes, i.Latest, true}
-		}
-		d.mu.Unlock()
 	}
 	slices.SortFunc(infos, func(a, b Info) int {
 		if c := strings.Compare(a.Name, b.Name); c != 0 {
@@ -310,35 +259,6 @@ func (d *Dir) List() []Info {
 		return strings.Compare(a.ID, b.ID)
 	})
 	return infos
-}
-
-// IDs returns the containers whose lines are to be scanned.
-func (d *Dir) IDs() []string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var ids []string
-	for id, c := range d.metas {
-		if c.Scan {
-			ids = append(ids, id)
-		}
-	}
-	slices.Sort(ids)
-	return ids
-}
-
-// usage returns the bytes that a journal's files take, and when the newest was
-// written.
-func usage(path string) (bytes int64, latest time.Time) {
-	files, _ := os.ReadDir(path)
-	for _, f := range files {
-		if info, err := f.Info(); err == nil {
-			bytes += info.Size()
-			if info.ModTime().After(latest) {
-				latest = info.ModTime()
-			}
-		}
-	}
-	return bytes, latest
 }
 
 func (d *Dir) wakeUp() {
@@ -359,12 +279,16 @@ func (d *Dir) compressSoon(id string) {
 // ended.
 func (d *Dir) Close() error {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	for id, j := range d.open {
-		j.mu.Lock()
-		j.closeActive()
-		j.mu.Unlock()
-		delete(d.open, id)
+	open := d.open
+	d.open = map[string]*log{}
+	js := make([]*Journal, 0, len(open))
+	for id, l := range open {
+		js = append(js, l.journal)
+		l.journal, d.unlisted[id] = nil, l
+	}
+	d.mu.Unlock()
+	for _, j := range js {
+		j.close()
 	}
 	return nil
 }
@@ -375,9 +299,11 @@ func (d *Dir) Close() error {
 func (d *Dir) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	d.comeBack(ctx)
+	wg.Go(func() { d.clock.Watch(ctx) })
 	wg.Go(func() { d.roomLoop(ctx) }) // not behind a compression
 	for {
-		d.tidy(ctx)
+		d.maintain(ctx)
 		d.retain()
 		looked := time.Now()
 		next := time.NewTimer(retainEvery)
@@ -388,36 +314,12 @@ func (d *Dir) Run(ctx context.Context) error {
 				return ctx.Err()
 			case <-next.C:
 				wait = false
-			case <-d.wake: // a segment is full
-				d.tidy(ctx)
+			case <-d.wake: // a segment is full, or a container has ended
+				d.maintainMarked(ctx)
 				if d.cfg.Budget > 0 {
 					next.Reset(time.Until(looked.Add(budgetEvery)))
 				}
 			}
 		}
 	}
-}
-
-// Remove deletes the log of a container, unless somebody writes or reads it:
-// then it is false, and nothing happens.
-func (d *Dir) Remove(id string) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if j := d.open[id]; j != nil {
-		if j.refs > 0 {
-			return false
-		}
-		delete(d.open, id)
-		j.mu.Lock()
-		j.closeActive()
-		j.mu.Unlock()
-	}
-	delete(d.disk, id)
-	if err := os.RemoveAll(filepath.Join(d.cfg.Root, id)); err != nil {
-		d.cfg.Logger.Error("remove old logs", "container", id, "err", err)
-		return false
-	}
-	delete(d.metas, id)
-	delete(d.missing, id)
-	return true
 }

@@ -133,7 +133,7 @@ func TestDropWhileFull(t *testing.T) {
 				}
 				pour(100)
 				for round := range 5 {
-					g.dir.patience = time.Hour
+					g.dir.gracePeriod = time.Hour
 					undo := fill(t, root)
 					if round%2 == 1 { // some trickles in
 						filler := filepath.Join(root, "filler")
@@ -143,7 +143,7 @@ func TestDropWhileFull(t *testing.T) {
 						}
 						truncate(t, filler, info.Size()-int64(round)*5000)
 					}
-					g.dir.patience = 0
+					g.dir.gracePeriod = 0
 					pour(500)
 					if !g.a.Dropping() {
 						t.Fatal("nothing is dropped")
@@ -193,7 +193,7 @@ func TestDropThroughASmallPipe(t *testing.T) {
 		DropRoom: ledger.Room(),
 	})
 	g.pour(frames(0, 50))
-	g.dir.patience = 0
+	g.dir.gracePeriod = 0
 	undo := fill(t, root)
 	b := frames(50, 2000)
 	g.pour(b)
@@ -213,7 +213,7 @@ func TestRestartWhileDropping(t *testing.T) {
 	root := smallDisk(t, "1m")
 	g := newRig(t, filepath.Join(root, "j"), Options{MaxSize: -1, MaxFile: 5}, Config{})
 	g.pour(frames(0, 50))
-	g.dir.patience = 0
+	g.dir.gracePeriod = 0
 	undo := fill(t, root)
 	all := frames(50, 400)
 	for cut := 1000; cut < len(all); cut += 30_011 { // wherever the writer is
@@ -221,7 +221,7 @@ func TestRestartWhileDropping(t *testing.T) {
 		all = all[cut:]
 		g.dir.Close()
 		g.dir, _ = OpenDir(g.cfg)
-		g.dir.patience = 0
+		g.dir.gracePeriod = 0
 		var err error
 		if g.j, err = g.dir.Acquire(testID); err != nil {
 			t.Fatal(err)
@@ -260,7 +260,7 @@ func TestRestartInsideADroppedFrame(t *testing.T) {
 		begun := frame(51, 52, 300)
 		g.feed(begun[:cut])
 		g.reopen()
-		g.dir.patience = 0
+		g.dir.gracePeriod = 0
 		undo := fill(t, root)
 		rest := begun[cut:]
 		for n := 52; n < 400; n++ {
@@ -288,7 +288,7 @@ func TestRestartInsideADroppedFrame(t *testing.T) {
 func TestRoom(t *testing.T) {
 	root := smallDisk(t, "4m")
 	g := newRig(t, filepath.Join(root, "j"), Options{MaxSize: 100_000, MaxFile: 1000}, Config{})
-	g.dir.patience = time.Hour
+	g.dir.gracePeriod = time.Hour
 	stopped, err := g.dir.Create(Container{ID: "stopped", Options: Options{MaxSize: 100_000, MaxFile: 1000}})
 	if err != nil {
 		t.Fatal(err)

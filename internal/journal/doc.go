@@ -9,9 +9,11 @@
 //	    transfer                   what was written last, where much comes at once
 //
 // A segment's name is its base: the offset of its first byte, counted in
-// uncompressed frame bytes since the journal's birth. Offsets are never reused,
-// so that a cursor into the journal stays valid whatever is rotated, compressed
-// or removed around it. Every segment begins and ends at a frame boundary.
+// uncompressed frame bytes. A log begins at the time of its making, in
+// microseconds since 1970 (see birth.go), so that offsets are never reused, not
+// even by a log that is removed and made again: a cursor stays valid whatever is
+// rotated, compressed or removed around it. Every segment begins and ends at a
+// frame boundary.
 //
 // The active segment is written by splice(2), from the pipe to the page cache
 // without passing through this process, or, where much comes at once, in steps
@@ -21,48 +23,28 @@
 // file and is completed when its writer is attached again, and removed when it
 // never can be. Readers see whole frames only.
 //
-//	transfer, written before and after a turn that copies, integers big-endian:
-//	+--------------+-------------+--------------+---------------+--------+
-//	| phase uint32 | base uint64 | start uint64 | length uint32 | crc32c |  28 bytes
-//	+--------------+-------------+--------------+---------------+--------+
-//
-// Base is the segment's; phase is 1 while the bytes are being written, 2 when they
-// are but may still be in the pipe too, and 0 where there is nothing to know.
-//
 // # Index
 //
 // About every 64 KiB an index has a point, describing the frames before it:
-//
-//	.idx, appended as the segment grows, integers big-endian:
-//	+---------------+---------------+-----------------+----------+
-//	| offset uint64 | frames uint64 | max time int64  | crc32c   |  28 bytes a point
-//	+---------------+---------------+-----------------+----------+
-//
-// All are relative to the segment; max time is the greatest time_nano so far,
-// because clocks may step back. An index is a hint: what is missing or wrong in
+// format.go has its form. An index is a hint: what is missing or wrong in
 // it is found again by hopping over frame headers.
 //
 // # Compressed segments
 //
 // A rotated segment is compressed in the background, Config.CompressAfter later
 // if it is still there, each block between two points as one zstd frame, followed
-// by a skippable zstd frame (RFC 8878, 3.1.2) with the index, so that `zstd -dc` gives the raw segment back:
-//
-//	+--------+--------+-----+------------------------------------------------+
-//	| zstd   | zstd   | ... | 0x184D2A50, length (both little-endian uint32) |
-//	| block  | block  |     | points: offset, frames, max time, file pos     |
-//	+--------+--------+-----+ (4 × 8 bytes each)                             |
-//	                        | size, frames, max time (3 × 8), count uint32,  |
-//	                        | crc32c of all before it, "logscan1"            |
-//	                        +------------------------------------------------+
+// by a skippable zstd frame (RFC 8878, 3.1.2) with the index, so that `zstd -dc`
+// gives the raw segment back: format.go has its form.
 //
 // It is written beside the raw one, synced and renamed, and only then the raw
 // one is unlinked. Where both exist, the raw one is the truth.
 //
 // # What is bounded
 //
-// A container's segments by max-size and max-file, as in Docker's local driver.
-// Segments that nobody has scanned yet are kept beyond max-file up to
+// A container's segments by max-size and max-file, as in Docker's local driver,
+// within bounds of the journal's own: a segment has at least 64 KiB and at most 1
+// GiB, and there are no more than 10,000 of them. Without a max-size there is no
+// max-file. Segments that nobody has scanned yet are kept beyond max-file up to
 // Config.HoldMax; past that they go, counted and reported. Logs are removed of
 // containers that stopped, or whose logs were last read, longer ago than
 // Config.StoppedAge; and when all together pass Config.Budget, the oldest lines
@@ -77,12 +59,19 @@
 // nobody drains blocks it. So are they with any other error, after another file
 // was tried. A journal opens on a disk that is full, read-only or failing.
 //
-// What is damaged costs the frames that were hit. An index is found again from
-// the frames, and frames behind rubbish from how the Engine's begin; in a
-// compressed segment a damaged block is passed over, and without its trailer it
-// is unpacked as far as it goes. Nothing is deleted that could be read. All that
-// is missing is counted and reported.
+// Where the directory of all logs can't be used, there is a Dir all the same, of
+// which nothing can be acquired; what containers say is drained and counted until
+// it can.
 //
-// Nothing is synced to disk but what is renamed: a power cut loses what the
-// kernel had not written back, as with Docker's own drivers.
+// What is damaged, or removed by somebody else, costs the frames that were hit. An
+// index is found again from the frames, and frames behind rubbish from how the
+// Engine's begin; in a compressed segment a damaged block is passed over, and
+// without its trailer it is unpacked as far as it goes. Nothing is deleted that
+// could be read. All that is missing is counted and reported. What can't be read
+// for a moment is neither old nor empty: nothing is removed on the strength of an
+// error.
+//
+// Nothing is synced to disk but compressed segments and container.json, before they
+// are renamed; one that a log's first line has to write is soon after. A power cut
+// loses what the kernel had not written back, as with Docker's own drivers.
 package journal

@@ -71,7 +71,7 @@ func TestWriteErrorInsideFrame(t *testing.T) {
 		if err := g.drain(); !errors.Is(err, unix.EIO) {
 			t.Fatal(err)
 		}
-		g.dir.patience = 0
+		g.dir.gracePeriod = 0
 		rest := append(frames(101, 110), frames(110, 150)...)
 		unix.Write(g.w, rest)
 		g.drain()
@@ -102,7 +102,7 @@ func TestWriteErrorInsideFrame(t *testing.T) {
 // no reader's way, now and after a restart.
 func TestWriteErrorThoughWritten(t *testing.T) {
 	g := newRig(t, t.TempDir(), Options{MaxSize: -1, MaxFile: 5}, Config{})
-	g.dir.patience = 0
+	g.dir.gracePeriod = 0
 	g.j.noSplice = true // the fault would refuse it
 	g.j.mu.Lock()
 	err := g.j.prepareLocked()
@@ -172,7 +172,7 @@ func TestReadOnlyDisk(t *testing.T) {
 	g.feed(frames(0, 500))
 	undo := readOnly(t, filepath.Join(root, testID))
 	before := readAll(t, g.j, 0)
-	g.dir.tidy(context.Background())
+	g.dir.maintain(context.Background())
 	g.dir.retain()
 	if got := readAll(t, g.j, 0); !bytes.Equal(got, before) {
 		t.Fatalf("%d bytes of %d are left, though nothing could be removed", len(got), len(before))
@@ -180,7 +180,7 @@ func TestReadOnlyDisk(t *testing.T) {
 	if len(g.losses) > 0 {
 		t.Errorf("reported: %+v", g.losses)
 	}
-	g.dir.patience = 0
+	g.dir.gracePeriod = 0
 	g.pour(frames(500, 900)) // the open segment takes some
 	if !g.a.Dropping() {
 		t.Error("written, but where?")
@@ -191,12 +191,13 @@ func TestReadOnlyDisk(t *testing.T) {
 	all := readAll(t, g.j, 0)
 	written := len(frames(0, 950))
 	g.wantAccounted(all, written, 950)
-	g.dir.tidy(context.Background())
+	g.dir.maintain(context.Background())
 	if n := len(g.segments()); n > 3 {
 		t.Errorf("%d segments once they can be removed", n)
 	}
 	g.a.Detach()
 	g.j.Release()
+	g.dir.maintain(context.Background()) // closes it
 
 	// A stopped container's log, opened again.
 	undo = readOnly(t, filepath.Join(root, testID))
@@ -205,7 +206,7 @@ func TestReadOnlyDisk(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept := readAll(t, j, 0)
-	g.dir.patience = 0
+	g.dir.gracePeriod = 0
 	g.j, g.a = j, j.Attach(false)
 	g.pour(frames(950, 1000))
 	undo()
@@ -244,7 +245,7 @@ func TestStartWhileFull(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			root := smallDisk(t, full.size)
 			g := newRig(t, filepath.Join(root, "j"), DefaultOptions, Config{})
-			g.dir.patience = 0
+			g.dir.gracePeriod = 0
 			undo := full.fill(t, root)
 			want := Container{ID: "new", Name: "new one", Options: DefaultOptions, Tag: string(bytes.Repeat([]byte("x"), 10_000))}
 			j, err := g.dir.Create(want)
@@ -304,7 +305,7 @@ func TestCompressionFails(t *testing.T) {
 			all := readAll(t, g.j, 0)
 			undo := fail(g)
 			for range 2 {
-				g.dir.tidy(context.Background())
+				g.dir.maintain(context.Background())
 				if got := readAll(t, g.j, 0); !bytes.Equal(got, all) {
 					t.Fatalf("%d bytes of %d", len(got), len(all))
 				}
@@ -320,7 +321,7 @@ func TestCompressionFails(t *testing.T) {
 			if got := readAll(t, g.j, 0); !bytes.Equal(got, all) {
 				t.Fatalf("after a restart %d bytes of %d", len(got), len(all))
 			}
-			g.dir.tidy(context.Background())
+			g.dir.maintain(context.Background())
 			if got := readAll(t, g.j, 0); !bytes.Equal(got, all) {
 				t.Fatalf("compressed %d bytes of %d", len(got), len(all))
 			}
@@ -338,7 +339,7 @@ func TestReadError(t *testing.T) {
 	for _, compress := range []bool{false, true} {
 		g := newRig(t, t.TempDir(), Options{MaxSize: 300_000, MaxFile: 100, Compress: compress}, Config{})
 		g.feed(frames(0, 3000))
-		g.dir.tidy(context.Background())
+		g.dir.maintain(context.Background())
 		r := g.j.NewReader(0)
 		b, _, err := r.Next()
 		if err != nil {
@@ -378,7 +379,7 @@ func TestReadError(t *testing.T) {
 func TestDamagedWhileOpen(t *testing.T) {
 	g := newRig(t, t.TempDir(), Options{MaxSize: 100_000, MaxFile: 100, Compress: true}, Config{})
 	g.feed(frames(0, 1000))
-	g.dir.tidy(context.Background())
+	g.dir.maintain(context.Background())
 	for _, s := range g.segments()[:2] {
 		truncate(t, filepath.Join(g.j.path, s), 10)
 	}

@@ -44,7 +44,15 @@ var (
 	errIndex    = errors.New("journal: bad index")
 )
 
-// appendRawPoint encodes one record of an .idx file.
+// appendRawPoint encodes one record of an .idx file:
+//
+//	appended as the segment grows, integers big-endian:
+//	+---------------+---------------+-----------------+----------+
+//	| offset uint64 | frames uint64 | max time int64  | crc32c   |  28 bytes a point
+//	+---------------+---------------+-----------------+----------+
+//
+// All are relative to the segment; max time is the greatest time_nano so far,
+// because clocks may step back.
 func appendRawPoint(b []byte, p point) []byte {
 	start := len(b)
 	b = binary.BigEndian.AppendUint64(b, uint64(p.offset))
@@ -89,8 +97,15 @@ type summary struct {
 	maxTime int64
 }
 
-// appendTrailer encodes the skippable zstd frame that ends a compressed
-// segment.
+// appendTrailer encodes the skippable zstd frame that ends a compressed segment:
+//
+//	+--------+--------+-----+------------------------------------------------+
+//	| zstd   | zstd   | ... | 0x184D2A50, length (both little-endian uint32) |
+//	| block  | block  |     | points: offset, frames, max time, file pos     |
+//	+--------+--------+-----+ (4 × 8 bytes each)                             |
+//	                        | size, frames, max time (3 × 8), count uint32,  |
+//	                        | crc32c of all before it, "logscan1"            |
+//	                        +------------------------------------------------+
 func appendTrailer(b []byte, s summary, ps []point) []byte {
 	b = binary.LittleEndian.AppendUint32(b, skippableMagic)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(ps)*sealedPointLen+footerLen))

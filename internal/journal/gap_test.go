@@ -76,7 +76,7 @@ func wantCompressedWhole(t *testing.T, g *rig, n int) {
 		t.Fatal(err)
 	}
 	g.feed(frame(n, int64(n+1), 100))
-	g.dir.tidy(context.Background())
+	g.dir.maintain(context.Background())
 	if s := g.segments(); s[0] != "00000000000000000000"+compressedSuffix {
 		t.Fatalf("segments %v", s)
 	}

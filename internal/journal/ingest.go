@@ -10,14 +10,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"logscan/internal/entry"
+	"logscan/internal/pipe"
 )
 
 // buffers hold what was just spliced while frames are found in it, and what
 // readers have read. One is in use per thread that does so, not per container.
 var buffers = sync.Pool{New: func() any { b := make([]byte, readSize); return &b }}
 
-// Attachment is one writer of a journal: a FIFO.
-type Attachment struct {
+// Writer is one way into a journal: that of an attachment, which is a FIFO.
+type Writer struct {
 	j        *Journal
 	spill    []byte // read but not yet written: where splice is refused, and behind rubbish
 	detached bool
@@ -26,14 +27,17 @@ type Attachment struct {
 	waitSize int64     // the file's size then
 	flow     int       // bytes that the latest turn with any has moved
 	more     bool      // there was more than a transfer moves
+	rotated  int       // segments that the latest Ingest has begun; its caller's
 	doubt    note      // what may be in the pipe and in the journal
 	doubted  time.Time // since when that can't be found out
 }
 
 // Attach adds a writer. resumed says that it was attached before the process
 // was restarted, so that an unfinished frame at the end may be its own; a new
-// writer never finishes another's frame.
-func (j *Journal) Attach(resumed bool) *Attachment {
+// writer never finishes another's frame. Where there are several that were, it
+// isn't known whose the frame is: it is removed, and each of them goes on with the
+// first frame that it begins.
+func (j *Journal) Attach(resumed bool) *Writer {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if !resumed && j.state.Attached == 0 {
@@ -41,11 +45,32 @@ func (j *Journal) Attach(resumed bool) *Attachment {
 	}
 	j.state.Attached++
 	j.changedLocked()
-	a := &Attachment{j: j}
+	w := &Writer{j: j}
 	if resumed {
-		a.doubt = j.doubt
+		w.doubt = j.doubt
+		j.resumedLocked(w)
 	}
-	return a
+	return w
+}
+
+// resumedLocked deals with what the last process left unfinished.
+func (j *Journal) resumedLocked(w *Writer) {
+	if j.recovery.Torn == 0 {
+		return
+	}
+	if j.resumed = append(j.resumed, w); len(j.resumed) < 2 {
+		return
+	}
+	if j.owner == nil && j.active != nil && j.active.need != 0 {
+		j.cutLocked("torn")
+		j.whose = true
+	}
+	for _, a := range j.resumed {
+		a.drop.lost = a.drop.lost || j.whose
+	}
+	if j.whose {
+		j.resumed = j.resumed[:1] // those that come yet
+	}
 }
 
 // Ingest moves up to max bytes from the non-blocking pipe fd to the journal,
@@ -54,20 +79,22 @@ func (j *Journal) Attach(resumed bool) *Attachment {
 // container is inside a frame; any other, such as unix.ENOSPC, the bytes could
 // not be written and wait in the pipe: call again soon. When that lasts, they
 // are dropped, see Dropping.
-func (a *Attachment) Ingest(fd, max int) (int, error) {
-	j := a.j
+func (w *Writer) Ingest(fd, max int) (int, error) {
+	j := w.j
 	j.mu.Lock()
-	n, err := a.ingestLocked(fd, max)
-	for n > 0 && err == nil && n < max && (a.more || j.atLimitLocked()) && Waiting(fd) == nil {
+	j.rotations = 0
+	n, err := w.ingestLocked(fd, max)
+	for n > 0 && err == nil && n < max && (w.more || j.atLimitLocked()) && pipe.Waiting(fd) == nil {
 		var more int // maybe into the next segment
-		more, err = a.ingestLocked(fd, max-n)
+		more, err = w.ingestLocked(fd, max-n)
 		n += more
 	}
 	if n > 0 {
-		a.flow = n
+		w.flow = n
 		err = nil // what it was comes again
 		j.changedLocked()
 	}
+	w.rotated = j.rotations
 	j.mu.Unlock()
 	if n > 0 && j.dir.cfg.OnAppend != nil {
 		j.dir.cfg.OnAppend(j.id)
@@ -75,16 +102,20 @@ func (a *Attachment) Ingest(fd, max int) (int, error) {
 	return n, err
 }
 
-func (a *Attachment) ingestLocked(fd, max int) (total int, err error) {
-	if a.doubt.phase != phaseNone {
-		if err := a.settleLocked(fd); err != nil && !a.hopelessLocked() {
+// Rotated returns how many segments the latest call of Ingest has begun: each
+// costs as much as some thousand lines. It is for whoever calls Ingest.
+func (w *Writer) Rotated() int { return w.rotated }
+
+func (w *Writer) ingestLocked(fd, max int) (total int, err error) {
+	if w.doubt.phase != phaseNone {
+		if err := w.settleLocked(fd); err != nil && !w.hopelessLocked() {
 			return 0, err
 		}
 	}
 	for {
-		n, err := a.stepLocked(fd, max)
+		n, err := w.stepLocked(fd, max)
 		total += n
-		if err != nil || len(a.spill) == 0 {
+		if err != nil || len(w.spill) == 0 {
 			if total > 0 {
 				err = nil
 			}
@@ -95,57 +126,59 @@ func (a *Attachment) ingestLocked(fd, max int) (total int, err error) {
 
 // hopelessLocked notes that it can't be found out what the pipe and the journal
 // both have, and reports whether that has lasted too long to go on waiting.
-func (a *Attachment) hopelessLocked() bool {
-	if a.doubted.IsZero() {
-		a.doubted = time.Now()
+func (w *Writer) hopelessLocked() bool {
+	if w.doubted.IsZero() {
+		w.doubted = time.Now()
 	}
-	if time.Since(a.doubted) < a.j.dir.patience {
+	if time.Since(w.doubted) < w.j.dir.gracePeriod {
 		return false
 	}
-	a.j.log.Error("entries that were written before a kill may come twice", "container", a.j.id)
-	a.doubt = note{}
+	w.j.log.Error("entries that were written before a kill may come twice", "container", w.j.id)
+	w.doubt = note{}
 	return true
 }
 
 // stepLocked writes once, or drops where it can't be written.
-func (a *Attachment) stepLocked(fd, max int) (int, error) {
-	j := a.j
-	if j.owner != nil && j.owner != a && !a.overdueLocked() {
+func (w *Writer) stepLocked(fd, max int) (int, error) {
+	j := w.j
+	if j.owner != nil && j.owner != w && !w.overdueLocked() {
 		return 0, ErrBusy
 	}
-	a.waits = time.Time{}
-	if a.drop.inside() || a.drop.on && time.Since(a.drop.tried) < writeAgain {
-		return a.dropLocked(fd)
+	w.waits = time.Time{}
+	for w.drop.inside() || w.drop.on && time.Since(w.drop.tried) < writeAgain {
+		if n, err := w.dropLocked(fd); n != 0 || err != nil {
+			return n, err
+		}
 	}
-	n, err := a.writeLocked(fd, max)
+	n, err := w.writeLocked(fd, max)
 	switch {
 	case n > 0:
-		a.wroteLocked(fd, n)
+		w.wroteLocked(fd, n)
 		return n, nil
 	case err == nil || err == unix.EAGAIN || err == io.EOF:
 		return n, err
-	case a.patientLocked(err):
+	case w.withinGraceLocked(err):
 		return 0, err
 	}
-	return a.dropLocked(fd)
+	return w.dropLocked(fd)
 }
 
 // writeLocked moves bytes from the pipe to the active segment.
-func (a *Attachment) writeLocked(fd, max int) (int, error) {
-	j := a.j
+func (w *Writer) writeLocked(fd, max int) (int, error) {
+	j := w.j
 	if j.active != nil && j.active.behind {
 		switch err := j.hopLocked(); {
 		case errors.Is(err, entry.ErrFrame):
-			a.resyncLocked()
+			w.resyncLocked()
 		case err != nil:
 			return 0, err
 		}
 		j.active.behind = false
 	}
-	if (j.active == nil || j.rotatesLocked()) && len(a.spill) == 0 {
+	if (j.active == nil || j.rotatesLocked()) && len(w.spill) == 0 {
 		// No segment for a container that says nothing.
-		if err := Waiting(fd); err != nil {
-			return 0, err
+		if err := pipe.Waiting(fd); err != nil {
+			return 0, pipeError(err)
 		}
 	}
 	if err := j.prepareLocked(); err != nil {
@@ -153,15 +186,14 @@ func (a *Attachment) writeLocked(fd, max int) (int, error) {
 	}
 	act := j.active
 	room := int64(max)
-	if limit := j.meta.Options.MaxSize; limit > 0 {
-		// Never past max-size, but for the rest of a frame already begun.
-		if left := limit - act.size; left > 0 {
-			room = min(room, left)
-		} else {
-			room = min(room, act.need-act.size)
-		}
+	// Never past max-size, but for the rest of a frame already begun.
+	size, _ := j.dir.limits(j.meta.Options)
+	if left := size - act.size; left > 0 {
+		room = min(room, left)
+	} else {
+		room = min(room, act.need-act.size)
 	}
-	n, done, err := a.transferLocked(fd, int(room))
+	n, done, err := w.transferLocked(fd, int(room))
 	if done {
 		return n, err
 	}
@@ -171,7 +203,7 @@ func (a *Attachment) writeLocked(fd, max int) (int, error) {
 	if err := j.clearNoteLocked(); err != nil {
 		return 0, err
 	}
-	n, err = a.move(fd, int(room))
+	n, err = w.move(fd, int(room))
 	if n <= 0 {
 		if err != nil && err != unix.EAGAIN && err != io.EOF {
 			// What failed may have been done all the same, and the next process
@@ -183,23 +215,23 @@ func (a *Attachment) writeLocked(fd, max int) (int, error) {
 	}
 	act.size += int64(n)
 	if err := j.hopLocked(); errors.Is(err, entry.ErrFrame) {
-		return n - a.resyncLocked(), nil
+		return n - w.resyncLocked(), nil
 	} else if err != nil {
 		j.log.Error("read back", "container", j.id, "err", err)
 		act.behind = true // the next call hops over it again, before it writes
 	}
 	j.owner = nil
 	if act.need != 0 || act.behind {
-		j.owner = a
+		j.owner = w
 	}
 	return n, nil
 }
 
 // move transfers n bytes at most from the pipe to the end of the active
 // segment: one system call, no copy.
-func (a *Attachment) move(fd, n int) (int, error) {
-	j := a.j
-	if !j.noSplice && len(a.spill) == 0 {
+func (w *Writer) move(fd, n int) (int, error) {
+	j := w.j
+	if !j.noSplice && len(w.spill) == 0 {
 		off := j.active.size
 		m, err := unix.Splice(fd, nil, int(j.active.file.Fd()), &off, n, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
 		switch {
@@ -215,7 +247,7 @@ func (a *Attachment) move(fd, n int) (int, error) {
 	}
 	buf := buffers.Get().(*[]byte)
 	defer buffers.Put(buf)
-	if len(a.spill) == 0 {
+	if len(w.spill) == 0 {
 		m, err := unix.Read(fd, (*buf)[:min(n, len(*buf))])
 		if err != nil {
 			return 0, pipeError(err)
@@ -223,78 +255,49 @@ func (a *Attachment) move(fd, n int) (int, error) {
 		if m == 0 {
 			return 0, io.EOF
 		}
-		a.spill = append(a.spill, (*buf)[:m]...)
+		w.spill = append(w.spill, (*buf)[:m]...)
 	}
-	m, err := unix.Pwrite(int(j.active.file.Fd()), a.spill[:min(n, len(a.spill))], j.active.size)
+	m, err := unix.Pwrite(int(j.active.file.Fd()), w.spill[:min(n, len(w.spill))], j.active.size)
 	if m <= 0 {
 		return 0, pipeError(err)
 	}
-	a.spill = append(a.spill[:0], a.spill[m:]...)
+	w.spill = append(w.spill[:0], w.spill[m:]...)
 	return m, nil
 }
 
 func pipeError(err error) error {
-	if err == unix.EAGAIN || err == unix.EINTR {
+	switch err {
+	case io.EOF:
+		return io.EOF
+	case unix.EAGAIN, unix.EINTR:
 		return unix.EAGAIN
 	}
 	return fmt.Errorf("write log: %w", err)
 }
 
-// probe is a pipe into which Waiting duplicates a byte, to see whether there is
-// one without taking it.
-var probe struct {
-	mu   sync.Mutex
-	once sync.Once
-	pipe [2]int
-	err  error
-}
-
-// Waiting returns nil if the non-blocking pipe fd holds anything, io.EOF if it
-// is empty and nobody can write to it, else unix.EAGAIN. It takes nothing out
-// of it. Unlike poll(2) it knows a FIFO whose writers were gone before it was
-// opened.
-func Waiting(fd int) error {
-	probe.once.Do(func() { probe.err = unix.Pipe2(probe.pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK) })
-	if probe.err != nil {
-		return fmt.Errorf("probe a pipe: %w", probe.err)
-	}
-	probe.mu.Lock()
-	defer probe.mu.Unlock()
-	n, err := unix.Tee(fd, probe.pipe[1], 1, unix.SPLICE_F_NONBLOCK)
-	if err != nil {
-		return pipeError(err)
-	}
-	if n == 0 {
-		return io.EOF
-	}
-	var b [1]byte
-	unix.Read(probe.pipe[0], b[:])
-	return nil
-}
-
 // Unfinished reports whether the attachment is inside a frame.
-func (a *Attachment) Unfinished() bool {
-	a.j.mu.Lock()
-	defer a.j.mu.Unlock()
-	return a.j.owner == a || len(a.spill) > 0 || len(a.drop.head) > 0 || a.drop.rest > 0
+func (w *Writer) Unfinished() bool {
+	w.j.mu.Lock()
+	defer w.j.mu.Unlock()
+	return w.j.owner == w || len(w.spill) > 0 || len(w.drop.head) > 0 || w.drop.rest > 0
 }
 
 // Detach ends the attachment: its writer is gone, and a frame that it left
 // unfinished is removed. It returns that frame's bytes. Calling it again does
 // nothing.
-func (a *Attachment) Detach() (torn int64) {
-	j := a.j
+func (w *Writer) Detach() (torn int64) {
+	j := w.j
 	j.mu.Lock()
-	if a.detached {
+	if w.detached {
 		j.mu.Unlock()
 		return 0
 	}
-	a.detached = true
-	if n := int64(len(a.spill)); n > 0 {
+	w.detached = true
+	if n := int64(len(w.spill)); n > 0 {
 		j.dir.loss(j.lossLocked("torn", n, 0))
-		a.spill = nil
+		w.spill = nil
 	}
-	if j.owner == a || j.state.Attached == 1 {
+	if j.owner == w || j.state.Attached == 1 {
 		torn = j.cutLocked("torn")
 	}
 	j.state.Attached--
@@ -302,6 +305,9 @@ func (a *Attachment) Detach() (torn int64) {
 		j.state.Ends++
 		j.state.LastEnd = j.state.End
 		j.touch()
+	}
+	if j.of != nil {
+		j.needsMaintenanceLocked() // what is to be done about its end, such as closing it, is Run's
 	}
 	j.changedLocked()
 	j.mu.Unlock()

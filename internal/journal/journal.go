@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,11 +18,38 @@ var (
 	ErrBusy = errors.New("journal: another attachment is writing")
 )
 
-// Options are one container's, as in Docker's local driver.
+// Options are one container's, as in Docker's local driver. The journal keeps
+// segments within bounds of its own, see Dir.limits.
 type Options struct {
-	MaxSize  int64 `json:"max_size"` // bytes of a segment before it is rotated; -1 = unlimited
+	MaxSize  int64 `json:"max_size"` // bytes of a segment before it is rotated; -1 = unlimited, whatever MaxFile says
 	MaxFile  int   `json:"max_file"` // segments kept, the active one included
 	Compress bool  `json:"compress"` // rotated segments
+}
+
+// Bounds of segments, whatever a container's options say.
+const (
+	// segmentMin is the least bytes of a rotated segment. Beginning a segment costs
+	// what carrying some thousand lines costs, and all containers wait for it.
+	segmentMin = blockSize
+	// segmentMax is the most: only whole segments can be removed for others' sake,
+	// and the index of one that is not compressed is in memory.
+	segmentMax = 1 << 30
+	// filesMax is how many segments a journal has at most.
+	filesMax = 10_000
+)
+
+// limits returns the size in bytes at which a container's segments are rotated,
+// and how many are kept, the active one included. Together they keep what the
+// options ask for, or more of it where these ask for tiny segments.
+func (d *Dir) limits(o Options) (size int64, files int) {
+	if o.MaxSize <= 0 {
+		return d.segmentMax, filesMax
+	}
+	files = min(max(o.MaxFile, 1), filesMax)
+	if parts := (o.MaxSize-1)/d.segmentMax + 1; parts > 1 {
+		return (o.MaxSize-1)/parts + 1, int(min(int64(files)*min(parts, filesMax), filesMax))
+	}
+	return max(o.MaxSize, d.cfg.SegmentMin), files
 }
 
 // DefaultOptions are those of Docker's local driver: 20m × 5, compressed.
@@ -35,11 +63,13 @@ type Container struct {
 	ImageID  string            `json:"image_id"`
 	Workload string            `json:"workload"`
 	Tag      string            `json:"tag,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
 	Attrs    map[string]string `json:"attrs,omitempty"` // labels and environment that log-opts named
 	Scan     bool              `json:"scan"`
 	Options  Options           `json:"options"`
 	Created  time.Time         `json:"created"` // of the container
 	Started  time.Time         `json:"started"` // of its latest attachment
+	Born     int64             `json:"born"`    // the offset at which its log began; Create sets it
 }
 
 // Recovery is what opening a journal found and mended.
@@ -54,6 +84,7 @@ type Recovery struct {
 // State is a moment of a journal's life.
 type State struct {
 	First, End int64  // offsets: of the oldest frame kept, and after the newest whole one
+	Birth      int64  // the offset at which the log began
 	Attached   int    // attachments writing to it
 	Ends       uint64 // how often Attached fell to 0
 	LastEnd    int64  // End when it last did
@@ -62,26 +93,34 @@ type State struct {
 // Journal is the log of one container. All methods are safe concurrently.
 type Journal struct {
 	dir  *Dir
+	of   *log // nil of a stray one
 	id   string
 	path string
 	log  *slog.Logger
 
-	mu       sync.Mutex // guards all below; held for one splice at a time, or two around a rotation
-	refs     int        // guarded by dir.mu
-	meta     Container
-	segments []*segment // oldest first; only the last may be active
-	active   *active    // nil until there is something to write
-	state    State
-	tail     tail
-	fresh    fresh
-	hold     int64
-	owner    *Attachment // inside a frame; nil at a boundary, or after a restart
-	changed  chan struct{}
-	noSplice bool // the filesystem refuses it
-	untidy   bool // there may be something to remove or to compress: stays open until tidy has looked
-	unsaved  bool // container.json does not say what meta does
-	noting   bool // the note may say that a transfer is being written
-	doubt    note // of the transfer during which the last process may have ended
+	needsMaintenance atomic.Bool // there may be something to remove or to compress: stays open until maintain has looked
+	onDisk           atomic.Bool // what its log's usage says is so
+
+	mu        sync.Mutex // guards all below; held for one splice at a time, or two around a rotation
+	meta      Container
+	segments  []*segment // oldest first; only the last may be active
+	active    *active    // nil until there is something to write
+	state     State
+	tail      tail
+	fresh     fresh
+	hold      int64
+	owner     *Writer // inside a frame; nil at a boundary, or after a restart
+	changed   chan struct{}
+	rotations int  // segments begun in this call of Ingest
+	noSplice  bool // the filesystem refuses it
+	unsaved   bool // container.json does not say what meta does
+	unsynced  bool // or may not, after a power cut
+	made      bool // it was made by this process, or has been written to
+	noting    bool // the note may say that a transfer is being written
+	doubt     note // of the transfer during which the last process may have ended
+
+	resumed []*Writer // those that may have left an unfinished frame
+	whose   bool      // it was removed, because that is not known
 
 	compressNext time.Time // not before: the disk has failed
 	stray        error     // why it could not be opened; it keeps nothing
@@ -134,6 +173,7 @@ func (j *Journal) Changed() <-chan struct{} {
 }
 
 func (j *Journal) changedLocked() {
+	j.onDisk.Store(false)
 	if j.changed != nil {
 		close(j.changed)
 		j.changed = nil
@@ -147,26 +187,28 @@ func (j *Journal) SetHold(off int64) {
 	j.mu.Lock()
 	j.hold = off
 	if j.overLocked() {
-		j.untidyLocked()
+		j.needsMaintenanceLocked()
 	}
 	j.mu.Unlock()
 }
 
-func (j *Journal) untidyLocked() {
-	j.untidy = true
+func (j *Journal) needsMaintenanceLocked() {
+	j.needsMaintenance.Store(true)
 	j.dir.wakeUp()
 }
 
 // overLocked reports whether max-file asks for something to be removed.
 func (j *Journal) overLocked() bool {
-	return len(j.segments) > max(1, j.meta.Options.MaxFile) && j.segments[0].end() <= j.hold
+	_, files := j.dir.limits(j.meta.Options)
+	return len(j.segments) > files && j.segments[0].end() <= j.hold
 }
 
 // trim removes the oldest segments beyond max-file.
 func (j *Journal) trim() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	excess := len(j.segments) - max(1, j.meta.Options.MaxFile)
+	_, files := j.dir.limits(j.meta.Options)
+	excess := len(j.segments) - files
 	for ; excess > 0; excess-- {
 		s, hold := j.segments[0], j.hold
 		if s.end() > hold && j.segments[excess].base-s.base <= j.dir.cfg.HoldMax {
@@ -197,19 +239,23 @@ func (j *Journal) dropOldestLocked() bool {
 		}
 	}
 	j.segments = slices.Delete(j.segments, 0, 1)
-	j.state.First = j.state.End
-	if len(j.segments) > 0 {
-		j.state.First = j.segments[0].base
-	}
+	j.firstLocked()
+	j.onDisk.Store(false)
 	return true
 }
 
-// lookup returns the segment that holds off, or the first after it; nil at End.
-// The copy is safe to read while the journal grows.
-func (j *Journal) lookup(off int64) (segment, bool) {
+// lookup returns the segment that holds off, or the first after it; where there is
+// none, an empty one at End, and false. The copy is safe to read while the journal
+// grows. From is off, but for one of another log that the container had before:
+// there was nothing between the two.
+func (j *Journal) lookup(off int64) (seg segment, from int64, ok bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.lookupLocked(off)
+	from = max(off, j.state.Birth)
+	if seg, ok = j.lookupLocked(from); !ok {
+		seg.base = j.state.End
+	}
+	return seg, from, ok
 }
 
 func (j *Journal) lookupLocked(off int64) (segment, bool) {
@@ -225,7 +271,16 @@ func (j *Journal) lookupLocked(off int64) (segment, bool) {
 	return *j.segments[i], true
 }
 
-// Release gives up a reference from Create or Acquire.
+// close closes the journal's files.
+func (j *Journal) close() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.closeActive()
+	j.fresh.drop()
+}
+
+// Release gives up a reference from Create or Acquire. Behind the end of an
+// attachment it does nothing that may wait.
 func (j *Journal) Release() { j.dir.release(j) }
 
 func holdFor(c Container) int64 {

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -31,10 +32,11 @@ func TestKill(t *testing.T) {
 	unix.FcntlInt(r.Fd(), unix.F_SETPIPE_SZ, 1<<20)
 	done := make(chan int)
 	stop := make(chan struct{})
+	var taken atomic.Int64 // writes that went through
 	go func() {
 		var b []byte
 		i := 0
-		for ; ; i++ {
+		for ; ; taken.Add(1) {
 			select {
 			case <-stop:
 				w.Close()
@@ -42,7 +44,10 @@ func TestKill(t *testing.T) {
 				return
 			default:
 			}
-			b = append(b[:0], frame(i, int64(i+1), 50+i%300)...)
+			// Many at once, so that there is much to take out however busy the machine is.
+			for b = b[:0]; len(b) < 4*transferMin; i++ {
+				b = append(b, frame(i, int64(i+1), 50+i%300)...)
+			}
 			if _, err := w.Write(b); err != nil {
 				t.Error(err)
 				return
@@ -60,8 +65,12 @@ func TestKill(t *testing.T) {
 		return cmd
 	}
 	for k := range 20 {
+		full := taken.Load()
 		cmd := start()
-		time.Sleep(time.Duration(60+k*5) * time.Millisecond)
+		for taken.Load() < full+20 { // it has begun, and taken what fills the pipe
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(time.Duration(k*5) * time.Millisecond)
 		cmd.Process.Kill()
 		cmd.Wait()
 	}
@@ -81,7 +90,7 @@ func TestKill(t *testing.T) {
 // left is what a process has left in the log.
 func left(t *testing.T, root string) []byte {
 	t.Helper()
-	d, err := OpenDir(Config{Root: root})
+	d, err := OpenDir(Config{Root: root, SegmentMin: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +103,7 @@ func left(t *testing.T, root string) []byte {
 
 // ingestForEver is the child.
 func ingestForEver(root string) {
-	d, err := OpenDir(Config{Root: root})
+	d, err := OpenDir(Config{Root: root, SegmentMin: 1})
 	if err == nil {
 		var j *Journal
 		if j, err = d.Create(Container{ID: testID, Options: Options{MaxSize: 1 << 20, MaxFile: 1 << 20}}); err == nil {
@@ -255,7 +264,7 @@ func dropForEver(root string) error {
 	for _, e := range ledger.OpenEnds() {
 		ledger.Happened(e, d.Gone(e.Container, e.From, e.To))
 	}
-	d.patience = time.Millisecond
+	d.gracePeriod = time.Millisecond
 	j, err := d.Create(Container{ID: testID, Options: Options{MaxSize: 50_000, MaxFile: 1 << 20}})
 	if err != nil {
 		return err

@@ -52,7 +52,7 @@ func (d *Dir) Losses() map[string]LossCount {
 	return maps.Clone(d.losses)
 }
 
-// count adds to the counters.
+// count adds a loss to the counters.
 func (d *Dir) count(l Loss) {
 	d.lossMu.Lock()
 	defer d.lossMu.Unlock()
@@ -60,6 +60,7 @@ func (d *Dir) count(l Loss) {
 	d.losses[l.Reason] = LossCount{Times: c.Times + l.Times(), Bytes: c.Bytes + l.Bytes, Frames: c.Frames + l.Frames, Latest: time.Now()}
 }
 
+// loss counts and reports a loss.
 func (d *Dir) loss(l Loss) {
 	d.count(l)
 	if d.cfg.OnLoss != nil {
@@ -67,7 +68,8 @@ func (d *Dir) loss(l Loss) {
 	}
 }
 
-// losing is loss for what is about to be removed.
+// losing announces a loss by a removal that is about to be tried, and returns what
+// is to be told whether it has happened: only then is the loss counted.
 func (d *Dir) losing(l Loss) (happened func(lost bool)) {
 	if d.cfg.Losing == nil {
 		return func(lost bool) {

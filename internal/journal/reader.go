@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"io"
+	"math"
 	"os"
 	"sort"
 
@@ -29,11 +30,11 @@ type Reader struct {
 	dec    *zstd.Decoder
 	in     []byte
 	buf    []byte
-	lent   *[]byte // what buf is of buffers, if it is
-	end    []byte  // of the journal's tail
-	skip   int64   // bytes that are no frame, with errDamaged
-	logged int64   // base of the last segment, plus 1, that had a bad place
-	ill    illness // the disk, for who is patient
+	lent   *[]byte   // what buf is of buffers, if it is
+	end    []byte    // of the journal's tail
+	skip   int64     // bytes that are no frame, with errDamaged
+	logged int64     // base of the last segment, plus 1, that had a bad place
+	fault  diskFault // for a Patient one
 }
 
 // errDamaged means that no frame is at the reader's position.
@@ -101,7 +102,7 @@ func (r *Reader) Next() (block []byte, off int64, err error) {
 		} else {
 			block, err = r.read()
 		}
-		if r.Patient && r.logged != r.seg.base+1 && r.ill.patient(err, r.j.dir.patience) {
+		if r.Patient && r.logged != r.seg.base+1 && r.fault.withinGrace(err, r.j.dir.gracePeriod) {
 			r.closeFile()
 			r.Release()
 			return nil, r.pos, err
@@ -123,11 +124,39 @@ func (r *Reader) Next() (block []byte, off int64, err error) {
 	}
 }
 
+// next reads what the journal has in memory.
+func (r *Reader) next() (block []byte) {
+	r.j.mu.Lock()
+	defer r.j.mu.Unlock()
+	if r.pos < r.j.state.First {
+		return nil
+	}
+	b, buf := r.j.fresh.from(r.pos)
+	if buf == nil {
+		b = r.j.tail.from(r.pos)
+	}
+	if len(b) == 0 {
+		return nil
+	}
+	if newest := r.j.segments[len(r.j.segments)-1]; r.file != nil && newest.base != r.seg.base {
+		r.closeFile() // held open, it would take its room on the disk when it is removed
+	}
+	if buf != nil {
+		r.Release()
+		r.buf, r.lent = *buf, buf
+		return b
+	}
+	r.end = append(r.end[:0], b...)
+	return r.end
+}
+
 // open finds the segment for pos and opens its file.
 func (r *Reader) open() error {
-	for range 3 {
-		seg, ok := r.j.lookup(r.pos)
-		if !ok {
+	var gone segment // whose file was not there
+	for {
+		seg, from, ok := r.j.lookup(r.pos)
+		if r.pos = from; !ok {
+			r.skipTo(max(r.pos, seg.base))
 			return io.EOF
 		}
 		if r.file != nil && seg.base == r.seg.base && seg.compressed == r.seg.compressed {
@@ -135,21 +164,23 @@ func (r *Reader) open() error {
 			return nil
 		}
 		r.closeFile()
-		suffix := rawSuffix
-		if seg.compressed {
-			suffix = compressedSuffix
-		}
-		name := segmentPath(r.j.path, seg.base, suffix)
+		name := r.j.nameOf(&seg)
 		file, err := openSegment(name, os.O_RDONLY)
 		if errors.Is(err, os.ErrNotExist) {
-			continue // compressed or removed just now: look again
+			// Compressed or removed just now: look again. Where it is still said to
+			// be there, somebody else has removed it.
+			if seg.size > 0 && seg.base == gone.base && seg.compressed == gone.compressed && gone.size > 0 {
+				r.j.dropGone(seg.base)
+			}
+			gone = seg
+			continue
 		}
 		if err != nil {
 			return err
 		}
 		r.seg, r.file, r.points = seg, file, nil
 		if seg.compressed {
-			if _, r.points, err = readTrailer(name); r.Patient && r.ill.patient(err, r.j.dir.patience) {
+			if _, r.points, err = readTrailer(name); r.Patient && r.fault.withinGrace(err, r.j.dir.gracePeriod) {
 				r.closeFile()
 				return err
 			} else if err != nil {
@@ -158,7 +189,6 @@ func (r *Reader) open() error {
 		}
 		return nil
 	}
-	return io.EOF
 }
 
 func (r *Reader) skipTo(off int64) {
@@ -211,11 +241,11 @@ func (r *Reader) read() ([]byte, error) {
 		return nil, err
 	}
 	if end-rel > maxBlock { // rubbish; a frame would be whole
-		if n := wholeFrames(b); n > 0 {
+		if n, _, _ := entry.Skip(b, math.MaxInt64); n > 0 {
 			return b[:n], nil
 		}
 	}
-	if wholeFrames(b) == len(b) {
+	if _, _, err := entry.Skip(b, math.MaxInt64); err == nil {
 		return b, nil
 	}
 	if near < len(r.seg.points) && r.seg.points[near].offset < end {
@@ -224,23 +254,11 @@ func (r *Reader) read() ([]byte, error) {
 	return r.run(b)
 }
 
-// wholeFrames returns how many bytes of b are whole frames.
-func wholeFrames(b []byte) int {
-	rest := b
-	for {
-		_, next, err := entry.Next(rest)
-		if err != nil {
-			return len(b) - len(rest)
-		}
-		rest = next
-	}
-}
-
 // run returns the frames at the beginning of b, which ends at a boundary. If b
 // is not made of frames, one is damaged, and only those that decode are trusted;
 // errDamaged means that there are none up to where r.skip points.
 func (r *Reader) run(b []byte) ([]byte, error) {
-	if wholeFrames(b) == len(b) {
+	if _, _, err := entry.Skip(b, math.MaxInt64); err == nil {
 		return b, nil
 	}
 	rest := b

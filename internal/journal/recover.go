@@ -19,6 +19,8 @@ import (
 // or a power cut left: what can't be read is set aside, never deleted. While
 // patient, a disk that fails is an error.
 func (j *Journal) recover(patient bool) error {
+	j.state.Birth = j.meta.Born
+	j.state.First, j.state.End, j.state.LastEnd = j.meta.Born, j.meta.Born, j.meta.Born
 	give := func(err error) bool { return scarce(err) || patient && errors.Is(err, unix.EIO) }
 	files, err := os.ReadDir(j.path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -33,6 +35,7 @@ func (j *Journal) recover(patient bool) error {
 	}
 	raw := map[int64]bool{}
 	compressed := map[int64]bool{}
+	var indexes []int64
 	for _, f := range files {
 		base, suffix, ok := parseName(f.Name())
 		switch {
@@ -43,6 +46,13 @@ func (j *Journal) recover(patient bool) error {
 			raw[base] = true
 		case suffix == compressedSuffix:
 			compressed[base] = true
+		case suffix == indexSuffix:
+			indexes = append(indexes, base)
+		}
+	}
+	for _, base := range indexes {
+		if !raw[base] { // killed between two removals
+			os.Remove(segmentPath(j.path, base, indexSuffix))
 		}
 	}
 	limits := bounds(raw, compressed)
@@ -89,11 +99,12 @@ func (j *Journal) recover(patient bool) error {
 		}
 		j.log.Error("the newest segment can't be written to", "container", j.id, "err", err)
 	}
-	if len(j.segments) > max(1, j.meta.Options.MaxFile) || len(j.uncompressedLocked()) > 0 {
-		j.untidyLocked() // a kill came before tidy
+	if _, files := j.dir.limits(j.meta.Options); len(j.segments) > files || len(j.uncompressedLocked()) > 0 {
+		j.needsMaintenanceLocked() // a kill came before maintain
 	}
 	if len(j.segments) > 0 {
 		j.state.First, j.state.End = j.segments[0].base, max(j.state.End, j.segments[len(j.segments)-1].end())
+		j.state.Birth = min(j.state.Birth, j.state.First)
 	}
 	// Offsets are never used twice, not even those of a file set aside.
 	for base := range limits {
@@ -120,8 +131,8 @@ func (j *Journal) reportMissing() {
 	if len(j.segments) > 0 {
 		j.recovery.Missing += j.state.End - next
 	}
-	if n := j.recovery.Missing; n != j.dir.missing[j.id] {
-		j.dir.missing[j.id] = n
+	n := j.recovery.Missing
+	if n -= j.of.missing.Swap(n); n > 0 {
 		j.dir.loss(Loss{ContainerID: j.id, Reason: "corrupt", Bytes: n, From: j.state.First, To: j.state.End})
 	}
 }

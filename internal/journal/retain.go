@@ -2,7 +2,6 @@ package journal
 
 import (
 	"context"
-	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -26,9 +25,6 @@ const (
 	roomEvery = time.Second
 )
 
-// compressAgain is the pause after a compression that the disk did not allow.
-const compressAgain = 10 * time.Second
-
 // touch notes that the container is stopped now: its age counts from here, also
 // where it had been silent for long.
 func (j *Journal) touch() {
@@ -38,115 +34,39 @@ func (j *Journal) touch() {
 	}
 }
 
-// tidy removes what is beyond max-file and compresses what was rotated.
-func (d *Dir) tidy(ctx context.Context) {
-	d.mu.Lock()
-	js := make([]*Journal, 0, len(d.open))
-	for _, j := range d.open {
-		j.refs++
-		js = append(js, j)
-	}
-	d.mu.Unlock()
-	d.dueMu.Lock()
-	due := slices.Compact(slices.Sorted(slices.Values(d.due)))
-	d.due = nil
-	d.dueMu.Unlock()
-	for _, id := range due {
-		if j, err := d.Acquire(id); err == nil {
-			js = append(js, j)
-		}
-	}
-	for _, j := range js {
-		j.mu.Lock()
-		j.untidy = false
-		j.mu.Unlock()
-		if ctx.Err() == nil {
-			j.trim()
-			j.compressRotated(ctx)
-		}
-		j.Release()
-	}
-}
-
-// uncompressedLocked returns the segments that are to be compressed.
-func (j *Journal) uncompressedLocked() (rotated []*segment) {
-	if !j.meta.Options.Compress {
-		return nil
-	}
-	for i, s := range j.segments {
-		if !s.compressed && !s.keepRaw && s.size > 0 && time.Since(s.rotated) >= j.dir.cfg.CompressAfter && (i < len(j.segments)-1 || j.active == nil) {
-			rotated = append(rotated, s)
-		}
-	}
-	return rotated
-}
-
-// compressRotated compresses what has been rotated. A segment that is damaged
-// is passed over; where the disk fails, the others have to wait too.
-func (j *Journal) compressRotated(ctx context.Context) {
-	j.mu.Lock()
-	rotated := j.uncompressedLocked()
-	wait := time.Now().Before(j.compressNext)
-	j.mu.Unlock()
-	if len(rotated) == 0 || wait {
-		return
-	}
-	enc, err := newEncoder()
-	if err != nil {
-		j.log.Error("compress", "err", err)
-		return
-	}
-	defer enc.Close()
-	for _, s := range rotated {
-		if ctx.Err() != nil {
-			return
-		}
-		if err := j.compress(s, enc); err != nil {
-			j.log.Warn("rotated segment stays as it is", "container", j.id, "segment", s.base, "err", err)
-			if !errors.Is(err, errIndex) {
-				j.mu.Lock()
-				j.compressNext = time.Now().Add(compressAgain)
-				j.mu.Unlock()
-				return
-			}
-		}
-	}
-}
-
 // retain removes the logs of containers that stopped long ago, and while all
-// together pass the budget, the oldest lines.
+// together pass what is left of the budget, the oldest lines.
 func (d *Dir) retain() {
-	infos, now := d.byAge(), d.clock.Now()
-	var over int64
-	if d.cfg.Budget > 0 {
-		over = -d.cfg.Budget
-		for _, i := range infos {
-			over += i.Bytes
-		}
+	d.survey()
+	if d.cfg.StoppedAge > 0 {
+		d.removeOld(d.clock.Now())
 	}
-	for k := range infos {
-		i := &infos[k]
-		age := now.Sub(i.Latest)
-		if d.cfg.StoppedAge == 0 || age <= d.cfg.StoppedAge || i.Attached > 0 || !d.Remove(i.ID) {
+	if d.cfg.Budget == 0 {
+		return
+	}
+	budget := d.cfg.Budget
+	if d.cfg.Beside != nil {
+		budget -= d.cfg.Beside()
+	}
+	d.mu.Lock()
+	over := d.bytes - budget
+	d.mu.Unlock()
+	if over > 0 {
+		d.reclaim(d.byAge(), over, "budget")
+	}
+}
+
+// removeOld removes logs that were last written longer than the age ago. That is
+// looked at again before.
+func (d *Dir) removeOld(now time.Time) {
+	then := now.Add(-d.cfg.StoppedAge)
+	for _, l := range d.old(then) {
+		u := d.look(l)
+		if u.err != nil || u.latest.IsZero() || !u.latest.Before(then) || !d.Remove(l.id) {
 			continue
 		}
-		d.cfg.Logger.Info("removed the logs of a stopped container", "container", i.ID, "bytes", i.Bytes, "age", age.Round(time.Second))
-		over -= i.Bytes
-		i.ID = ""
+		d.cfg.Logger.Info("removed the logs of a stopped container", "container", l.id, "bytes", u.bytes, "age", now.Sub(u.latest).Round(time.Second))
 	}
-	infos = slices.DeleteFunc(infos, func(i Info) bool { return i.ID == "" })
-	d.reclaim(infos, over, "budget")
-}
-
-// byAge lists all journals, those that were written last at the end. It looks at
-// every directory: others may have taken something away.
-func (d *Dir) byAge() []Info {
-	d.mu.Lock()
-	clear(d.disk)
-	d.mu.Unlock()
-	infos := d.List()
-	slices.SortFunc(infos, func(a, b Info) int { return a.Latest.Compare(b.Latest) })
-	return infos
 }
 
 // makeRoom asks for some logs to be removed, because the disk is full.
@@ -208,6 +128,12 @@ func (d *Dir) reclaim(infos []Info, over int64, reason string) (freed int64) {
 		if i.Attached > 0 || freed >= over {
 			continue
 		}
+		// Others may have taken something away, or the disk fails.
+		before := i.Bytes
+		if !d.lookAgain(i) {
+			continue
+		}
+		freed += max(0, before-i.Bytes)
 		for freed < over {
 			n := d.dropOldest(i, losing)
 			if n == 0 {
@@ -262,19 +188,24 @@ func (d *Dir) rest(i *Info) Loss {
 	return l
 }
 
-// dropOldest removes the oldest segment of a journal, unless it is the only one,
-// and returns the bytes freed on disk.
+// dropOldest removes what was set aside of a journal, or its oldest segment, unless
+// it is the only one, and returns the bytes freed on disk.
 func (d *Dir) dropOldest(i *Info, losing func(Loss) func(lost bool)) int64 {
 	j, err := d.Acquire(i.ID)
 	if err != nil {
 		return 0
 	}
 	defer j.Release()
+	if size := j.dropAside(); size > 0 {
+		i.Bytes -= size
+		return size
+	}
 	j.mu.Lock()
 	n := len(j.segments)
-	dropped := false
+	dropped, size := false, int64(0)
 	if n > 1 {
 		s := j.segments[0]
+		size = s.size
 		happened := losing(Loss{ContainerID: i.ID, Bytes: s.size, Frames: s.frames, From: s.base, To: s.end()})
 		dropped = j.dropOldestLocked()
 		happened(dropped)
@@ -283,8 +214,43 @@ func (d *Dir) dropOldest(i *Info, losing func(Loss) func(lost bool)) int64 {
 	if !dropped {
 		return 0
 	}
-	left, _ := usage(j.path)
-	freed := max(1, i.Bytes-left)
-	i.Bytes = left
+	before := i.Bytes
+	if !d.lookAgain(i) {
+		i.Bytes -= size
+	}
+	return max(1, before-i.Bytes)
+}
+
+// lookAgain finds out what a log takes now, and reports whether it could.
+func (d *Dir) lookAgain(i *Info) bool {
+	d.mu.Lock()
+	l := d.logs[i.ID]
+	d.mu.Unlock()
+	if l == nil {
+		return false
+	}
+	u := d.look(l)
+	if u.err == nil {
+		i.Bytes = u.bytes
+	}
+	return u.err == nil
+}
+
+// dropAside removes the files that were set aside because they can't be read,
+// which was reported then, and returns the bytes freed.
+func (j *Journal) dropAside() (freed int64) {
+	names, _ := filepath.Glob(filepath.Join(j.path, "*"+asideSuffix))
+	for _, name := range names {
+		info, err := os.Stat(name)
+		if err != nil {
+			continue
+		}
+		if err := os.Remove(name); err != nil {
+			j.log.Warn("retention", "err", err)
+			continue
+		}
+		freed += info.Size()
+	}
+	j.onDisk.Store(j.onDisk.Load() && freed == 0)
 	return freed
 }

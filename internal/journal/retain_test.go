@@ -26,6 +26,15 @@ func (g *rig) age() {
 			g.t.Fatal(err)
 		}
 	}
+	g.dir.mu.Lock()
+	defer g.dir.mu.Unlock()
+	for id, l := range g.dir.logs { // the Dir does not ask anew what nobody has changed
+		if l.journal != nil {
+			l.journal.onDisk.Store(false)
+		} else {
+			g.dir.unlisted[id] = l
+		}
+	}
 }
 
 // A container's logs grow old from its end on, however long it had been silent
@@ -72,8 +81,8 @@ func TestBudgetOfAStoppedContainer(t *testing.T) {
 	defer j.Release()
 	got := numbers(t, readAll(t, j, 0))
 	wantRun(t, got, got[0], lines)
-	if bytes, _ := usage(j.path); bytes > 200_000 || bytes < 130_000 {
-		t.Errorf("%d bytes are left", bytes)
+	if u, err := g.dir.list(j.path); err != nil || u.bytes > 200_000 || u.bytes < 130_000 {
+		t.Errorf("%d bytes are left", u.bytes)
 	}
 	first, _ := j.Bounds()
 	var end, frames int64
@@ -85,6 +94,30 @@ func TestBudgetOfAStoppedContainer(t *testing.T) {
 	}
 	if end != first || frames != int64(got[0]) {
 		t.Errorf("%d bytes and %d frames are reported, %d and %d have gone", end, frames, first, got[0])
+	}
+}
+
+// What others have taken of the budget, the logs may not.
+func TestBudgetWithOthers(t *testing.T) {
+	var others int64
+	g := newRig(t, t.TempDir(), Options{MaxSize: 50_000, MaxFile: 100}, Config{Budget: 1_000_000, Beside: func() int64 { return others }})
+	for i := range 4000 {
+		g.feed(frame(i, int64(i), 100))
+	}
+	bytes := func() int64 {
+		g.dir.retain()
+		u, err := g.dir.list(g.j.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return u.bytes
+	}
+	all := bytes()
+	if others = 1_000_000 - all; bytes() != all {
+		t.Errorf("%d bytes of %d, all of which fit beside the others'", bytes(), all)
+	}
+	if others = 800_000; bytes() > 200_000 || bytes() < 130_000 {
+		t.Errorf("%d bytes are left beside the others'", bytes())
 	}
 }
 
@@ -142,7 +175,7 @@ func TestTidyAfterTheEnd(t *testing.T) {
 			g.j.SetHold(math.MaxInt64)
 		}
 		g.j.Release()
-		g.dir.tidy(context.Background())
+		g.dir.maintain(context.Background())
 		if n := len(g.dir.open); n != 0 {
 			t.Errorf("killed %t: %d logs are open", killed, n)
 		}
@@ -168,7 +201,7 @@ func TestOptionsUnreadable(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	dir, err := OpenDir(Config{Root: root})
+	dir, err := OpenDir(Config{Root: root, SegmentMin: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +212,7 @@ func TestOptionsUnreadable(t *testing.T) {
 	}
 	defer j.Release()
 	j.SetHold(math.MaxInt64)
-	dir.tidy(context.Background())
+	dir.maintain(context.Background())
 	if got := readAll(t, j, 0); !bytes.Equal(got, all) || before <= DefaultOptions.MaxFile {
 		t.Errorf("%d bytes of %d, in %d segments", len(got), len(all), before)
 	}
@@ -196,13 +229,16 @@ func TestListLooksAgain(t *testing.T) {
 		t.Helper()
 		for range 2 {
 			infos := g.dir.List()
-			bytes, latest := usage(g.j.path)
-			if len(infos) != 1 || infos[0].Bytes != bytes || !infos[0].Latest.Equal(latest) || bytes == 0 {
-				t.Errorf("%s: %+v, not %d bytes of %s", after, infos, bytes, latest)
+			u, err := g.dir.list(g.j.path)
+			if err != nil || len(infos) != 1 || infos[0].Bytes != u.bytes || !infos[0].Latest.Equal(u.latest) || !infos[0].LastLine.Equal(u.lastLine) || u.bytes == 0 {
+				t.Errorf("%s: %+v, not %+v", after, infos, u)
 			}
 		}
 	}
 	check("nothing")
+	if lines := g.dir.List()[0].LastLine; !lines.IsZero() {
+		t.Errorf("lines of %s, where there are none", lines)
+	}
 	n := 0
 	write := func(lines int) {
 		for range lines {
@@ -213,10 +249,10 @@ func TestListLooksAgain(t *testing.T) {
 	write(1000)
 	check("rotations")
 	g.a.Detach()
-	g.dir.tidy(t.Context())
+	g.dir.maintain(t.Context())
 	check("a compression, still open")
 	g.j.Release()
-	g.dir.tidy(t.Context())
+	g.dir.maintain(t.Context())
 	check("its end")
 	g.j, _ = g.dir.Create(Container{ID: testID, Options: Options{MaxSize: 50_000, MaxFile: 2, Compress: true}, Name: "of another length"})
 	g.a = g.j.Attach(false)
@@ -225,7 +261,7 @@ func TestListLooksAgain(t *testing.T) {
 	g.a.Detach()
 	g.j.Release()
 	check("a stop")
-	g.dir.tidy(t.Context())
+	g.dir.maintain(t.Context())
 	check("a compression, of one that is not in use")
 	r, err := g.dir.Acquire(testID)
 	if err != nil {
@@ -234,8 +270,45 @@ func TestListLooksAgain(t *testing.T) {
 	readAll(t, r, 0)
 	r.Release()
 	check("a reader")
-	if !g.dir.Remove(testID) || len(g.dir.List()) != 0 || len(g.dir.disk) != 0 {
+	if !g.dir.Remove(testID) || len(g.dir.List()) != 0 || g.dir.bytes != 0 || len(g.dir.unlisted) != 0 {
 		t.Errorf("removed: %+v", g.dir.List())
+	}
+}
+
+// When the last line was written is known from its segment, whatever becomes of that
+// and of the container.
+func TestLastLine(t *testing.T) {
+	g := newRig(t, t.TempDir(), Options{MaxSize: 50_000, MaxFile: 3, Compress: true}, Config{})
+	for n := range 1000 {
+		g.feed(frame(n, int64(n), 100))
+	}
+	segments, err := filepath.Glob(filepath.Join(g.j.path, "*"+rawSuffix))
+	if err != nil || len(segments) < 2 {
+		t.Fatal(segments, err)
+	}
+	written := time.Now().Add(-time.Hour).Truncate(time.Second)
+	for _, s := range segments {
+		if err := os.Chtimes(s, written, written); err != nil {
+			t.Fatal(err)
+		}
+	}
+	g.a.Detach()
+	g.j.Release()
+	g.dir.maintain(t.Context())
+	if left, err := filepath.Glob(filepath.Join(g.j.path, "*"+rawSuffix)); err != nil || len(left) >= len(segments) {
+		t.Fatalf("nothing was compressed: %v, %v", left, err)
+	}
+	g.j, err = g.dir.Create(Container{ID: testID, Options: Options{MaxSize: 50_000, MaxFile: 3, Compress: true}, Name: "another start"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.a = g.j.Attach(false)
+	if i := g.dir.List()[0]; !i.LastLine.Equal(written) || !i.Latest.After(written) {
+		t.Errorf("the last line was written at %s, not %s; all at %s", i.LastLine, written, i.Latest)
+	}
+	g.feed(frame(1000, 1000, 100))
+	if i := g.dir.List()[0]; !i.LastLine.After(written) {
+		t.Errorf("the last line was written at %s, not now", i.LastLine)
 	}
 }
 
@@ -245,7 +318,7 @@ func BenchmarkList(b *testing.B) {
 	root := b.TempDir()
 	for n := range 800 {
 		path := filepath.Join(root, fmt.Sprint("c", n))
-		if err := writeMeta(path, Container{ID: fmt.Sprint("c", n), Scan: true, Options: DefaultOptions}); err != nil {
+		if err := writeMeta(path, Container{ID: fmt.Sprint("c", n), Scan: true, Options: DefaultOptions}, false); err != nil {
 			b.Fatal(err)
 		}
 		for i := range int64(3) {
@@ -254,7 +327,7 @@ func BenchmarkList(b *testing.B) {
 		os.WriteFile(segmentPath(path, 3, rawSuffix), nil, 0o600)
 		os.WriteFile(segmentPath(path, 3, indexSuffix), nil, 0o600)
 	}
-	d, err := OpenDir(Config{Root: root})
+	d, err := OpenDir(Config{Root: root, SegmentMin: 1})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -48,13 +48,9 @@ func (j *Journal) walk(off, n int64) (int64, error) {
 		if err != nil {
 			return off, err
 		}
-		for off = at; n > 0 && len(b) > 0; n-- {
-			frame, rest, err := entry.Next(b)
-			if err != nil {
-				return off, err
-			}
-			off += int64(len(frame))
-			b = rest
+		size, frames, err := entry.Skip(b, n)
+		if off, n = at+int64(size), n-frames; err != nil {
+			return off, err
 		}
 	}
 	return off, nil

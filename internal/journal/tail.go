@@ -90,29 +90,3 @@ func (f *fresh) drop() {
 	}
 	*f = nil
 }
-
-// next reads what the journal has in memory.
-func (r *Reader) next() (block []byte) {
-	r.j.mu.Lock()
-	defer r.j.mu.Unlock()
-	if r.pos < r.j.state.First {
-		return nil
-	}
-	b, buf := r.j.fresh.from(r.pos)
-	if buf == nil {
-		b = r.j.tail.from(r.pos)
-	}
-	if len(b) == 0 {
-		return nil
-	}
-	if newest := r.j.segments[len(r.j.segments)-1]; r.file != nil && newest.base != r.seg.base {
-		r.closeFile() // held open, it would take its room on the disk when it is removed
-	}
-	if buf != nil {
-		r.Release()
-		r.buf, r.lent = *buf, buf
-		return b
-	}
-	r.end = append(r.end[:0], b...)
-	return r.end
-}

@@ -9,9 +9,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"logscan/internal/pipe"
 )
 
 // Splice holds the pipe's lock for as long as the write to the file takes, and the
@@ -39,8 +40,15 @@ const (
 	sureLen = 64
 )
 
-// note is what a container's directory says about its latest transfer; doc.go has
-// its format.
+// note is what a container's directory says about its latest transfer:
+//
+//	transfer, written before and after a turn that copies, integers big-endian:
+//	+--------------+-------------+--------------+---------------+--------+
+//	| phase uint32 | base uint64 | start uint64 | length uint32 | crc32c |  28 bytes
+//	+--------------+-------------+--------------+---------------+--------+
+//
+// Base is the segment's; phase is 1 while the bytes are being written, 2 when they
+// are but may still be in the pipe too, and 0 where there is nothing to know.
 type note struct {
 	phase  uint32
 	base   int64 // of the segment
@@ -77,142 +85,28 @@ func decodeNote(b []byte) note {
 	}
 }
 
-// siphon is what transfers need: a pipe to look through, and one to pour what was
-// taken into.
-type siphon struct {
-	look, waste [2]int
-	null        int
-}
-
-var siphons struct {
-	sync.Mutex // held in use
-	*siphon
-}
-
-func newSiphon() (*siphon, error) {
-	s := &siphon{look: [2]int{-1, -1}, waste: [2]int{-1, -1}, null: -1}
-	var err error
-	if s.null, err = unix.Open(os.DevNull, unix.O_WRONLY|unix.O_CLOEXEC, 0); err == nil {
-		if err = unix.Pipe2(s.look[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err == nil {
-			if err = unix.Pipe2(s.waste[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err == nil {
-				err = s.size()
-			}
-		}
-	}
-	if err != nil {
-		s.close()
-		return nil, fmt.Errorf("pipes to look through: %w", err)
-	}
-	return s, nil
-}
-
-// size gives both pipes as many buffers as the largest has, where that is allowed;
-// and makes them alike, so that what was looked at can be taken at once.
-func (s *siphon) size() error {
-	least := 1 << 20
-	for _, fd := range []int{s.look[0], s.waste[0]} {
-		for size := 1 << 20; size > 64<<10; size /= 2 {
-			if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, size); err == nil {
-				break
-			}
-		}
-		size, err := unix.FcntlInt(uintptr(fd), unix.F_GETPIPE_SZ, 0)
-		if err != nil {
-			return err
-		}
-		least = min(least, size)
-	}
-	_, err := unix.FcntlInt(uintptr(s.look[0]), unix.F_SETPIPE_SZ, least)
-	return err
-}
-
-func (s *siphon) close() {
-	for _, fd := range []int{s.look[0], s.look[1], s.waste[0], s.waste[1], s.null} {
-		if fd >= 0 {
-			unix.Close(fd)
-		}
-	}
-}
-
-// openSiphon returns the siphon, whose lock the caller holds.
-func openSiphon() (*siphon, error) {
-	if siphons.siphon == nil {
-		s, err := newSiphon()
-		if err != nil {
-			return nil, err
-		}
-		siphons.siphon = s
-	}
-	return siphons.siphon, nil
-}
-
-// reset gives up the siphon, with whatever is left in it.
-func (s *siphon) reset() {
-	s.close()
-	siphons.siphon = nil
-}
-
-// peek is peekThrough, which may leave something in the pipe where it fails.
-func (s *siphon) peek(fd int, b []byte) (int, error) {
-	n, err := peekThrough(s.look, fd, b)
-	if err != nil && err != unix.EAGAIN {
-		s.reset()
-	}
-	return n, err
-}
-
-// take takes n bytes out of the pipe fd, which has them, and returns how many it
-// took. All go by one system call, which a kill doesn't interrupt.
-func (s *siphon) take(fd, n int) (taken int, err error) {
-	m, err := unix.Splice(fd, nil, s.waste[1], nil, n, unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
-	if taken = max(int(m), 0); taken < n {
-		rest, err := discard(fd, n-taken)
-		s.reset()
-		return taken + rest, err
-	}
-	for left := taken; left > 0; {
-		m, err := unix.Splice(s.waste[0], nil, s.null, nil, left, unix.SPLICE_F_NONBLOCK)
-		if err != nil && err != unix.EINTR || err == nil && m == 0 {
-			s.reset()
-			break
-		}
-		left -= int(max(m, 0))
-	}
-	return taken, nil
-}
-
-// discard reads n bytes from the pipe fd, which has them.
-func discard(fd, n int) (int, error) {
-	buf := make([]byte, n)
-	for {
-		m, err := unix.Read(fd, buf)
-		if err == unix.EINTR {
-			continue
-		}
-		return max(m, 0), err
-	}
-}
-
 // transferLocked moves whole frames, max bytes of them at most, from the pipe fd
 // to the end of the active segment. Where ok is false, it has done nothing, and
 // splice is to do it. Where splice is refused, all that is whole goes this way.
-func (a *Attachment) transferLocked(fd, max int) (n int, ok bool, err error) {
-	j := a.j
+func (w *Writer) transferLocked(fd, max int) (n int, ok bool, err error) {
+	j := w.j
 	act := j.active
-	a.more = false
+	w.more = false
 	least := transferMin
 	if j.noSplice {
 		least = 1
 	}
-	if a.flow < transferMin && !j.noSplice || max < least || act.need != 0 || act.behind || len(a.spill) > 0 || !siphons.TryLock() {
+	if w.flow < transferMin && !j.noSplice || max < least || act.need != 0 || act.behind || len(w.spill) > 0 {
 		return 0, false, nil
 	}
-	defer siphons.Unlock()
-	s, err := openSiphon()
+	m, err := pipe.TryMover()
 	if err != nil {
 		j.log.Debug("large turns are spliced", "err", err)
+	}
+	if m == nil {
 		return 0, false, nil
 	}
+	defer m.Release()
 	buf := buffers.Get().(*[]byte)
 	kept := false
 	defer func() {
@@ -220,7 +114,7 @@ func (a *Attachment) transferLocked(fd, max int) (n int, ok bool, err error) {
 			buffers.Put(buf)
 		}
 	}()
-	got, err := s.peek(fd, (*buf)[:min(max, len(*buf))])
+	got, err := m.Peek(fd, (*buf)[:min(max, len(*buf))])
 	if err != nil || got < least {
 		return 0, false, nil
 	}
@@ -233,7 +127,7 @@ func (a *Attachment) transferLocked(fd, max int) (n int, ok bool, err error) {
 	if err := j.noteLocked(note{phaseWriting, seg.base, act.size, n}); err != nil {
 		return 0, false, nil
 	}
-	if m, err := unix.Pwrite(int(act.file.Fd()), (*buf)[:n], act.size); err != nil || m < n {
+	if k, err := unix.Pwrite(int(act.file.Fd()), (*buf)[:n], act.size); err != nil || k < n {
 		act.stale = true
 		if err == nil {
 			err = unix.ENOSPC
@@ -245,11 +139,11 @@ func (a *Attachment) transferLocked(fd, max int) (n int, ok bool, err error) {
 		act.stale = true
 		return 0, true, fmt.Errorf("write log: %w", err)
 	}
-	if taken, err := s.take(fd, n); taken < n {
+	if taken, err := m.Take(fd, n); taken < n {
 		j.log.Error("take entries out of their FIFO", "container", j.id, "bytes", n, "taken", taken, "err", err)
 		act.stale, act.behind = true, true
 		act.size += int64(taken)
-		j.owner = a
+		j.owner = w
 		return taken, true, err
 	}
 	at := seg.end()
@@ -257,7 +151,7 @@ func (a *Attachment) transferLocked(fd, max int) (n int, ok bool, err error) {
 	act.size = seg.size
 	act.writePoints(seg)
 	j.state.End = seg.end()
-	a.more = got == len(*buf)
+	w.more = got == len(*buf)
 	kept = j.meta.Scan && j.fresh.add(at, buf, n)
 	return n, true, nil
 }
@@ -324,8 +218,8 @@ func (j *Journal) recoverNote() error {
 
 // settleLocked takes out of the pipe fd what the journal has already, where a kill
 // came in between.
-func (a *Attachment) settleLocked(fd int) error {
-	j, n := a.j, a.doubt
+func (w *Writer) settleLocked(fd int) error {
+	j, n := w.j, w.doubt
 	written := make([]byte, n.length)
 	f, err := openSegment(segmentPath(j.path, n.base, rawSuffix), os.O_RDONLY)
 	if err == nil {
@@ -339,25 +233,24 @@ func (a *Attachment) settleLocked(fd int) error {
 		if !errors.Is(err, os.ErrNotExist) && err != io.EOF {
 			j.log.Error("what was written last can't be read", "container", j.id, "err", err)
 		}
-		a.doubt = note{}
+		w.doubt = note{}
 		return nil
 	}
-	siphons.Lock()
-	defer siphons.Unlock()
-	s, err := openSiphon()
+	m, err := pipe.TheMover()
 	if err != nil {
 		return err
 	}
+	defer m.Release()
 	ahead := make([]byte, n.length)
-	got, err := s.peek(fd, ahead)
+	got, err := m.Peek(fd, ahead)
 	if err != nil && err != unix.EAGAIN {
 		return err
 	}
-	a.doubt = note{}
+	w.doubt = note{}
 	if got < min(n.length, sureLen) || !bytes.Equal(ahead[:got], written[:got]) {
 		return nil
 	}
 	j.log.Info("entries that were written before a kill were still in their FIFO", "container", j.id, "bytes", n.length)
-	_, err = discard(fd, n.length)
+	_, err = pipe.Discard(fd, n.length)
 	return err
 }

@@ -164,15 +164,18 @@ func TestTooManyReaders(t *testing.T) {
 // ones are as Docker's.
 func TestHostileTags(t *testing.T) {
 	i := info(nil)
+	i.ContainerImageID, i.DaemonName = strings.Repeat("cd", 32), "docker"
 	for tag, want := range map[string]string{
 		"{{.Name}}/{{.ID}}":              "web/abababababab",
 		"plain":                          "plain",
 		"{{.ImageName}}-{{upper .Name}}": "img-WEB",
-		`{{range $k, $v := .ContainerLabels}}{{$k}};{{end}}`:       "logscan.workload;team;",
-		`{{if .Name}}{{with .Name}}{{truncate . 2}}{{end}}{{end}}`: "we",
-		`{{printf "%-5s|" .Name}}{{pad .Name 1 2}}|`:               "web  | web  |",
-		`{{join (split "a,b" ",") "+"}}`:                           "a+b",
-		"{{.ContainerEnv}}":                                        "[]",
+		"{{.FullID}} {{.ImageID}} {{.ImageFullID}} {{.DaemonName}}":                                                   strings.Repeat("ab", 32) + " cdcdcdcdcdcd " + strings.Repeat("cd", 32) + " docker",
+		`{{.ContainerLabels.team}}{{index .ContainerLabels "team"}}`:                                                  "aa",
+		`{{if eq .Name "x"}}x{{else if .ContainerArgs}}y{{else}}z{{end}}{{with .DaemonName}}{{.}}{{else}}none{{end}}`: "zdocker",
+		`{{if .Name}}{{with .Name}}{{truncate . 2}}{{end}}{{end}}`:                                                    "we",
+		`{{printf "%-5s|" .Name}}{{pad .Name 1 2}}|`:                                                                  "web  | web  |",
+		`{{join (split "a,b" ",") "+"}}`:                                                                              "a+b",
+		"{{.ContainerEnv}}":                                                                                           "[]",
 	} {
 		i.Config = map[string]string{"tag": tag}
 		if c, err := ParseLogOpts(i); err != nil || c.Tag != want {
@@ -202,6 +205,14 @@ func TestHostileTags(t *testing.T) {
 		strings.Repeat("{{.ID}}", 600),
 		strings.Repeat("{{if 1}}", 400),
 		strings.Repeat("(", 4000) + "{{",
+		`{{range $k, $v := .ContainerLabels}}{{$k}};{{end}}`, // its work is the labels times the template
+		`{{range .ContainerLabels}}{{$x := json $}}{{end}}`,
+		"{{with $x := .Name" + strings.Repeat("|json", 30) + "}}x{{end}}", // each doubles the text
+		"{{.Name" + strings.Repeat("|html", 30) + "}}", "{{.Name|js}}", "{{.Name|urlquery}}",
+		"{{$x := .Name}}{{$x}}", "{{$.Name}}", "{{(index .ContainerLabels \"team\").Name}}",
+		"{{.Command}}", "{{.Hostname}}", "{{.ExtraAttributes nil}}", "{{.ContainerCreated.Unix}}",
+		`{{define "a"}}{{end}}`,
+		"{{print .ContainerLabels}}", `{{printf "%s" .}}`,
 		"{{.Nope}}", "{{call .ID}}", "{{index .ContainerLabels 7}}",
 	} {
 		i.Config = map[string]string{"tag": tag}
@@ -210,6 +221,22 @@ func TestHostileTags(t *testing.T) {
 			t.Errorf("%.100s gives %d bytes", tag, len(c.Tag))
 		} else if len(err.Error()) > 3000 {
 			t.Errorf("%.100s: an error of %d bytes", tag, len(err.Error()))
+		}
+	}
+}
+
+// What a tag can't have is named, with what it may have.
+func TestRefusedTagsSayWhy(t *testing.T) {
+	i := info(nil)
+	for tag, want := range map[string]string{
+		"{{.Name|json}}":                  "can't use the function json in its template; it may use and, ",
+		"{{.Nam}}":                        "can't use .Nam in its template; it may use .ID, .FullID, .Name, ",
+		"{{range .ContainerArgs}}{{end}}": "can't have {{range .ContainerArgs}}{{end}} in its template",
+		"{{$x := .Name}}":                 "can't have variables such as $x",
+	} {
+		i.Config = map[string]string{"tag": tag}
+		if _, err := ParseLogOpts(i); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", tag, err)
 		}
 	}
 }
@@ -234,7 +261,7 @@ func TestHostileNames(t *testing.T) {
 	c.say(0)
 	for _, config := range []map[string]string{{nasty: nasty}, {"workload": nasty}, {"max-size": strings.Repeat(nasty, 10_000)}, {strings.Repeat("x", 1<<20): ""}} {
 		bad := i
-		bad.Config = config
+		bad.Config, bad.ContainerID = config, strings.Repeat("f", 64) // one that has no log yet
 		if _, err := e.start(bad); err == nil || len(err.Error()) > 3000 || strings.ContainsAny(err.Error(), "\x1b\n\x00") {
 			t.Errorf("%.60v: %.300q", config, err)
 		}

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,6 +27,8 @@ import (
 
 const (
 	manifest = `{"Implements": ["LogDriver"]}`
+	// stopPath is that of the calls that are never refused, see noError.
+	stopPath = "/LogDriver.StopLogging"
 	// bodyMax bounds a request in bytes: it holds a container's labels and
 	// environment.
 	bodyMax = 16 << 20
@@ -95,29 +98,30 @@ func (d *Driver) Serve(ctx context.Context, l net.Listener) error {
 		w.Header().Set("Content-Type", sdk.DefaultContentTypeV1_1)
 		io.WriteString(w, manifest)
 	})
-	handle := func(path string, f func(ctx context.Context, w http.ResponseWriter, r *http.Request)) {
+	handle := func(path string, f http.HandlerFunc) {
 		mux.HandleFunc(path, func(w http.ResponseWriter, r *http.Request) {
-			if !d.calls.begin() {
+			if d.calls.begin() {
+				defer d.calls.end()
+			} else if path != stopPath {
 				http.Error(w, "logscan is stopping", http.StatusServiceUnavailable)
 				return
 			}
-			defer d.calls.end()
 			callCtx, cancel := context.WithCancel(r.Context())
 			defer cancel()
 			defer context.AfterFunc(ctx, func() { time.AfterFunc(shutdownGrace, cancel) })()
 			r.Body = http.MaxBytesReader(w, r.Body, bodyMax)
-			f(callCtx, w, r)
+			f(w, r.WithContext(callCtx))
 		})
 	}
-	handle("/LogDriver.Capabilities", func(_ context.Context, w http.ResponseWriter, _ *http.Request) {
-		reply(w, capabilities{Cap: logger.Capability{ReadLogs: true}})
-	})
-	handle("/LogDriver.StartLogging", d.startLogging)
-	handle("/LogDriver.StopLogging", d.stopLogging)
-	handle("/LogDriver.ReadLogs", func(callCtx context.Context, w http.ResponseWriter, r *http.Request) {
-		callCtx, cancel := context.WithCancel(callCtx)
+	handle("/LogDriver.Capabilities", endpoint(func(context.Context, struct{}, error) capabilities {
+		return capabilities{Cap: logger.Capability{ReadLogs: true}}
+	}))
+	handle("/LogDriver.StartLogging", endpoint(d.startLogging))
+	handle(stopPath, endpoint(d.stopLogging))
+	handle("/LogDriver.ReadLogs", func(w http.ResponseWriter, r *http.Request) {
+		callCtx, cancel := context.WithCancel(r.Context())
 		defer cancel()
-		defer context.AfterFunc(ctx, cancel)()
+		defer context.AfterFunc(ctx, cancel)() // a follower would stay
 		d.readLogs(callCtx, w, r)
 	})
 
@@ -136,6 +140,17 @@ func (d *Driver) Serve(ctx context.Context, l net.Listener) error {
 		d.log.Warn("calls of the Engine were still unanswered at shutdown")
 	}
 	return nil
+}
+
+// endpoint answers the calls of one kind: f gets what was asked for, or why that
+// isn't known, and what it returns is the answer.
+func endpoint[Request, Response any](f func(context.Context, Request, error) Response) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		var req Request
+		err := decode(w, r, &req)
+		w.Header().Set("Content-Type", sdk.DefaultContentTypeV1_1)
+		json.NewEncoder(w).Encode(f(r.Context(), req, err))
+	}
 }
 
 // inFlight counts calls, and refuses new ones once closed.
@@ -172,11 +187,6 @@ func (c *inFlight) close() <-chan struct{} {
 	return c.idle
 }
 
-func reply(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", sdk.DefaultContentTypeV1_1)
-	json.NewEncoder(w).Encode(v)
-}
-
 var errEmpty = errors.New("empty request")
 
 // decode reads one JSON request, to its end.
@@ -191,13 +201,14 @@ func decode(w http.ResponseWriter, r *http.Request, v any) error {
 	return err
 }
 
-func (d *Driver) startLogging(ctx context.Context, w http.ResponseWriter, r *http.Request) {
-	var req startRequest
+func (d *Driver) startLogging(ctx context.Context, req startRequest, err error) response {
 	var c journal.Container
-	err := decode(w, r, &req)
 	switch {
 	case err == nil:
-		if c, err = ParseLogOpts(req.Info); err == nil {
+		if c, err = ParseLogOpts(req.Info); err != nil {
+			c, err = d.accepted(req.Info, err)
+		}
+		if err == nil {
 			d.pending.begin(startCall{File: req.File, Container: c})
 		}
 	case errors.Is(err, errEmpty):
@@ -218,21 +229,37 @@ func (d *Driver) startLogging(ctx context.Context, w http.ResponseWriter, r *htt
 		}
 		// The Engine shows it to whoever starts the container.
 		d.log.Warn("container can't log to us", "container", req.Info.ContainerID, "err", err)
-		reply(w, response{"logscan: " + err.Error()})
-		return
+		return response{"logscan: " + err.Error()}
 	}
 	d.log.Debug("attached", "container", c.ID, "workload", c.Workload)
-	reply(w, response{})
+	return response{}
 }
 
-func (d *Driver) stopLogging(ctx context.Context, w http.ResponseWriter, r *http.Request) {
-	var req stopRequest
-	if err := decode(w, r, &req); err != nil {
-		d.log.Warn("StopLogging", "err", err)
-	} else if err := d.cfg.Ingest.Stop(ctx, req.File); err != nil {
-		d.log.Warn("stopped, but not all could be written yet; it waits in the FIFO", "err", err)
+// accepted returns what is known of a container that has a log already: an older
+// version has accepted its log-opts, which nobody can change, and neither its next
+// start nor `docker logs` may fail because this one no longer does.
+func (d *Driver) accepted(info logger.Info, refused error) (journal.Container, error) {
+	c, ok := d.cfg.Journals.Container(info.ContainerID)
+	if !ok {
+		return c, refused
 	}
-	// An error would make the Engine keep the FIFO, and its reference to us, for
-	// ever.
-	reply(w, response{})
+	d.log.Warn("a log-opt that is not valid any more; going on with what was kept of the container", "container", c.ID, "err", refused)
+	c.Name, c.Started = cut(strings.TrimPrefix(info.ContainerName, "/"), nameMax), time.Now().UTC()
+	return c, nil
+}
+
+// noError is the one answer to StopLogging: an error would make the Engine keep
+// the FIFO, and its reference to us, for ever.
+type noError struct{}
+
+func (d *Driver) stopLogging(ctx context.Context, req stopRequest, err error) noError {
+	if err != nil {
+		d.log.Warn("StopLogging", "err", err)
+	}
+	if req.File != "" {
+		if err := d.cfg.Ingest.Stop(ctx, req.File); err != nil {
+			d.log.Warn("stopped, but not all could be written yet; it waits in the FIFO", "err", err)
+		}
+	}
+	return noError{}
 }

@@ -65,7 +65,7 @@ func engineIn(t testing.TB, root string, settings ...func(*Driver)) *engine {
 	log := slog.New(slog.NewTextHandler(&e.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	fifoDir := filepath.Join(e.root, "fifo")
 	os.Mkdir(fifoDir, 0o700)
-	dir, err := journal.OpenDir(journal.Config{Root: filepath.Join(e.root, "journal"), Logger: log})
+	dir, err := journal.OpenDir(journal.Config{Root: filepath.Join(e.root, "journal"), SegmentMin: 1, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +247,7 @@ func info(config map[string]string) logger.Info {
 func TestOptions(t *testing.T) {
 	for name, values := range map[string][]string{
 		"max-size":     {"20m", "1k", "-1", "3gb"},
-		"max-file":     {"2", "100"},
+		"max-file":     {"2", "100", "10000"},
 		"compress":     {"true", "false", "0"},
 		"tag":          {"{{.Name}}/{{.ImageName}}"},
 		"labels":       {"team,other"},
@@ -265,10 +265,11 @@ func TestOptions(t *testing.T) {
 	}
 	for _, bad := range []struct{ name, value, want string }{
 		{"max-size", "lots", "20m"}, {"max-size", "0", "20m"}, {"max-size", "-5", "20m"}, {"max-size", "99999999tb", "20m"},
-		{"max-file", "0", "above 0"}, {"max-file", "x", "above 0"},
+		{"max-file", "0", "above 0"}, {"max-file", "x", "above 0"}, {"max-file", "10001", "at most 10000"}, {"max-file", "100000", "at most 10000"},
 		{"compress", "maybe", "true or false"},
 		{"tag", "{{.Nope}}", "template"}, {"tag", "{{", "template"},
 		{"labels-regex", "(", "regular expression"}, {"env-regex", "[", "regular expression"},
+		{"labels-regex", strings.Repeat("[ab]x", 1<<20), "at most 4096 bytes"}, {"env-regex", strings.Repeat("(", 4097), "at most 4096 bytes"},
 		{"workload", "", "printable"}, {"workload", "a\nb", "printable"}, {"workload", strings.Repeat("x", 129), "printable"},
 		{"scan", "perhaps", "on or off"},
 		{"max-sise", "1m", `did you mean "max-size"`},
@@ -326,6 +327,35 @@ func TestBadOptionMakesNothing(t *testing.T) {
 		if files, _ := os.ReadDir(filepath.Join(e.root, d)); len(files) > 0 {
 			t.Errorf("%s holds %v", d, files)
 		}
+	}
+}
+
+// A container that an older version has accepted starts again, and its log can be
+// read, though its log-opts would be refused now.
+func TestOptionsOfOlderVersions(t *testing.T) {
+	e := newEngine(t)
+	i := info(map[string]string{"max-file": "7", "workload": "shop/web"})
+	c, err := e.start(i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.say(1)
+	c.Close()
+	for _, config := range []map[string]string{
+		{"max-file": "100000"}, {"tag": "{{json .}}"}, {"tag": "{{range .ContainerArgs}}{{.}}{{end}}"},
+	} {
+		i.Config, i.ContainerName = config, "/renamed"
+		c, err := e.start(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.all(logger.ReadConfig{Tail: -1}); len(got) != 1 {
+			t.Errorf("%v: %d lines", config, len(got))
+		}
+		if k, _ := e.driver.cfg.Journals.Container(i.ContainerID); k.Options.MaxFile != 7 || k.Workload != "shop/web" || k.Name != "renamed" {
+			t.Errorf("%v: known is %+v", config, k)
+		}
+		c.Close()
 	}
 }
 

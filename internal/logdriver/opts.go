@@ -2,6 +2,7 @@ package logdriver
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"regexp"
 	"slices"
@@ -14,29 +15,55 @@ import (
 	"github.com/docker/go-units"
 
 	"logscan/internal/journal"
+	"logscan/internal/nearest"
+	"logscan/internal/rule"
 )
 
-// options are the log-opts we know, with what each may be. The last ones are
-// the Engine's own, which it hands on to us as well.
-var options = map[string]string{
-	"max-size":     "a size such as 20m, or -1 for no limit",
-	"max-file":     "a whole number above 0",
-	"compress":     "true or false",
-	"tag":          "a Go template, as in Docker's log tags",
-	"labels":       "label names, separated by commas",
-	"labels-regex": "a regular expression (RE2)",
-	"env":          "names of environment variables, separated by commas",
-	"env-regex":    "a regular expression (RE2)",
-	"workload":     "a name of at most 128 printable characters",
-	"scan":         "on or off",
+const (
+	// maxFileMax bounds max-file: each file takes an inode, and a place in memory.
+	maxFileMax = 10_000
+	// regexMax bounds a regular expression, in bytes.
+	regexMax = 4096
+)
 
-	"mode":            "blocking or non-blocking",
-	"max-buffer-size": "a size such as 4m",
-	"cache-disabled":  "true or false",
-	"cache-max-size":  "a size such as 20m",
-	"cache-max-file":  "a whole number above 0",
-	"cache-compress":  "true or false",
+// Option is a log-opt that we know.
+type Option struct {
+	Name    string
+	Want    string // what it may be
+	Default string // what it is where it isn't said; "" = nothing
+	Meaning string // for those who set it
 }
+
+// Options are the log-opts. The last ones are the Engine's own, which it hands on to
+// us as well.
+var Options = []Option{
+	{"max-size", "a size such as 20m, or -1 for no limit", "20971520", "size at which a segment of the log is rotated; 20m is 20,000,000 bytes. Segments have at least 64 KiB and at most 1 GiB, whatever is said"},
+	{"max-file", fmt.Sprintf("a whole number above 0 and at most %d", maxFileMax), "5", "segments kept, the current one included"},
+	{"compress", "true or false", "true", "compress rotated segments (zstd)"},
+	{"workload", fmt.Sprintf("a name of at most %d printable characters", rule.MaxWorkload), "", "what the container is a replica of"},
+	{"scan", "on or off", "on", "off: keep the log, but check no rules"},
+	{"tag", "a Go template, as in Docker's log tags", "", "kept with the log (container.json)"},
+	{"labels", "label names, separated by commas", "", "labels to keep with the log"},
+	{"labels-regex", fmt.Sprintf("a regular expression (RE2) of at most %d bytes", regexMax), "", "labels to keep, by their names"},
+	{"env", "names of environment variables, separated by commas", "", "environment variables to keep with the log; no others are kept"},
+	{"env-regex", fmt.Sprintf("a regular expression (RE2) of at most %d bytes", regexMax), "", "environment variables to keep, by their names"},
+
+	{"mode", "blocking or non-blocking", "blocking", "Docker's own; non-blocking lets Docker drop lines before they reach any driver"},
+	{"max-buffer-size", "a size such as 4m", "", "Docker's own, for non-blocking"},
+	{"cache-disabled", "true or false", "", "Docker's own; without effect"},
+	{"cache-max-size", "a size such as 20m", "", "Docker's own; without effect"},
+	{"cache-max-file", "a whole number above 0", "", "Docker's own; without effect"},
+	{"cache-compress", "true or false", "", "Docker's own; without effect"},
+}
+
+// options says what each may be.
+var options = func() map[string]string {
+	m := make(map[string]string, len(Options))
+	for _, o := range Options {
+		m[o.Name] = o.Want
+	}
+	return m
+}()
 
 // optionError says which log-opt is wrong and what would be right.
 func optionError(name, value string) error {
@@ -44,45 +71,23 @@ func optionError(name, value string) error {
 }
 
 func unknownOption(name string) error {
-	known := make([]string, 0, len(options))
-	for o := range options {
-		known = append(known, o)
-	}
-	slices.Sort(known)
-	nearest := slices.MinFunc(known, func(a, b string) int { return distance(name, a) - distance(name, b) })
+	known := slices.Sorted(maps.Keys(options))
+	meant, _ := nearest.Name(name, known)
 	return fmt.Errorf("unknown log-opt %q for log driver logscan; did you mean %q (%s)? The log-opts are: %s",
-		cut(name, shownMax), nearest, options[nearest], strings.Join(known, ", "))
+		cut(name, shownMax), meant, options[meant], strings.Join(known, ", "))
 }
 
-// distance is Levenshtein's: the edits between two short names.
-func distance(a, b string) int {
-	if len(a) > 64 {
-		a = a[:64]
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+// logOpts are a container's, checked.
+type logOpts struct {
+	journal.Container
+	labels, env *regexp.Regexp // nil: none
 }
 
 // ParseLogOpts checks a container's log-opts and returns what is to be kept
 // about it. Nothing of its environment is, but what the env and env-regex
 // log-opts name.
 func ParseLogOpts(info logger.Info) (journal.Container, error) {
-	c := journal.Container{
+	o := logOpts{Container: journal.Container{
 		ID:      info.ContainerID,
 		Name:    cut(strings.TrimPrefix(info.ContainerName, "/"), nameMax),
 		Image:   cut(info.ContainerImageName, nameMax),
@@ -91,79 +96,115 @@ func ParseLogOpts(info logger.Info) (journal.Container, error) {
 		Options: journal.DefaultOptions,
 		Created: info.ContainerCreated.UTC(),
 		Started: time.Now().UTC(),
-	}
-	names := make([]string, 0, len(info.Config))
-	for name := range info.Config {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	}}
+	for _, name := range slices.Sorted(maps.Keys(info.Config)) {
 		if options[name] == "" {
-			return c, unknownOption(name)
+			return o.Container, unknownOption(name)
 		}
-		if !setOption(&c, name, info.Config[name]) {
-			return c, optionError(name, info.Config[name])
+		if !o.set(name, info.Config[name]) {
+			return o.Container, optionError(name, info.Config[name])
 		}
 	}
-	if c.Options.MaxFile == 1 || c.Options.MaxSize < 0 {
-		if _, asked := info.Config["compress"]; asked && c.Options.Compress {
-			return c, fmt.Errorf("log-opt compress=true needs rotated files to compress: set max-file above 1 and max-size other than -1")
+	if o.Options.MaxFile == 1 || o.Options.MaxSize < 0 {
+		if _, asked := info.Config["compress"]; asked && o.Options.Compress {
+			return o.Container, fmt.Errorf("log-opt compress=true needs rotated files to compress: set max-file above 1 and max-size other than -1")
 		}
-		c.Options.Compress = false
+		o.Options.Compress = false
 	}
 
 	if info.Config["tag"] != "" {
 		tag, err := expandTag(info)
 		if err != nil {
-			return c, fmt.Errorf("%w: %v", optionError("tag", info.Config["tag"]), err)
+			return o.Container, fmt.Errorf("%w: %v", optionError("tag", info.Config["tag"]), err)
 		}
-		c.Tag = tag
+		o.Tag = tag
 	}
-	attrs, err := info.ExtraAttributes(nil)
-	if err != nil {
-		return c, err
+	o.Attrs = bound(o.attributes(info), attrMax, attrsMax)
+	o.Labels = bound(info.ContainerLabels, labelMax, labelsMax)
+	if o.Workload == "" {
+		o.Workload = workload(info, o.Name)
 	}
-	c.Attrs = boundAttrs(attrs)
-	if c.Workload == "" {
-		c.Workload = workload(info, c.Name)
-	}
-	return c, nil
+	return o.Container, nil
 }
 
-// setOption applies one log-opt; false if its value is none that it may have.
-func setOption(c *journal.Container, name, value string) bool {
+// set applies one log-opt; false if its value is none that it may have.
+func (o *logOpts) set(name, value string) bool {
 	var err error
 	switch name {
 	case "max-size":
 		if value == "-1" {
-			c.Options.MaxSize = -1
+			o.Options.MaxSize = -1
 			return true
 		}
-		c.Options.MaxSize, err = units.FromHumanSize(value) // as local and json-file do: 1k is 1000
-		return err == nil && c.Options.MaxSize > 0 && c.Options.MaxSize < math.MaxInt64/4
+		o.Options.MaxSize, err = units.FromHumanSize(value) // as local and json-file do: 1k is 1000
+		return err == nil && o.Options.MaxSize > 0 && o.Options.MaxSize < math.MaxInt64/4
 	case "max-file":
-		c.Options.MaxFile, err = strconv.Atoi(value)
-		return err == nil && c.Options.MaxFile > 0
+		o.Options.MaxFile, err = strconv.Atoi(value)
+		return err == nil && o.Options.MaxFile > 0 && o.Options.MaxFile <= maxFileMax
 	case "compress":
-		c.Options.Compress, err = strconv.ParseBool(value)
+		o.Options.Compress, err = strconv.ParseBool(value)
 		return err == nil
-	case "labels-regex", "env-regex":
-		_, err = regexp.Compile(value)
-		return err == nil && len(value) <= 4096
+	case "labels-regex":
+		return parseRegex(&o.labels, value)
+	case "env-regex":
+		return parseRegex(&o.env, value)
 	case "workload":
-		c.Workload = value
+		o.Workload = value
 		return value != "" && printable(value)
 	case "scan":
-		c.Scan = value == "on" || value == "true"
-		return c.Scan || value == "off" || value == "false"
+		o.Scan = value == "on" || value == "true"
+		return o.Scan || value == "off" || value == "false"
 	}
 	return true
 }
 
-const workloadMax = 128
+// parseRegex compiles a regular expression that isn't too long; one that is
+// empty names nothing.
+func parseRegex(re **regexp.Regexp, expr string) bool {
+	if len(expr) > regexMax {
+		return false
+	}
+	if expr == "" {
+		return true
+	}
+	var err error
+	*re, err = regexp.Compile(expr)
+	return err == nil
+}
+
+// attributes returns the labels and variables that log-opts name, as
+// logger.Info.ExtraAttributes does, which compiles regular expressions anew. Of
+// a label and a variable of one name it is the variable.
+func (o *logOpts) attributes(info logger.Info) map[string]string {
+	env := map[string]string{}
+	for _, e := range info.ContainerEnv {
+		if name, value, ok := strings.Cut(e, "="); ok {
+			env[name] = value
+		}
+	}
+	out := map[string]string{}
+	take := func(from map[string]string, names string, re *regexp.Regexp) {
+		for _, name := range strings.Split(names, ",") {
+			if value, ok := from[name]; ok && names != "" {
+				out[name] = value
+			}
+		}
+		if re == nil {
+			return
+		}
+		for name, value := range from {
+			if re.MatchString(name) {
+				out[name] = value
+			}
+		}
+	}
+	take(info.ContainerLabels, info.Config["labels"], o.labels)
+	take(env, info.Config["env"], o.env)
+	return out
+}
 
 func printable(s string) bool {
-	return len(s) <= workloadMax && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) < 0
+	return len(s) <= rule.MaxWorkload && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) < 0
 }
 
 // workload names what a container is a replica of. A label that can't be a name

@@ -93,7 +93,10 @@ func (p *pending) begin(c startCall) {
 	p.mu.Unlock()
 	b, err := json.Marshal(c)
 	if err == nil {
-		err = os.WriteFile(filepath.Join(p.dir, name), b, 0o600)
+		path := filepath.Join(p.dir, name)
+		if err = os.WriteFile(path, b, 0o600); errors.Is(err, fs.ErrNotExist) && os.MkdirAll(p.dir, 0o700) == nil {
+			err = os.WriteFile(path, b, 0o600) // there was no place for the directory at first
+		}
 	}
 	if err != nil {
 		p.log.Warn("unanswered call not remembered", "err", err)

@@ -69,7 +69,7 @@ func TestCallOfAnEndedProcess(t *testing.T) {
 	if err := empty(); err != "" {
 		t.Fatalf("the call is lost: %s", err)
 	}
-	attached := slices.DeleteFunc(e.in.Attachments(), func(a ingest.Attachment) bool { return a.Unknown })
+	attached := slices.DeleteFunc(e.in.Attachments(), func(a ingest.FIFOStatus) bool { return a.Unknown })
 	if len(attached) != 1 || attached[0].ContainerID != "c1" {
 		t.Errorf("attached: %+v", attached)
 	}

@@ -3,6 +3,7 @@ package logdriver
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -46,7 +47,9 @@ func readAnswer(socket string, call io.Reader) error {
 	if err != nil {
 		return err
 	}
-	c := http.Client{Transport: &http.Transport{Dial: func(_, _ string) (net.Conn, error) { return net.Dial("unix", socket) }}}
+	c := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}}}
 	resp, err := c.Post("http://plugin/LogDriver.ReadLogs", "application/json", bytes.NewReader(body))
 	if err != nil {
 		return err

@@ -81,7 +81,7 @@ func (e *engine) inFlight() int {
 // eventually polls a condition that another thread brings about.
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !cond(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !cond(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("never: " + what)
 		}
@@ -340,7 +340,7 @@ func TestReadUnknownContainer(t *testing.T) {
 }
 
 // A call whose answer is under way when we are to stop is finished; later ones
-// are refused.
+// are refused, but StopLogging's.
 func TestShutdownFinishesCalls(t *testing.T) {
 	e := newEngine(t)
 	dial := func() net.Conn {
@@ -351,7 +351,7 @@ func TestShutdownFinishesCalls(t *testing.T) {
 		t.Cleanup(func() { conn.Close() })
 		return conn
 	}
-	late, conn := dial(), dial() // accepted in this order
+	late, lateStop, conn := dial(), dial(), dial() // accepted in this order
 	body := `{"File": "/run/docker/logging/x"}`
 	fmt.Fprintf(conn, "POST /LogDriver.StopLogging HTTP/1.1\r\nHost: plugin\r\nContent-Length: %d\r\n\r\n%s", len(body), body[:5])
 	eventually(t, "call begun", func() bool { return e.inFlight() == 1 })
@@ -371,6 +371,12 @@ func TestShutdownFinishesCalls(t *testing.T) {
 		t.Errorf("%+v, %v", answer, err)
 	}
 	<-stopped
+	fmt.Fprint(lateStop, "POST /LogDriver.StopLogging HTTP/1.1\r\nHost: plugin\r\nContent-Length: 0\r\n\r\n")
+	if resp, err := http.ReadResponse(bufio.NewReader(lateStop), nil); err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("StopLogging after shutdown: %+v, %v", resp, err)
+	} else if b, err := io.ReadAll(resp.Body); err != nil || strings.TrimSpace(string(b)) != "{}" {
+		t.Errorf("StopLogging after shutdown: %q, %v", b, err)
+	}
 	fmt.Fprint(late, "POST /LogDriver.Capabilities HTTP/1.1\r\nHost: plugin\r\nContent-Length: 0\r\n\r\n")
 	if resp, err := http.ReadResponse(bufio.NewReader(late), nil); err != nil || resp.StatusCode != http.StatusServiceUnavailable {
 		t.Errorf("after shutdown: %v, %v", resp, err)
@@ -392,7 +398,7 @@ func TestSecretsStayOut(t *testing.T) {
 	}
 	for _, config := range []map[string]string{{"max-sise": "1m"}, {"env-regex": "("}, {"tag": "{{.Nope}}"}} {
 		bad := i
-		bad.Config = config
+		bad.Config, bad.ContainerID = config, strings.Repeat("f", 64) // one that has no log yet
 		if _, err := e.start(bad); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%v: %v", config, err)
 		}

@@ -17,12 +17,12 @@ import (
 
 // What a container's starter may have us keep about it, in bytes.
 const (
-	tagMax      = 4 << 10  // a tag, and its template
-	attrMax     = 4 << 10  // the value of a label or variable; what is beyond is cut off
-	attrsMax    = 64 << 10 // all of them with their names; further ones are left out
-	nameMax     = 1 << 10  // a name of a container or image
-	shownMax    = 200      // of a wrong value in an error
-	tagValueMax = 64 << 10 // what a function in a template may return
+	tagMax              = 4 << 10      // a tag, its template, and each text that a function in it takes or returns
+	attrMax             = 4 << 10      // the value of a label or variable; what is beyond is cut off
+	attrsMax            = 64 << 10     // all of them with their names; further ones are left out
+	labelMax, labelsMax = 256, 4 << 10 // the same of the labels that triggers and silences see
+	nameMax             = 1 << 10      // a name of a container or image
+	shownMax            = 200          // of a wrong value in an error
 )
 
 var errTagSize = fmt.Errorf("the tag would be longer than %d bytes", tagMax)
@@ -38,16 +38,17 @@ func cut(s string, n int) string {
 	return s[:n]
 }
 
-// boundAttrs keeps what fits of the labels and variables that log-opts name, in
-// the order of their names.
-func boundAttrs(attrs map[string]string) map[string]string {
+// bound keeps what fits of labels and variables, in the order of their names: their
+// values are cut to one size, and all together have at most another.
+func bound(attrs map[string]string, each, all int) map[string]string {
 	var out map[string]string
 	size := 0
 	for _, name := range slices.Sorted(maps.Keys(attrs)) {
-		value := cut(attrs[name], attrMax)
-		if size += len(name) + len(value); size > attrsMax {
-			break
+		value := cut(attrs[name], each)
+		if size+len(name)+len(value) > all {
+			continue
 		}
+		size += len(name) + len(value)
 		if out == nil {
 			out = map[string]string{}
 		}
@@ -57,8 +58,11 @@ func boundAttrs(attrs map[string]string) map[string]string {
 }
 
 // expandTag is loggerutils.ParseLogTag for templates that anybody who may start
-// a container can write: one that would loop or fill the memory is refused. It
-// sees all of the container but the environment.
+// a container can write. A template may consist of text, fields of the
+// container, if, else and with, and the functions in tagFuncs and tagBuiltins.
+// Without loops, variables and templates of its own each part of it is executed
+// at most once, and no function takes or returns more than tagMax bytes. It sees
+// all of the container but the environment.
 func expandTag(info logger.Info) (string, error) {
 	text := info.Config["tag"]
 	if len(text) > tagMax {
@@ -66,30 +70,28 @@ func expandTag(info logger.Info) (string, error) {
 	}
 	t, err := templates.NewParse("log-tag", text)
 	if err != nil {
-		return "", err
+		return "", bounded(err)
 	}
-	if len(t.Templates()) > 1 {
+	if t.Tree == nil || len(t.Templates()) > 1 {
 		return "", errors.New("a tag can't define templates")
 	}
-	if t.Tree != nil {
-		if err := checkTag(t.Root, false); err != nil {
-			return "", err
-		}
+	t.Funcs(tagFuncs)
+	if err := checkTag(t.Root); err != nil {
+		return "", bounded(err)
 	}
-	t.Funcs(boundedFuncs)
 	info.ContainerEnv = nil
 	var out boundedBuilder
 	if err := t.Execute(&out, &info); err != nil {
 		if errors.Is(err, errTagSize) {
-			err = errTagSize
+			return "", errTagSize
 		}
-		return "", errors.New(cut(err.Error(), 5*shownMax))
+		return "", bounded(err)
 	}
 	return out.String(), nil
 }
 
-// rangeable are the fields of a container that hold several values.
-var rangeable = []string{".Config", ".ContainerArgs", ".ContainerLabels"}
+// bounded shortens an error that may quote what the container's starter wrote.
+func bounded(err error) error { return errors.New(cut(err.Error(), 5*shownMax)) }
 
 // boundedBuilder takes a tag.
 type boundedBuilder struct{ strings.Builder }
@@ -101,63 +103,94 @@ func (b *boundedBuilder) Write(p []byte) (int, error) {
 	return b.Builder.Write(p)
 }
 
-// checkTag refuses what makes a template's work larger than its text: loops but
-// one over a field of the container, and templates that call each other.
-func checkTag(n parse.Node, inRange bool) error {
+// tagFields are the fields that a tag may name: those of Docker's log tags, and
+// those that logger.Info has besides. Of the last ones of them a tag may name a
+// value, as in .ContainerLabels.team.
+var (
+	tagFields = []string{
+		"ID", "FullID", "Name", "ImageID", "ImageFullID", "ImageName", "DaemonName",
+		"ContainerID", "ContainerName", "ContainerEntrypoint", "ContainerArgs", "ContainerImageID", "ContainerImageName",
+		"ContainerCreated", "ContainerEnv", "LogPath",
+		"ContainerLabels", "Config",
+	}
+	tagMaps = tagFields[len(tagFields)-2:]
+)
+
+// checkTag refuses every node of a template but those that are known to do no
+// more than their length.
+func checkTag(n parse.Node) error {
 	switch n := n.(type) {
 	case *parse.ListNode:
 		if n == nil {
 			return nil
 		}
 		for _, m := range n.Nodes {
-			if err := checkTag(m, inRange); err != nil {
+			if err := checkTag(m); err != nil {
 				return err
 			}
 		}
-	case *parse.TemplateNode:
-		return errors.New("a tag can't call templates")
-	case *parse.RangeNode:
-		cmds := n.Pipe.Cmds
-		if inRange || len(cmds) != 1 || len(cmds[0].Args) != 1 || !slices.Contains(rangeable, cmds[0].Args[0].String()) {
-			return fmt.Errorf("a tag can range over %s only, and not within another range", strings.Join(rangeable, ", "))
-		}
-		return errors.Join(checkTag(n.List, true), checkTag(n.ElseList, inRange))
+		return nil
+	case *parse.ActionNode:
+		return checkTag(n.Pipe)
 	case *parse.IfNode:
-		return errors.Join(checkTag(n.List, inRange), checkTag(n.ElseList, inRange))
+		return checkBranch(&n.BranchNode)
 	case *parse.WithNode:
-		return errors.Join(checkTag(n.List, inRange), checkTag(n.ElseList, inRange))
+		return checkBranch(&n.BranchNode)
+	case *parse.PipeNode:
+		if len(n.Decl) > 0 {
+			return fmt.Errorf("a tag can't have variables such as %s", n.Decl[0])
+		}
+		for _, cmd := range n.Cmds {
+			for _, arg := range cmd.Args {
+				if err := checkTag(arg); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	case *parse.FieldNode:
+		if !slices.Contains(tagFields, n.Ident[0]) || len(n.Ident) > 1 && (len(n.Ident) > 2 || !slices.Contains(tagMaps, n.Ident[0])) {
+			return fmt.Errorf("a tag can't use %s in its template; it may use .%s", n, strings.Join(tagFields, ", ."))
+		}
+		return nil
+	case *parse.IdentifierNode:
+		if tagFuncs[n.Ident] == nil && !slices.Contains(tagBuiltins, n.Ident) {
+			return fmt.Errorf("a tag can't use the function %s in its template; it may use %s", n.Ident,
+				strings.Join(slices.Sorted(slices.Values(slices.Concat(slices.Collect(maps.Keys(tagFuncs)), tagBuiltins))), ", "))
+		}
+		return nil
+	case *parse.TextNode, *parse.DotNode, *parse.StringNode, *parse.NumberNode, *parse.BoolNode, *parse.CommentNode:
+		return nil
 	}
-	return nil
+	return fmt.Errorf("a tag can't have %s in its template, only text, fields of the container, if, else, with and functions", n)
 }
 
-// boundedFuncs replace what could make much of little: Docker's functions for
-// templates (daemon/logger/templates) and those of text/template.
-var boundedFuncs = template.FuncMap{
-	"print":    func(args ...any) (string, error) { return bounded(fmt.Sprint(args...)) },
-	"println":  func(args ...any) (string, error) { return bounded(fmt.Sprintln(args...)) },
-	"html":     func(args ...any) (string, error) { return bounded(template.HTMLEscaper(args...)) },
-	"js":       func(args ...any) (string, error) { return bounded(template.JSEscaper(args...)) },
-	"urlquery": func(args ...any) (string, error) { return bounded(template.URLQueryEscaper(args...)) },
-	"printf": func(format string, args ...any) (string, error) {
-		if wideVerb.MatchString(format) {
-			return "", errTagSize
-		}
-		return bounded(fmt.Sprintf(format, args...))
+func checkBranch(n *parse.BranchNode) error {
+	return errors.Join(checkTag(n.Pipe), checkTag(n.List), checkTag(n.ElseList))
+}
+
+// tagBuiltins are those of text/template's functions that copy nothing.
+var tagBuiltins = []string{"and", "eq", "ge", "gt", "index", "le", "len", "lt", "ne", "not", "or", "slice"}
+
+// tagFuncs replace Docker's functions for templates
+// (daemon/logger/templates), and those of text/template that make texts. They
+// take texts alone, so that none prints a whole container.
+var tagFuncs = template.FuncMap{
+	"lower": func(s string) (string, error) { return made(strings.ToLower, s) },
+	"upper": func(s string) (string, error) { return made(strings.ToUpper, s) },
+	//lint:ignore SA1019 Docker's title is this one
+	"title": func(s string) (string, error) { return made(strings.Title, s) },
+	"print": func(args ...string) (string, error) { return joined(args, "") },
+	"println": func(args ...string) (string, error) {
+		s, err := joined(args, " ")
+		return s + "\n", err
 	},
-	"pad": func(s string, before, after int) (string, error) {
-		if s == "" {
-			return s, nil
+	"join": joined,
+	"split": func(s, sep string) ([]string, error) {
+		if len(s) > tagMax {
+			return nil, errTagSize
 		}
-		if before < 0 || after < 0 || before > tagValueMax || after > tagValueMax {
-			return "", errTagSize
-		}
-		return bounded(strings.Repeat(" ", before) + s + strings.Repeat(" ", after))
-	},
-	"join": func(parts []string, sep string) (string, error) {
-		if size := len(parts) * len(sep); size > tagValueMax {
-			return "", errTagSize
-		}
-		return bounded(strings.Join(parts, sep))
+		return strings.Split(s, sep), nil
 	},
 	"truncate": func(s string, n int) (string, error) {
 		if n < 0 {
@@ -165,14 +198,49 @@ var boundedFuncs = template.FuncMap{
 		}
 		return s[:min(n, len(s))], nil
 	},
+	"pad": func(s string, before, after int) (string, error) {
+		if before < 0 || after < 0 || before > tagMax || after > tagMax {
+			return "", errTagSize
+		}
+		if s == "" {
+			return s, nil
+		}
+		return made(func(s string) string { return strings.Repeat(" ", before) + s + strings.Repeat(" ", after) }, s)
+	},
+	"printf": func(format string, args ...string) (string, error) {
+		if _, err := joined(args, ""); err != nil || wideVerb.MatchString(format) {
+			return "", errTagSize
+		}
+		values := make([]any, len(args))
+		for i, arg := range args {
+			values[i] = arg
+		}
+		return made(func(format string) string { return fmt.Sprintf(format, values...) }, format)
+	},
 }
 
-// wideVerb is a verb of fmt that asks for much space.
-var wideVerb = regexp.MustCompile(`%[^%a-zA-Z]*([0-9]{4}|\*)`)
+// joined joins texts with a separator, if the whole isn't too long.
+func joined(parts []string, sep string) (string, error) {
+	size := len(parts) * len(sep)
+	for _, s := range parts {
+		size += len(s)
+	}
+	if size > tagMax {
+		return "", errTagSize
+	}
+	return strings.Join(parts, sep), nil
+}
 
-func bounded(s string) (string, error) {
-	if len(s) > tagValueMax {
+// made makes one text of another, if neither is too long.
+func made(f func(string) string, s string) (string, error) {
+	if len(s) > tagMax {
+		return "", errTagSize
+	}
+	if s = f(s); len(s) > tagMax {
 		return "", errTagSize
 	}
 	return s, nil
 }
+
+// wideVerb is a verb of fmt that asks for much space.
+var wideVerb = regexp.MustCompile(`%[^%a-zA-Z]*([0-9]{4}|\*)`)

@@ -12,7 +12,8 @@
 //     start.
 //   - It is bounded: containers beyond a thousand are summed up together.
 //
-// What it doesn't: outlive the supervisor.
+// What was not told when a process stops, it leaves in a file to the next one
+// (Save). What it doesn't: outlive a supervisor that is killed.
 package loss
 
 import (
@@ -45,6 +46,8 @@ type Ledger struct {
 	drain pipe
 	room  int // the drain's size
 	buf   []byte
+	path  string   // of the file for what isn't told in the end; empty: none
+	file  *os.File // nil until it is open
 }
 
 // pipe is where what is taken out of a FIFO goes; it is empty but for Drop. There
@@ -131,16 +134,23 @@ func Open(files []*os.File) (l *Ledger, err error) {
 func (l *Ledger) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	var err error
+	if l.file != nil {
+		err = l.file.Close()
+		l.file = nil
+	}
 	if l.t = nil; l.mem == nil {
-		return nil
+		return err
 	}
 	mem := l.mem
 	l.mem = nil
-	return errors.Join(unix.Munmap(mem), l.drain.r.Close(), l.drain.w.Close())
+	return errors.Join(err, unix.Munmap(mem), l.drain.r.Close(), l.drain.w.Close())
 }
 
 // recover finishes what a kill interrupted. There are moved bytes in the drain.
 func (l *Ledger) recover(moved int64) {
+	clear(l.slots)
+	l.free = nil
 	for i := range l.t.slots {
 		s := &l.t.slots[i]
 		k, ok := s.key()
@@ -227,7 +237,7 @@ func (l *Ledger) Expect(e Expected) {
 	s := &l.t.slots[i]
 	if k, _ := s.key(); k == e.Key {
 		n := s.now()
-		n.maybe, n.from, n.to = e.Sum, e.From, e.To
+		n.expected, n.from, n.to = e.Sum, e.From, e.To
 		s.set(n)
 	}
 }
@@ -248,7 +258,7 @@ func (l *Ledger) Happened(e Expected, lost bool) (fresh bool) {
 		n.untold = n.untold.plus(e.Sum)
 	}
 	if k, _ := s.key(); k == e.Key {
-		n.maybe, n.from, n.to = Sum{}, 0, 0
+		n.expected, n.from, n.to = Sum{}, 0, 0
 	}
 	s.set(n)
 	l.tidyLocked(i)
@@ -260,8 +270,8 @@ func (l *Ledger) OpenEnds() (out []Expected) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for k, i := range l.slots {
-		if n := l.t.slots[i].now(); n.maybe != (Sum{}) {
-			out = append(out, Expected{k, n.maybe, n.from, n.to})
+		if n := l.t.slots[i].now(); n.expected != (Sum{}) {
+			out = append(out, Expected{k, n.expected, n.from, n.to})
 		}
 	}
 	return out

@@ -19,19 +19,21 @@ const (
 // table is what the processes share, one after the other. All of it is zero at
 // first.
 //
-//	+-------+--------+---------------------------------+
-//	| batch | taking | slots: 1040                     |
-//	+-------+--------+---------------------------------+
+//	+-------+--------+-----------------+---------------+
+//	| batch | taking | resumed, layout | slots: 1040   |
+//	+-------+--------+-----------------+---------------+
 //	                  slot: | lengths | turn | sums 0 | sums 1 | container, reason |
 //
 // A process that is killed has made all its stores up to an instant, in their
 // order, and none after it. So a change is made where it can't be seen, and then
 // seen by the store of one word.
 type table struct {
-	batch  atomic.Int64 // what is being told; 0: nothing is
-	taking taking
-	_      [256 - 6*8]byte
-	slots  [containersMax + severalMax]slot
+	batch   atomic.Int64 // what is being told; 0: nothing is
+	taking  taking
+	resumed atomic.Int64 // 1: a process has taken over what a file held
+	layout  int64        // in a file: that it holds sums
+	_       [256 - 8*8]byte
+	slots   [containersMax + severalMax]slot
 }
 
 // taking is what is being taken out of a pipe.
@@ -53,7 +55,7 @@ type slot struct {
 type sums struct {
 	untold   Sum
 	telling  Sum   // in the batch
-	maybe    Sum   // is being lost
+	expected Sum   // is being lost
 	from, to int64 // where, in the log
 }
 
@@ -77,7 +79,8 @@ func (s *slot) use(k Key) {
 
 func (s *slot) free() { s.lengths.Store(0) }
 
-// key returns whose the slot is; false where it is nobody's, or makes no sense.
+// key returns the key that the slot holds the sums of; false where the slot is
+// free, or makes no sense.
 func (s *slot) key() (k Key, ok bool) {
 	lengths := s.lengths.Load()
 	container, reason := lengths&0xff, lengths>>8
@@ -90,7 +93,7 @@ func (s *slot) key() (k Key, ok bool) {
 // nothing reports whether nothing waits to be told, or is being told.
 func (n sums) nothing() bool { return n.untold == Sum{} && n.telling == Sum{} }
 
-func (n sums) sane() bool { return n.untold.sane() && n.telling.sane() && n.maybe.sane() }
+func (n sums) sane() bool { return n.untold.sane() && n.telling.sane() && n.expected.sane() }
 
 func (s Sum) sane() bool { return s.Times >= 0 && s.Bytes >= 0 && s.Frames >= 0 }
 

@@ -148,13 +148,16 @@ func (w *Watcher) removed(id string) {
 
 // clear removes the logs of removed containers, as soon as that can be.
 func (w *Watcher) clear(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
-		var again <-chan time.Time
+		var again <-chan time.Time // nil: there is nothing to try again
 		for _, id := range w.dueNow() {
 			if !w.remove(id) {
-				again = time.After(tryEvery)
+				again = timer.C
 			}
 		}
+		timer.Reset(tryEvery)
 		select {
 		case <-ctx.Done():
 			return

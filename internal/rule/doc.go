@@ -15,6 +15,10 @@
 // container's token bucket is empty. Matches that are held back are counted,
 // and the rule's next hit says how many they were and since when.
 //
+// A rule that would take too much work to check on a line made to be dear is given
+// up on that line, and counts it; so does one whose hit has groups that would take
+// too much. It depends on the line and on the workload's rules alone.
+//
 // # What it promises
 //
 //   - Eval is a pure function of (set, state, line): the same lines give the
@@ -27,5 +31,6 @@
 //     concurrently. All rules are matched at once, by package match. A State
 //     belongs to one container and one goroutine at a time.
 //   - Whatever is read from outside is bounded: patterns by length and compiled
-//     size, a hit's texts by length and number, an encoded State by its count.
+//     size, lines by the work that they may take, a hit's texts by length and
+//     number, an encoded State by its count.
 package rule

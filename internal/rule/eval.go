@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"logscan/internal/rule/match"
+	"logscan/internal/shape"
 )
 
 const (
@@ -33,9 +34,11 @@ type Hit struct {
 	TimeNano        int64
 	Stream          string
 	Text            string            // of the line: valid UTF-8, MaxText bytes at most
+	Shape           shape.Shape       // of the whole line
 	Captures        map[string]string // by name or $n; nil if there are none
-	Suppressed      int64             // matches held back since the rule's last hit
+	Suppressed      int64             // matches held back since the rule's last hit, of its shape where the cooldown is by shape
 	SuppressedSince int64             // when the first of them was, in nanoseconds; 0 for none
+	Streak          int64             // the rule's hits in the container in a row, with this one; see StreakGap
 }
 
 // Matching is a Set at work, for many lines. One goroutine uses it at a time.
@@ -43,6 +46,21 @@ type Matching struct {
 	set     *Set
 	scratch *match.Scratch
 	found   []*compiled
+	givenUp []*compiled
+	left    int64 // of match.SubmatchWork, for the line
+
+	conditions *match.Scratch // nil until a line needs it
+	mask       match.Mask     // of conditions that count
+	work       int64          // that conditions took, for the line
+	unmet      []Unmet
+}
+
+// Unmet is a rule's condition that a line doesn't fulfil though it matches the rule's
+// pattern.
+type Unmet struct {
+	Rule    *Rule
+	Field   string // "all" or "ignore"
+	Pattern string
 }
 
 // Begin returns a Matching. It is to be ended.
@@ -51,36 +69,137 @@ func (s *Set) Begin() Matching {
 }
 
 // End ends it.
-func (m *Matching) End() { m.scratch.Release() }
+func (m *Matching) End() {
+	m.scratch.Release()
+	if m.conditions != nil {
+		m.conditions.Release()
+	}
+}
 
 // Match reports whether a line matches any rule of the set, and keeps which, for
-// Admit.
-func (m *Matching) Match(l Line) bool {
+// Admit. It counts in st the rules that were given up.
+func (m *Matching) Match(st *State, l Line) bool {
+	m.left = match.SubmatchWork
 	m.found = m.found[:0]
 	for _, pattern := range m.scratch.Match(l.text(), m.set.in[streamIndex(l.Stream)]) {
 		m.found = m.set.with(pattern, l.Stream, m.found)
 	}
+	for _, pattern := range m.scratch.GivenUp() {
+		m.givenUp = m.set.with(pattern, l.Stream, m.givenUp[:0])
+		for _, c := range m.givenUp {
+			st.count(c.rule.ID, Counts{GivenUp: 1})
+		}
+	}
+	m.work, m.unmet = 0, m.unmet[:0]
+	if slices.ContainsFunc(m.found, (*compiled).isConditional) {
+		m.meet(st, l.text())
+	}
 	return len(m.found) > 0
+}
+
+func (c *compiled) isConditional() bool { return len(c.all)+len(c.ignore) > 0 }
+
+// meet leaves out the rules that were found whose further conditions the line doesn't
+// fulfil. Where it takes too much work to find that out, a rule is left out unless the
+// line is only not known to be one to ignore.
+func (m *Matching) meet(st *State, text []byte) {
+	if m.conditions == nil {
+		m.conditions = m.set.snapshot.conditions.Acquire()
+		m.mask = match.NewMask(m.set.snapshot.conditions.Len())
+	}
+	clear(m.mask)
+	for _, c := range m.found {
+		for _, n := range c.all {
+			m.mask.Add(int(n))
+		}
+		for _, n := range c.ignore {
+			m.mask.Add(int(n))
+		}
+	}
+	holds := m.conditions.Match(text, m.mask)
+	m.work = m.conditions.Work()
+	m.found = slices.DeleteFunc(m.found, func(c *compiled) bool {
+		unmet, counts := m.check(c, holds)
+		if counts != (Counts{}) {
+			st.count(c.rule.ID, counts)
+		}
+		if unmet.Rule != nil {
+			m.unmet = append(m.unmet, unmet)
+		}
+		return unmet.Rule != nil
+	})
+}
+
+// check returns the first condition of a rule that the line doesn't fulfil, or isn't
+// known to; the zero Unmet where there is none. The counts are what is to be said of it.
+func (m *Matching) check(c *compiled, holds []uint32) (unmet Unmet, counts Counts) {
+	givenUp := m.conditions.GivenUp()
+	for k, n := range c.all {
+		if !slices.Contains(holds, n) {
+			if slices.Contains(givenUp, n) {
+				counts.GivenUp = 1
+			}
+			return Unmet{c.rule, "all", c.rule.All[k]}, counts
+		}
+	}
+	for k, n := range c.ignore {
+		if slices.Contains(holds, n) {
+			return Unmet{c.rule, "ignore", c.rule.Ignore[k]}, Counts{Ignored: 1}
+		}
+		if slices.Contains(givenUp, n) {
+			counts.GivenUp = 1
+		}
+	}
+	return Unmet{}, counts
+}
+
+// Unmet returns which condition kept rules from matching the latest line that match it
+// with their pattern, the first of each. It is valid until the next call of Match.
+func (m *Matching) Unmet() []Unmet { return m.unmet }
+
+// Except has Admit know nothing of the rules that hidden names, and returns how
+// many of those that matched these are.
+func (m *Matching) Except(hidden func(id int64) bool) int {
+	n := len(m.found)
+	m.found = slices.DeleteFunc(m.found, func(c *compiled) bool { return hidden(c.rule.ID) })
+	return n - len(m.found)
 }
 
 // Admit updates st by the rules that the line matched which Match was last
 // called with, and appends the hits, by rule id.
 func (m *Matching) Admit(st *State, l Line, hits []Hit) []Hit {
-	st.Enter(m.set)
+	st.Retain(m.set)
 	slices.SortFunc(m.found, byID)
+	text := l.text()
+	line := shape.Of(text)
 	for _, c := range m.found {
-		suppressed, since, ok := st.admit(m.set, c.rule, l.TimeNano)
-		if !ok {
+		h := Hit{Rule: c.rule, TimeNano: l.TimeNano, Stream: l.Stream, Shape: line}
+		if !st.admit(m.set, c.rule, l, &h) {
 			continue
 		}
-		text := l.text()
-		hits = append(hits, Hit{
-			Rule: c.rule, TimeNano: l.TimeNano, Stream: l.Stream,
-			Text: clip(text), Captures: c.captures(text),
-			Suppressed: suppressed, SuppressedSince: since,
-		})
+		captures, wrong := m.captures(c, text)
+		if wrong != (Counts{}) {
+			st.count(c.rule.ID, wrong)
+		}
+		h.Text, h.Captures = clip(text), captures
+		hits = append(hits, h)
 	}
 	return hits
+}
+
+// Work returns how many units of package match's work it took to match the latest
+// line.
+func (m *Matching) Work() int64 { return m.scratch.Work() + m.work }
+
+// Spans returns where the rule with the lowest id of those that the latest line
+// matched matches it, in bytes, at most n times; less if that takes too much
+// work.
+func (m *Matching) Spans(l Line, n int) [][]int {
+	if len(m.found) == 0 {
+		return nil
+	}
+	spans, _ := m.set.snapshot.matcher.Spans(m.found[0].pattern, l.text(), n, match.SubmatchWork)
+	return spans
 }
 
 // Eval matches a line with every rule of the set, updates st and appends the
@@ -88,30 +207,37 @@ func (m *Matching) Admit(st *State, l Line, hits []Hit) []Hit {
 func (s *Set) Eval(st *State, l Line, hits []Hit) []Hit {
 	m := s.Begin()
 	defer m.End()
-	if m.Match(l) {
+	if m.Match(st, l) {
 		return m.Admit(st, l, hits)
 	}
-	st.Enter(s)
+	st.Retain(s)
 	return hits
 }
 
 // captures returns what the groups matched; groups that took no part have no
-// entry.
-func (c *compiled) captures(text []byte) map[string]string {
+// entry. Where that can't be told, there are none, and what is wrong is to be
+// counted.
+func (m *Matching) captures(c *compiled, text []byte) (out map[string]string, wrong Counts) {
 	if len(c.names) < 2 {
-		return nil
+		return nil, Counts{}
 	}
-	var out map[string]string
-	m := c.regexp().FindSubmatchIndex(text)
+	at, took, ok := m.set.snapshot.matcher.Submatch(c.pattern, text, m.left)
+	m.left -= took
+	switch {
+	case !ok:
+		return nil, Counts{GivenUp: 1}
+	case at == nil:
+		return nil, Counts{Unconfirmed: 1}
+	}
 	for i := 1; i < len(c.names); i++ {
-		if from, to := m[2*i], m[2*i+1]; from >= 0 {
+		if from, to := at[2*i], at[2*i+1]; from >= 0 {
 			if out == nil {
 				out = map[string]string{}
 			}
 			out[c.names[i]] = clip(text[from:to])
 		}
 	}
-	return out
+	return out, Counts{}
 }
 
 // clip makes valid UTF-8 of MaxText bytes at most, with an ellipsis where

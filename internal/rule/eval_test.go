@@ -1,6 +1,8 @@
 package rule
 
 import (
+	"encoding/hex"
+	"fmt"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -130,7 +132,7 @@ func check(t *testing.T, s *Set, steps []outcome) *State {
 
 func TestCooldown(t *testing.T) {
 	r := valid()
-	r.Cooldown = 300 * time.Second
+	r.CooldownSeconds = 300
 	s := set(t, Bucket{}, r)
 	no := func(at int64) outcome { return outcome{at: at} }
 	for name, steps := range map[string][]outcome{
@@ -194,7 +196,7 @@ func TestBucket(t *testing.T) {
 // What a cooldown holds back takes no token, and rules share the bucket.
 func TestCooldownAndBucket(t *testing.T) {
 	a, b := valid(), valid()
-	a.Cooldown = 100 * time.Second
+	a.CooldownSeconds = 100
 	b.ID, b.Pattern = 2, "xy"
 	s := set(t, Bucket{Burst: 2, Refill: 10 * time.Second}, a, b)
 	var st State
@@ -220,7 +222,7 @@ func TestCooldownAndBucket(t *testing.T) {
 // A new snapshot keeps what is known of rules that still exist, enabled or not.
 func TestStateOverSnapshots(t *testing.T) {
 	a, b := valid(), valid()
-	a.Cooldown, b.Cooldown, b.ID = time.Hour, time.Hour, 2
+	a.CooldownSeconds, b.CooldownSeconds, b.ID = 3600, 3600, 2
 	line := Line{TimeNano: 5 * second, Text: []byte("x")}
 	var st State
 	if n := len(set(t, Bucket{}, a, b).Eval(&st, line, nil)); n != 2 {
@@ -247,7 +249,7 @@ func TestStateRoundTrip(t *testing.T) {
 	for i := range 20 {
 		r := valid()
 		r.ID, r.Pattern = int64(i*i+1), string(rune('a'+i))
-		r.Cooldown = time.Duration(rng.IntN(4)) * 10 * time.Second
+		r.CooldownSeconds = int64(rng.IntN(4)) * 10
 		rules = append(rules, r)
 	}
 	s := set(t, Bucket{Burst: 5, Refill: time.Second}, rules...)
@@ -281,7 +283,7 @@ func TestStateRoundTrip(t *testing.T) {
 
 func FuzzState(f *testing.F) {
 	r := valid()
-	r.Cooldown = time.Minute
+	r.CooldownSeconds = 60
 	s := set(f, DefaultBucket, r)
 	var st State
 	f.Add([]byte{}, int64(0))
@@ -308,4 +310,84 @@ func FuzzState(f *testing.F) {
 			t.Fatalf("own encoding refused: %v", err)
 		}
 	})
+}
+
+// A rule's hits in a row are counted, whatever was held back between them, until
+// StreakGap has passed without one; a clock that is set back ends nothing.
+func TestStreak(t *testing.T) {
+	a, b := valid(), valid()
+	a.CooldownSeconds, b.CooldownSeconds, b.ID, b.Pattern = 0, 60, 2, "y"
+	s := set(t, Bucket{}, a, b)
+	var st State
+	now := int64(1e18)
+	for i, step := range []struct {
+		after time.Duration
+		text  string
+		want  string // streaks by rule
+	}{
+		{0, "x", "1:1"},
+		{time.Second, "x", "1:2"},
+		{time.Second, "xy", "1:3 2:1"},
+		{time.Second, "y", ""},
+		{time.Minute, "xy", "1:4 2:2"},
+		{StreakGap - 1, "x", "1:5"},
+		{StreakGap, "x", "1:1"},
+		{time.Second, "x", "1:2"},
+		{-time.Hour, "xy", "1:3 2:3"},
+		{time.Second, "x", "1:4"},
+	} {
+		now += int64(step.after)
+		var got []string
+		for _, h := range s.Eval(&st, Line{TimeNano: now, Text: []byte(step.text)}, nil) {
+			got = append(got, fmt.Sprintf("%d:%d", h.Rule.ID, h.Streak))
+		}
+		if strings.Join(got, " ") != step.want {
+			t.Errorf("step %d: %s, want %s", i, got, step.want)
+		}
+	}
+}
+
+// A state in version 1 says what it said; SetStreak adds what it did not.
+func TestStateOfVersion1(t *testing.T) {
+	b, err := hex.DecodeString("0180ec9387ba018081ceacf5acdbe01b02040380bbd097f5acdbe01b0280c4ca98f5acdbe01b05020580dde5a8f5acdbe01b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var st State
+	if err := st.UnmarshalBinary(b); err != nil {
+		t.Fatal(err)
+	}
+	const base = 1e18
+	want := map[int64]*memory{
+		4: {fired: true, at: base + 35e6, streak: 1, shapes: map[uint64]held{allShapes: {fired: true, at: base + 35e6, suppressed: 2, since: base + 36e6}}},
+		9: {shapes: map[uint64]held{allShapes: {suppressed: 5, since: base + 53e6}}},
+	}
+	if !reflect.DeepEqual(st.rules, want) || st.debt != 49_944e6 || st.at != base+57e6 {
+		t.Errorf("%+v", st)
+	}
+	st.SetStreak(9, 15, base+52e6)
+	st.SetStreak(3, 34, base+34e6)
+	b, _ = st.MarshalBinary()
+	var again State
+	if err := again.UnmarshalBinary(b); err != nil || !reflect.DeepEqual(st, again) || again.rules[9].streak != 15 || again.rules[9].shapes[allShapes].suppressed != 5 || again.rules[3].streak != 34 {
+		t.Errorf("%+v, %v", again, err)
+	}
+	for name, b := range map[string][]byte{
+		"version 4":                    {4, 0, 0, 0},
+		"version 0":                    {0, 0, 0, 0},
+		"an entry that says nothing":   {3, 0, 0, 1, 1, 0, 0},
+		"shapes out of order":          {3, 0, 0, 1, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 2, flagFired, 0, 0, 0, 0, 0, 0, 0, 0, 1, flagFired, 0},
+		"a shape that says nothing":    {3, 0, 0, 1, 1, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0},
+		"a shape that is not whole":    {3, 0, 0, 1, 1, 0, 1, 0, 0, 0},
+		"suppressed in an entry":       {3, 0, 0, 1, 1, flagSuppressed, 1, 0, 0},
+		"a streak in version 1":        {1, 0, 0, 1, 1, flagFired | flagStreak, 0, 2},
+		"a streak of what never fired": {2, 0, 0, 1, 1, flagStreak, 2},
+		"a streak of one":              {2, 0, 0, 1, 1, flagFired | flagStreak, 0, 1},
+		"more than there is":           {2, 0, 0, 2, 1, flagFired, 0},
+		"a count beyond all bounds":    {2, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f},
+	} {
+		if err := new(State).UnmarshalBinary(b); err == nil {
+			t.Errorf("%s is taken", name)
+		}
+	}
 }

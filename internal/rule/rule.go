@@ -1,99 +1,129 @@
 package rule
 
 import (
+	"errors"
 	"fmt"
 	"regexp/syntax"
-	"slices"
 	"sort"
 	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"logscan/internal/event"
+	"logscan/internal/fields"
+	"logscan/internal/incident"
 )
 
-// Severities and Streams are what those fields of a rule can be.
-var (
-	Severities = []string{"info", "warn", "error"}
-	Streams    = []string{"all", "stdout", "stderr"}
+// Streams are what that field of a rule can be.
+var Streams = []string{"all", "stdout", "stderr"}
+
+// What a rule's cooldown is for.
+const (
+	ByShape = "shape" // lines of one shape: what is another trouble isn't held back
+	ByRule  = "rule"  // all lines
 )
 
 // Bounds of a rule; each refusal names the one that it is about.
 const (
 	MaxName        = 128                  // bytes
 	MaxDescription = 4096                 // bytes
-	MaxWorkload    = 512                  // bytes
+	MaxWorkload    = 128                  // bytes; also of what containers say that they are replicas of
 	MaxPattern     = 4096                 // bytes
+	MaxGlobs       = 4096                 // bytes, all of a list
+	MaxConditions  = 16                   // further patterns of a kind
 	MaxProgram     = 10_000               // instructions that a pattern compiles to
 	MaxCooldown    = 365 * 24 * time.Hour // also keeps sums of times far from overflow
 )
 
-// Rule says what to look for in which lines. Its form in JSON is package api's.
+// Rule says what to look for in which lines. Fields has a line about each of its
+// fields that is not logscan's own.
 type Rule struct {
-	ID          int64
-	Name        string
-	Description string
-	Pattern     string        // RE2
-	Severity    string        // one of Severities
-	Streams     string        // one of Streams
-	Cooldown    time.Duration // after a hit, per container; 0 = none
-	Enabled     bool
-	WorkloadID  string // "" = global
-	OverridesID int64  // the global rule that this one replaces in its workload; 0 = none
-	CreatedAt   time.Time
-	UpdatedAt   time.Time
+	ID              int64               `json:"id" readOnly:"true"`
+	Name            string              `json:"name"`
+	Description     string              `json:"description"`
+	Pattern         string              `json:"pattern"`                 // RE2
+	All             fields.Texts        `json:"all" nullable:"false"`    // RE2, each of which a line matches too
+	Ignore          fields.Texts        `json:"ignore" nullable:"false"` // RE2, none of which it matches
+	Severity        event.Severity      `json:"severity"`
+	Streams         string              `json:"streams"`
+	CooldownSeconds int64               `json:"cooldown_seconds"`
+	CooldownBy      string              `json:"cooldown_by"`
+	Enabled         bool                `json:"enabled"`
+	WorkloadID      string              `json:"workload_id"`  // "" = global
+	OverridesID     int64               `json:"overrides_id"` // 0 = none
+	Images          fields.List[string] `json:"images"`       // globs
+	Names           fields.List[string] `json:"names"`        // globs of containers' names
+	Labels          fields.List[string] `json:"labels"`       // KEY or KEY=VALUE, globs, of which a container has all
+	ResolveAfter    int64               `json:"resolve_after_seconds"`
+	Repeat          int64               `json:"repeat_seconds"`
+	TellResolved    bool                `json:"tell_resolved"`
+	CreatedAt       time.Time           `json:"created_at" readOnly:"true"`
+	UpdatedAt       time.Time           `json:"updated_at" readOnly:"true"`
 }
 
-// FieldError refuses a rule because of one of its fields, by its name in JSON.
-type FieldError struct {
-	Field  string
-	Reason string
+// Cooldown is for how long, after a hit, further ones of that container are only
+// counted.
+func (r *Rule) Cooldown() time.Duration { return time.Duration(r.CooldownSeconds) * time.Second }
+
+// Incidents is what r says about its incidents.
+func (r *Rule) Incidents() incident.Settings {
+	return incident.Settings{
+		ResolveAfter: time.Duration(r.ResolveAfter) * time.Second, Repeat: time.Duration(r.Repeat) * time.Second, TellResolved: r.TellResolved,
+	}
 }
 
-func (e *FieldError) Error() string { return e.Field + ": " + e.Reason }
+// CheckName says why a name can't be used, be it a rule's or another thing's: the
+// same bounds hold for all.
+func CheckName(name string) error {
+	if strings.TrimSpace(name) == "" {
+		return errors.New("is required")
+	}
+	return CheckText(name, MaxName)
+}
 
-// Validate checks all that can be said about a rule alone; what it finds is a
-// *FieldError. Whether the overridden rule exists is the store's to check.
-func Validate(r Rule) error {
-	refuse := func(field, format string, args ...any) error {
-		return &FieldError{field, fmt.Sprintf(format, args...)}
-	}
-	switch {
-	case strings.TrimSpace(r.Name) == "":
-		return refuse("name", "is required")
-	case len(r.Name) > MaxName:
-		return refuse("name", "is %d bytes long; the most is %d", len(r.Name), MaxName)
-	case !printable(r.Name):
-		return refuse("name", "has characters that can't be printed")
-	case len(r.Description) > MaxDescription:
-		return refuse("description", "is %d bytes long; the most is %d", len(r.Description), MaxDescription)
-	case !utf8.ValidString(r.Description):
-		return refuse("description", "is not valid UTF-8")
-	case !slices.Contains(Severities, r.Severity):
-		return refuse("severity", "is %q; must be %s", r.Severity, oneOf(Severities))
-	case !slices.Contains(Streams, r.Streams):
-		return refuse("streams", "is %q; must be %s", r.Streams, oneOf(Streams))
-	case r.Cooldown < 0 || r.Cooldown > MaxCooldown:
-		return refuse("cooldown_seconds", "must be from 0 (none) to %d", MaxCooldown/time.Second)
-	case len(r.WorkloadID) > MaxWorkload:
-		return refuse("workload_id", "is %d bytes long; the most is %d", len(r.WorkloadID), MaxWorkload)
-	case !printable(r.WorkloadID):
-		return refuse("workload_id", "has characters that can't be printed")
-	case r.OverridesID < 0:
-		return refuse("overrides_id", "must be a rule's id, or 0 for none")
-	}
-	if _, err := parsePattern(r.Pattern); err != nil {
-		return &FieldError{"pattern", err.Error()}
+// CheckSeconds says why a time can't be waited for: the same bounds hold for all.
+func CheckSeconds(n int64) error {
+	if most := int64(MaxCooldown / time.Second); n < 0 || n > most {
+		return fmt.Errorf("must be from 0 (none) to %d (a year)", most)
 	}
 	return nil
 }
 
+// CheckText bounds a text, which is to be shown on a line.
+func CheckText(s string, most int) error {
+	switch {
+	case len(s) > most:
+		return fmt.Errorf("is %d bytes long; the most is %d", len(s), most)
+	case !printable(s):
+		return errors.New("has characters that can't be printed")
+	}
+	return nil
+}
+
+// printable refuses what a terminal would obey, or show in another order.
 func printable(s string) bool {
 	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
-func oneOf(names []string) string {
-	last := len(names) - 1
-	return strings.Join(names[:last], ", ") + " or " + names[last]
+// CheckPattern says why an expression can't be used, be it for lines or for
+// events' messages: the same bounds hold for all.
+func CheckPattern(pattern string) error {
+	_, err := parsePattern(pattern)
+	return err
+}
+
+// checkPatterns says why further patterns can't be used.
+func checkPatterns(patterns []string) error {
+	if len(patterns) > MaxConditions {
+		return fmt.Errorf("are %d patterns; the most is %d: join some by |", len(patterns), MaxConditions)
+	}
+	for n, p := range patterns {
+		if err := CheckPattern(p); err != nil {
+			return fmt.Errorf("pattern %d %w", n+1, err)
+		}
+	}
+	return nil
 }
 
 // parsePattern parses a pattern within the bounds, and simplifies it. What it

@@ -5,14 +5,16 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"logscan/internal/fields"
 )
 
 func valid() Rule {
-	return Rule{ID: 1, Name: "a rule", Pattern: "x", Severity: "warn", Streams: "all", Enabled: true}
+	return Rule{ID: 1, Name: "a rule", Pattern: "x", Severity: "warn", Streams: "all", CooldownBy: ByRule, Enabled: true}
 }
 
 func TestValidate(t *testing.T) {
-	if err := Validate(valid()); err != nil {
+	if err := Fields.Validate(valid()); err != nil {
 		t.Fatal(err)
 	}
 	for _, tt := range []struct {
@@ -29,12 +31,12 @@ func TestValidate(t *testing.T) {
 		{"name that is no UTF-8", func(r *Rule) { r.Name = "a\xff" }, "name", "printed"},
 		{"name beyond ASCII", func(r *Rule) { r.Name = "Düsseldorf 東京" }, "", ""},
 		{"long description", func(r *Rule) { r.Description = strings.Repeat("n", MaxDescription+1) }, "description", "most is 4096"},
-		{"severity", func(r *Rule) { r.Severity = "fatal" }, "severity", "info, warn or error"},
-		{"no severity", func(r *Rule) { r.Severity = "" }, "severity", "info, warn or error"},
+		{"severity", func(r *Rule) { r.Severity = "fatal" }, "severity", "info, warn, error or critical"},
+		{"no severity", func(r *Rule) { r.Severity = "" }, "severity", "info, warn, error or critical"},
 		{"streams", func(r *Rule) { r.Streams = "stdin" }, "streams", "all, stdout or stderr"},
-		{"negative cooldown", func(r *Rule) { r.Cooldown = -1 }, "cooldown_seconds", "31536000"},
-		{"cooldown of more than a year", func(r *Rule) { r.Cooldown = MaxCooldown + 1 }, "cooldown_seconds", "31536000"},
-		{"workload", func(r *Rule) { r.WorkloadID = strings.Repeat("w", MaxWorkload+1) }, "workload_id", "most is 512"},
+		{"negative cooldown", func(r *Rule) { r.CooldownSeconds = -1 }, "cooldown_seconds", "31536000"},
+		{"cooldown of more than a year", func(r *Rule) { r.CooldownSeconds = int64(MaxCooldown/time.Second) + 1 }, "cooldown_seconds", "31536000"},
+		{"workload", func(r *Rule) { r.WorkloadID = strings.Repeat("w", MaxWorkload+1) }, "workload_id", "most is 128"},
 		{"workload with a control character", func(r *Rule) { r.WorkloadID = "a\x00" }, "workload_id", "printed"},
 		{"overrides", func(r *Rule) { r.OverridesID = -1 }, "overrides_id", "id"},
 		{"no pattern", func(r *Rule) { r.Pattern = "" }, "pattern", "required"},
@@ -48,14 +50,14 @@ func TestValidate(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := valid()
 			tt.change(&r)
-			err := Validate(r)
+			err := Fields.Validate(r)
 			if tt.want == "" {
 				if err != nil {
 					t.Fatal(err)
 				}
 				return
 			}
-			var fe *FieldError
+			var fe *fields.Error
 			if !errors.As(err, &fe) || fe.Field != tt.field || !strings.Contains(fe.Reason, tt.want) {
 				t.Fatalf("got %v, want %s: …%s…", err, tt.field, tt.want)
 			}
@@ -98,7 +100,7 @@ func FuzzValidate(f *testing.F) {
 	f.Fuzz(func(t *testing.T, pattern string) {
 		r := valid()
 		r.Pattern = pattern
-		err := Validate(r)
+		err := Fields.Validate(r)
 		_, bad := Compile([]Rule{r})
 		if (err == nil) != (len(bad) == 0) {
 			t.Errorf("Validate says %v, Compile %v", err, bad)

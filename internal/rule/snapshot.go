@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"regexp"
 	"regexp/syntax"
 	"slices"
 	"sync"
@@ -65,12 +64,17 @@ func (e CompileError) Error() string {
 type Snapshot struct {
 	bucket   bucket
 	stats    *match.Stats        // for Compile
+	compiler *Patterns           // for Compile
 	known    map[int64]bool      // ids of all rules, disabled and broken ones too
 	globals  []*compiled         // by id
 	own      map[string]*overlay // by workload
 	matcher  *match.Matcher
 	patterns [][]*compiled // global rules by their pattern's number in matcher
-	global   *Set          // of workloads without rows of their own
+	// conditions matches the further patterns of rules, on lines that match a
+	// rule's pattern.
+	conditions *match.Matcher
+	global     *Set // of workloads without rows of their own
+	narrower   sets // of containers for which not all rules of their workload are
 }
 
 // overlay is what a workload changes.
@@ -83,15 +87,16 @@ type overlay struct {
 
 type compiled struct {
 	rule    *Rule
-	pattern uint32                // number in Snapshot.matcher
-	regexp  func() *regexp.Regexp // compiled when it is first needed
-	names   []string              // of captures; "" for the match as a whole
+	pattern uint32   // number in Snapshot.matcher
+	names   []string // of captures; "" for the match as a whole
+	// Numbers in Snapshot.conditions, as the rule has them.
+	all, ignore []uint32
 }
 
 // Compile makes a snapshot. A rule that can't be used is left out alone, and
 // reported unless it is disabled anyway.
 func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
-	s := &Snapshot{known: map[int64]bool{}, own: map[string]*overlay{}}
+	s := &Snapshot{known: map[int64]bool{}, own: map[string]*overlay{}, compiler: &Patterns{}}
 	WithBucket(DefaultBucket)(s)
 	for _, o := range opts {
 		o(s)
@@ -105,7 +110,8 @@ func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
 		}
 	}
 	var bad []CompileError
-	patterns := patternTable{numbers: map[string]uint32{}}
+	patterns, conditions := patternTable{numbers: map[string]uint32{}}, patternTable{numbers: map[string]uint32{}}
+	kept := map[string]*pattern{}
 	for i := range rules {
 		r := &rules[i]
 		drop := func(format string, args ...any) {
@@ -123,12 +129,11 @@ func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
 		if !r.Enabled {
 			continue
 		}
-		tree, err := parsePattern(r.Pattern)
-		if err != nil {
-			drop("pattern %v", err)
+		c := &compiled{rule: r}
+		if err := c.compile(s.compiler, kept, &patterns, &conditions); err != nil {
+			drop("%v", err)
 			continue
 		}
-		c := patterns.add(r, tree)
 		if r.WorkloadID == "" {
 			s.globals = append(s.globals, c)
 		} else {
@@ -140,33 +145,55 @@ func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
 	for _, c := range s.globals {
 		s.patterns[c.pattern] = append(s.patterns[c.pattern], c)
 	}
-	var err error
-	if s.matcher, err = match.Build(patterns.list, s.stats); err != nil {
-		panic(err) // each of the patterns has been parsed
-	}
-	s.stats = nil
+	s.matcher, s.conditions = match.Build(patterns.list, s.stats), match.Build(conditions.list, s.stats)
+	s.compiler.known = kept
+	s.stats, s.compiler = nil, nil
 	s.global = s.newSet(&overlay{})
 	return s, bad
 }
 
 // patternTable numbers the patterns; rules with the same one share it.
 type patternTable struct {
-	list    []match.Pattern
+	list    []*match.Pattern
 	numbers map[string]uint32
 }
 
-func (t *patternTable) add(r *Rule, tree *syntax.Regexp) *compiled {
-	n, ok := t.numbers[r.Pattern]
+func (t *patternTable) add(expr string, p *pattern) uint32 {
+	n, ok := t.numbers[expr]
 	if !ok {
 		n = uint32(len(t.list))
-		t.numbers[r.Pattern] = n
-		expr := r.Pattern
-		t.list = append(t.list, match.Pattern{
-			Expr: expr, Tree: tree,
-			Regexp: sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(expr) }),
-		})
+		t.numbers[expr] = n
+		t.list = append(t.list, p.Pattern)
 	}
-	return &compiled{rule: r, pattern: n, regexp: t.list[n].Regexp, names: captureNames(tree)}
+	return n
+}
+
+// compile compiles the patterns of c's rule. Of a rule that can't be used some may be
+// among the conditions: nobody asks for them.
+func (c *compiled) compile(compiler *Patterns, kept map[string]*pattern, patterns, conditions *patternTable) error {
+	main := compiler.get(c.rule.Pattern, kept)
+	if main.err != nil {
+		return fmt.Errorf("pattern %w", main.err)
+	}
+	further := func(field string, exprs []string) (numbers []uint32, err error) {
+		for n, expr := range exprs {
+			p := compiler.get(expr, kept)
+			if p.err != nil {
+				return nil, fmt.Errorf("%s: pattern %d %w", field, n+1, p.err)
+			}
+			numbers = append(numbers, conditions.add(expr, p))
+		}
+		return numbers, nil
+	}
+	var err error
+	if c.all, err = further("all", c.rule.All); err != nil {
+		return err
+	}
+	if c.ignore, err = further("ignore", c.rule.Ignore); err != nil {
+		return err
+	}
+	c.pattern, c.names = patterns.add(c.rule.Pattern, main), main.names
+	return nil
 }
 
 // Drifted reports whether the lines that were matched since it was last asked,
@@ -177,6 +204,27 @@ func (s *Snapshot) Drifted() bool { return s.matcher.Drifted() }
 // Known reports whether a rule with this id was among the snapshot's, enabled
 // or not.
 func (s *Snapshot) Known(id int64) bool { return s.known[id] }
+
+// Matches returns the ids of the enabled rules, of all workloads and streams,
+// that match a line.
+func (s *Snapshot) Matches(line []byte) []int64 {
+	var ids []int64
+	found := s.matcher.Match(line, nil, nil)
+	for _, n := range found {
+		for _, c := range s.patterns[n] {
+			ids = append(ids, c.rule.ID)
+		}
+	}
+	for _, o := range s.own {
+		for _, c := range o.rules {
+			if slices.Contains(found, c.pattern) {
+				ids = append(ids, c.rule.ID)
+			}
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
 
 func (s *Snapshot) overlay(workload string) *overlay {
 	o := s.own[workload]
@@ -202,8 +250,9 @@ func captureNames(tree *syntax.Regexp) []string {
 type Set struct {
 	snapshot *Snapshot
 	overlay  *overlay
-	own      map[uint32][]*compiled     // overlay's rules by their pattern's number
-	in       [len(streams)]match.Subset // patterns that count, by stream
+	own      map[uint32][]*compiled   // overlay's rules by their pattern's number
+	in       [len(streams)]match.Mask // patterns that count, by stream
+	scoped   []*compiled              // rules that are not for all containers, by id
 }
 
 // streams are told apart in a Set: the last one stands for any other.
@@ -234,8 +283,13 @@ func (s *Snapshot) newSet(o *overlay) *Set {
 		set.own[c.pattern] = append(set.own[c.pattern], c)
 	}
 	rules := set.compiled()
+	for _, c := range rules {
+		if c.rule.scoped() {
+			set.scoped = append(set.scoped, c)
+		}
+	}
 	for i, stream := range streams {
-		set.in[i] = match.NewSubset(s.matcher.Len())
+		set.in[i] = match.NewMask(s.matcher.Len())
 		for _, c := range rules {
 			if c.in(stream) {
 				set.in[i].Add(int(c.pattern))

@@ -48,7 +48,7 @@ func TestEffectiveRules(t *testing.T) {
 		if got := ids(s.For(workload)); !slices.Equal(got, want) {
 			t.Errorf("%q: rules %v, want %v", workload, got, want)
 		}
-		if s.For(workload) != s.For(workload) {
+		if once, again := s.For(workload), s.For(workload); once != again {
 			t.Errorf("%q: another set when asked again", workload)
 		}
 	}
@@ -154,5 +154,50 @@ func TestStatsChangeNoHit(t *testing.T) {
 	}
 	if plain.Drifted() || trained.Drifted() {
 		t.Error("drifted")
+	}
+}
+
+// A change of one rule compiles that rule's pattern, and no other, however many
+// there are and whether or not they can be used; what no rule has any more is
+// forgotten.
+func TestChangeCompilesOnePattern(t *testing.T) {
+	var rules []Rule
+	for i := range 200 {
+		r := valid()
+		r.ID, r.Pattern = int64(i+1), fmt.Sprintf(`rule %d (?:alpha|beta){1,20}[a-f]{1,100} end`, i)
+		rules = append(rules, r)
+	}
+	rules[7].Pattern = "a("
+	var patterns Patterns
+	for _, step := range []struct {
+		change string
+		do     func()
+		want   int // patterns compiled
+	}{
+		{"at first", func() {}, 200},
+		{"nothing", func() {}, 0},
+		{"a name", func() { rules[3].Name = "another" }, 0},
+		{"a pattern", func() { rules[3].Pattern = "x" }, 1},
+		{"one more with that pattern", func() { rules[4].Pattern = "x" }, 0},
+		{"back", func() { rules[3].Pattern, rules[4].Pattern = "y", "y" }, 1},
+		{"what was forgotten", func() { rules[3].Pattern = "x" }, 1},
+		{"switched off", func() { rules[9].Enabled = false }, 0},
+		{"a new rule", func() { r := valid(); r.ID, r.Pattern = 999, "new"; rules = append(rules, r) }, 1},
+	} {
+		step.do()
+		before := patterns.compiled
+		s, bad := Compile(rules, WithPatterns(&patterns))
+		if got := patterns.compiled - before; got != step.want || len(bad) != 1 {
+			t.Errorf("%s: %d patterns compiled, want %d; %v", step.change, got, step.want, bad)
+		}
+		var st State
+		line := Line{Stream: "stdout", TimeNano: second, Text: []byte("rule 5 alphaaf end")}
+		hits := s.For("").Eval(&st, line, nil)
+		if !slices.ContainsFunc(hits, func(h Hit) bool { return h.Rule.ID == 6 }) {
+			t.Errorf("%s: hits %v", step.change, hits)
+		}
+	}
+	if len(patterns.known) > len(rules) {
+		t.Errorf("%d patterns are kept for %d rules", len(patterns.known), len(rules))
 	}
 }

@@ -1,31 +1,100 @@
 package rule
 
 import (
-	"encoding/binary"
-	"errors"
 	"maps"
-	"math"
-	"slices"
+	"time"
+
+	"logscan/internal/shape"
 )
 
+// StreakGap is how long after a rule's last hit in a container the next one no
+// longer goes on its streak: hits each of which comes within this of the one
+// before. A rule with a cooldown of as much never has a streak.
+const StreakGap = 5 * time.Minute
+
 // State is what the engine remembers of one container: when each rule last
-// fired there, what was held back since, and how full the token bucket is. The
-// zero State is a new container's.
+// fired there and how often in a row, what was held back since, and how full the
+// token bucket is. The zero State is a new container's. Its encoded form is in
+// statecodec.go.
 type State struct {
 	rules map[int64]*memory
 	debt  int64 // nanoseconds until the bucket is full again, as of at
 	at    int64
 
-	set    *Set // of the last line; nil after UnmarshalBinary
-	counts map[int64]Counts
+	set          *Set // of the last line; nil after UnmarshalBinary
+	counts       map[int64]Counts
+	suppressed   []Suppressed
+	suppressedAt map[suppressedKey]int // where in suppressed
 }
 
 // memory is about one rule.
 type memory struct {
+	fired  bool
+	at     int64 // when it last fired
+	streak int64 // hits in a row, the last of them then; 0 unless it has fired
+	// shapes are what there was of lines of one shape each, by their sums. Under
+	// allShapes stands what goes by no shape: of a rule whose cooldown is for all
+	// lines, or of shapes beyond MaxShapes.
+	shapes map[uint64]held
+}
+
+// held is about the lines of one shape.
+type held struct {
 	fired      bool
-	at         int64 // when it last fired
+	at         int64 // when there last was a hit
 	suppressed int64 // matches held back since
 	since      int64 // when the first of these was
+}
+
+// MaxShapes is how many shapes a rule's cooldown tells apart in a container. Beyond,
+// they share one.
+const MaxShapes = 1000
+
+const allShapes = 0
+
+// shape is where what a rule remembers of a line's shape stands, at time t.
+func (m *memory) shape(r *Rule, sum uint64, t int64) uint64 {
+	if r.CooldownBy != ByShape || r.CooldownSeconds == 0 || sum == allShapes {
+		return allShapes
+	}
+	if _, known := m.shapes[sum]; known {
+		return sum
+	}
+	// Now and then, and always at the bound, shapes go whose cooldown is over.
+	if n := len(m.shapes); n >= 16 && n&(n-1) == 0 || n >= MaxShapes {
+		m.forget(func(h held) bool { return !h.fired || distance(h.at, t) >= uint64(r.Cooldown()) })
+	}
+	if len(m.shapes) >= MaxShapes {
+		return allShapes
+	}
+	return sum
+}
+
+// forget has shapes go that are over. What was held back of them is told by the next
+// hit, whatever its shape.
+func (m *memory) forget(over func(held) bool) {
+	rest, known := m.shapes[allShapes]
+	maps.DeleteFunc(m.shapes, func(sum uint64, h held) bool {
+		if sum == allShapes || !over(h) {
+			return false
+		}
+		rest.add(h)
+		return true
+	})
+	switch {
+	case rest.suppressed > 0 || known && !over(rest):
+		m.shapes[allShapes] = rest
+	case known:
+		delete(m.shapes, allShapes)
+	}
+}
+
+// add adds what was held back elsewhere.
+func (h *held) add(other held) {
+	if other.suppressed > 0 && (h.suppressed == 0 || other.since < h.since) {
+		h.since = other.since
+	}
+	h.suppressed += other.suppressed
 }
 
 // Counts are a rule's matches in a container by what became of them. They are
@@ -34,6 +103,87 @@ type Counts struct {
 	Hits     int64
 	Cooldown int64 // held back by the rule's cooldown
 	Bucket   int64 // held back by the container's token bucket
+	Ignored  int64 // that one of the rule's patterns to ignore matches too: no matches
+	// GivenUp is lines for which it was not found out whether they match, or
+	// what the groups of a hit are, because that takes too much work.
+	GivenUp int64
+	// Unconfirmed is matches that package regexp doesn't see: there should be
+	// none.
+	Unconfirmed int64
+}
+
+// Add adds n to c.
+func (c *Counts) Add(n Counts) {
+	c.Hits += n.Hits
+	c.Cooldown += n.Cooldown
+	c.Bucket += n.Bucket
+	c.Ignored += n.Ignored
+	c.GivenUp += n.GivenUp
+	c.Unconfirmed += n.Unconfirmed
+}
+
+// Suppressed is matches of one shape that were held back. They are no part of the
+// encoded State.
+type Suppressed struct {
+	Rule        *Rule
+	Shape       shape.Shape // the zero Shape where there were too many to be told apart
+	Bucket      bool        // for want of a token: there need not be a hit of that shape
+	Matches     int64
+	First, Last int64  // the lines' times, in nanoseconds
+	Text        string // the first line, as a Hit's
+}
+
+type suppressedKey struct {
+	rule   int64
+	sum    uint64
+	bucket bool
+}
+
+// maxSuppressed is how many shapes there may be until TakeSuppressed. Beyond, they are
+// told apart by rule only.
+const maxSuppressed = 1000
+
+// TakeSuppressed returns what was held back since it was last called, in the order in
+// which it began.
+func (st *State) TakeSuppressed() []Suppressed {
+	out := st.suppressed
+	st.suppressed, st.suppressedAt = nil, nil
+	return out
+}
+
+// SuppressedFrom is the time of the first line that TakeSuppressed would tell of, in
+// nanoseconds; 0 where it would tell of none.
+func (st *State) SuppressedFrom() int64 {
+	first := int64(0)
+	for _, s := range st.suppressed {
+		if first == 0 || s.First < first {
+			first = s.First
+		}
+	}
+	return first
+}
+
+// suppress notes a match that is held back; bucket says that it is for want of a
+// token.
+func (st *State) suppress(r *Rule, l Line, of shape.Shape, bucket bool) {
+	k := suppressedKey{r.ID, of.Sum, bucket}
+	at, known := st.suppressedAt[k]
+	if !known && len(st.suppressed) >= maxSuppressed {
+		k, of = suppressedKey{rule: r.ID, bucket: true}, shape.Shape{}
+		at, known = st.suppressedAt[k]
+	}
+	if !known {
+		at = len(st.suppressed)
+		st.suppressed = append(st.suppressed, Suppressed{Rule: r, Shape: of, Bucket: k.bucket, First: l.TimeNano, Text: clip(l.text())})
+		if st.suppressedAt == nil {
+			st.suppressedAt = map[suppressedKey]int{}
+		}
+		st.suppressedAt[k] = at
+	}
+	s := &st.suppressed[at]
+	s.Rule = r
+	s.Matches++
+	s.First, s.Last = min(s.First, l.TimeNano), max(s.Last, l.TimeNano)
 }
 
 // TakeCounts returns the counts by rule since it was last called; nil if there
@@ -44,9 +194,17 @@ func (st *State) TakeCounts() map[int64]Counts {
 	return c
 }
 
-// Enter forgets the rules that no longer exist when a new snapshot comes. What
+func (st *State) count(rule int64, n Counts) {
+	if st.counts == nil {
+		st.counts = map[int64]Counts{}
+	}
+	n.Add(st.counts[rule])
+	st.counts[rule] = n
+}
+
+// Retain forgets the rules that no longer exist when a new snapshot comes. What
 // a disabled rule has counted is kept until it is enabled again.
-func (st *State) Enter(s *Set) {
+func (st *State) Retain(s *Set) {
 	if st.set == s {
 		return
 	}
@@ -54,51 +212,73 @@ func (st *State) Enter(s *Set) {
 	maps.DeleteFunc(st.rules, func(id int64, _ *memory) bool { return !s.snapshot.known[id] })
 }
 
-// admit decides whether a match at time t is a hit.
-func (st *State) admit(s *Set, r *Rule, t int64) (suppressed, since int64, ok bool) {
-	m := st.rules[r.ID]
-	counts := st.counts[r.ID]
-	if st.counts == nil {
-		st.counts = map[int64]Counts{}
-	}
-	switch {
-	// Within the cooldown on either side: a clock that stepped back further
-	// has made the last hit meaningless.
-	case r.Cooldown > 0 && m != nil && m.fired && distance(m.at, t) < uint64(r.Cooldown):
-		counts.Cooldown++
-	case !st.take(s.snapshot.bucket, t):
-		counts.Bucket++
-	default:
-		counts.Hits++
-		ok = true
-	}
-	st.counts[r.ID] = counts
+// SetStreak is for what kept a rule's streak outside of State: n hits in a row,
+// the last one at a time.
+func (st *State) SetStreak(rule, n, at int64) {
+	m := st.memory(rule)
+	m.fired, m.at, m.streak = true, at, max(n, 1)
+}
 
-	if ok {
-		if m != nil {
-			suppressed, since = m.suppressed, m.since
-		}
-		if r.Cooldown == 0 {
-			delete(st.rules, r.ID) // nothing to remember
-			return suppressed, since, true
-		}
-	}
+func (st *State) memory(rule int64) *memory {
+	m := st.rules[rule]
 	if m == nil {
 		m = &memory{}
 		if st.rules == nil {
 			st.rules = map[int64]*memory{}
 		}
-		st.rules[r.ID] = m
+		st.rules[rule] = m
 	}
-	if ok {
-		*m = memory{fired: true, at: t}
-		return suppressed, since, true
+	return m
+}
+
+// admit decides whether a match of a line is a hit, and if so, fills in what it tells
+// of the rule's past.
+func (st *State) admit(s *Set, r *Rule, l Line, h *Hit) bool {
+	t := l.TimeNano
+	m := st.memory(r.ID)
+	at := m.shape(r, h.Shape.Sum, t)
+	past := m.shapes[at]
+	ok := false
+	switch {
+	// Within the cooldown on either side: a clock that stepped back further
+	// has made the last hit meaningless.
+	case r.CooldownSeconds > 0 && past.fired && distance(past.at, t) < uint64(r.Cooldown()):
+		st.count(r.ID, Counts{Cooldown: 1})
+		st.suppress(r, l, h.Shape, false)
+	case !st.take(s.snapshot.bucket, t):
+		st.count(r.ID, Counts{Bucket: 1})
+		st.suppress(r, l, h.Shape, true)
+	default:
+		st.count(r.ID, Counts{Hits: 1})
+		ok = true
 	}
-	if m.suppressed == 0 {
-		m.since = t
+	if m.shapes == nil {
+		m.shapes = map[uint64]held{}
 	}
-	m.suppressed++
-	return 0, 0, false
+	if !ok {
+		if past.suppressed == 0 {
+			past.since = t
+		}
+		past.suppressed++
+		m.shapes[at] = past
+		return false
+	}
+	if rest := m.shapes[allShapes]; at != allShapes && rest.suppressed > 0 && len(m.shapes) < MaxShapes {
+		// From when the cooldown was for all lines, or there were too many shapes.
+		past.add(rest)
+		delete(m.shapes, allShapes)
+	}
+	h.Suppressed, h.SuppressedSince = past.suppressed, past.since
+	if past.suppressed == 0 {
+		h.SuppressedSince = 0
+	}
+	h.Streak = 1
+	if m.fired && (t < m.at || distance(m.at, t) < uint64(StreakGap)) {
+		h.Streak = m.streak + 1
+	}
+	m.fired, m.at, m.streak = true, t, h.Streak
+	m.shapes[at] = held{fired: true, at: t}
+	return true
 }
 
 // take takes a token at time t, if there is one.
@@ -131,141 +311,4 @@ func distance(a, b int64) uint64 {
 		a, b = b, a
 	}
 	return uint64(b) - uint64(a)
-}
-
-// The encoded form, integers as varints:
-//
-//	version (1 byte) | debt | at (zigzag) | count | count × entry
-//	entry: id − previous id | flags (1: fired, 2: suppressed)
-//	       | at (zigzag), if fired | suppressed, since (zigzag), if suppressed
-const (
-	stateVersion = 1
-	// maxMemories bounds the entries that are read; far more than there can
-	// be rules.
-	maxMemories = 100_000
-
-	flagFired      = 1
-	flagSuppressed = 2
-)
-
-var errState = errors.New("rule: not an engine state")
-
-// MarshalBinary encodes st; equal states give equal bytes. It never fails.
-func (st *State) MarshalBinary() ([]byte, error) {
-	ids := slices.Sorted(maps.Keys(st.rules))
-	b := append(make([]byte, 0, 32+24*len(ids)), stateVersion)
-	b = binary.AppendUvarint(b, uint64(st.debt))
-	b = binary.AppendVarint(b, st.at)
-	b = binary.AppendUvarint(b, uint64(len(ids)))
-	last := int64(0)
-	for _, id := range ids {
-		m := st.rules[id]
-		b = binary.AppendUvarint(b, uint64(id-last))
-		last = id
-		flags := byte(0)
-		if m.fired {
-			flags |= flagFired
-		}
-		if m.suppressed > 0 {
-			flags |= flagSuppressed
-		}
-		b = append(b, flags)
-		if m.fired {
-			b = binary.AppendVarint(b, m.at)
-		}
-		if m.suppressed > 0 {
-			b = binary.AppendUvarint(b, uint64(m.suppressed))
-			b = binary.AppendVarint(b, m.since)
-		}
-	}
-	return b, nil
-}
-
-// UnmarshalBinary makes st what was encoded. Nothing at all is a new
-// container's State; after an error st is as before.
-func (st *State) UnmarshalBinary(b []byte) error {
-	if len(b) == 0 {
-		*st = State{}
-		return nil
-	}
-	r := stateReader{b: b[1:], ok: b[0] == stateVersion}
-	out := State{debt: r.count(), at: r.signed()}
-	n := r.count()
-	if n > maxMemories || n > int64(len(b)) {
-		return errState
-	}
-	if n > 0 {
-		out.rules = make(map[int64]*memory, n)
-	}
-	for id := int64(0); n > 0 && r.ok; n-- {
-		step := r.count()
-		if step == 0 || step > math.MaxInt64-id {
-			return errState
-		}
-		id += step
-		m := &memory{}
-		flags := r.byte()
-		if m.fired = flags&flagFired != 0; m.fired {
-			m.at = r.signed()
-		}
-		if flags&flagSuppressed != 0 {
-			if m.suppressed, m.since = r.count(), r.signed(); m.suppressed == 0 {
-				return errState
-			}
-		}
-		if flags == 0 || flags&^(flagFired|flagSuppressed) != 0 {
-			return errState
-		}
-		out.rules[id] = m
-	}
-	if !r.ok || len(r.b) > 0 {
-		return errState
-	}
-	*st = out
-	return nil
-}
-
-// stateReader cuts values off b until one isn't there.
-type stateReader struct {
-	b  []byte
-	ok bool
-}
-
-func (r *stateReader) byte() byte {
-	if len(r.b) == 0 {
-		r.ok = false
-		return 0
-	}
-	c := r.b[0]
-	r.b = r.b[1:]
-	return c
-}
-
-func (r *stateReader) count() int64 {
-	v, n := binary.Uvarint(r.b)
-	r.cut(n)
-	if v > math.MaxInt64 {
-		r.ok = false
-	}
-	if !r.ok {
-		return 0
-	}
-	return int64(v)
-}
-
-func (r *stateReader) signed() int64 {
-	v, n := binary.Varint(r.b)
-	r.cut(n)
-	if !r.ok {
-		return 0
-	}
-	return v
-}
-
-func (r *stateReader) cut(n int) {
-	if n <= 0 {
-		r.ok = false
-		return
-	}
-	r.b = r.b[n:]
 }

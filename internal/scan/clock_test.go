@@ -19,7 +19,7 @@ func TestClockSteps(t *testing.T) {
 		every   = 100 // one marked line in so many
 	)
 	g := newRig(t)
-	rules := compile(t, rule.Rule{Pattern: "MARK"}, rule.Rule{Pattern: "COOL", Cooldown: time.Minute})
+	rules := compile(t, rule.Rule{Pattern: "MARK"}, rule.Rule{Pattern: "COOL", CooldownSeconds: 60})
 	g.start(rules)
 	w := g.container(0)
 	defer w.end()

@@ -2,11 +2,15 @@ package scan
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"logscan/internal/event"
+	"logscan/internal/incident"
 	"logscan/internal/store"
 )
 
@@ -25,7 +29,6 @@ const (
 // progress is a container's cursor, to be committed with or after the events
 // before it.
 type progress struct {
-	f      *follower
 	cursor store.Cursor
 	hold   int64
 	n      int32 // submissions that it stands for
@@ -34,7 +37,7 @@ type progress struct {
 // committer commits what turns give, together for all containers.
 type committer struct {
 	store Store
-	route func(store.Event) []int64
+	route func(event.Event) []int64
 	log   *slog.Logger
 	every time.Duration
 	wake  chan struct{}   // holds a token while there may be something to commit
@@ -43,14 +46,19 @@ type committer struct {
 	last  chan struct{}   // closed by finish: nothing more will be added
 	ctx   context.Context // ends finishWithin after close
 	stop  context.CancelFunc
-	fails atomic.Bool // the store refuses the commit under way
 
-	mu      sync.Mutex // guards the rest
-	room    sync.Cond  // there is less waiting, or closed
-	events  []store.Event
-	cursors map[*follower]progress // the latest of each
-	taken   int                    // events in the commit under way
-	closed  bool
+	failing atomic.Bool  // the commit under way has failed
+	refused atomic.Int64 // hits that could not be stored
+
+	mu         sync.Mutex // guards the rest
+	space      sync.Cond  // fewer events wait, or closed
+	events     []event.Event
+	suppressed []incident.Hit
+	cursors    map[*follower]progress // the latest of each
+	taken      int                    // events, and what was held back, in the commit under way
+	// takenFrom is the time of the first line of those.
+	takenFrom int64
+	closed    bool
 }
 
 func newCommitter(cfg Config) *committer {
@@ -60,28 +68,29 @@ func newCommitter(cfg Config) *committer {
 		cursors: map[*follower]progress{},
 	}
 	c.ctx, c.stop = context.WithCancel(context.Background())
-	c.room.L = &c.mu
+	c.space.L = &c.mu
 	return c
 }
 
-// add takes events of a follower and its cursor behind them. It waits while too
-// many events wait, until close.
-func (c *committer) add(p progress, events []store.Event) {
+// add takes events of a follower, what was held back meanwhile, and its cursor behind
+// them. It waits while too many wait, until close.
+func (c *committer) add(f *follower, p progress, events []event.Event, suppressed []incident.Hit) {
 	c.mu.Lock()
-	for len(events) > 0 && len(c.events)+c.taken >= maxWaiting && !c.closed {
-		c.room.Wait()
+	for len(events)+len(suppressed) > 0 && len(c.events)+len(c.suppressed)+c.taken >= maxWaiting && !c.closed {
+		c.space.Wait()
 	}
 	c.events = append(c.events, events...)
-	p.n += c.cursors[p.f].n
-	c.cursors[p.f] = p
+	c.suppressed = append(c.suppressed, suppressed...)
+	p.n += c.cursors[f].n
+	c.cursors[f] = p
 	c.mu.Unlock()
 	if len(events) > 0 {
-		give(c.hits)
+		signal(c.hits)
 	}
-	give(c.wake)
+	signal(c.wake)
 }
 
-func give(token chan struct{}) {
+func signal(token chan struct{}) {
 	select {
 	case token <- struct{}{}:
 	default:
@@ -117,60 +126,108 @@ func (c *committer) run() {
 }
 
 // commit commits all that is there, however often it takes. Only at shutdown
-// it gives up, and then nothing that comes later is committed either.
+// it abandons it, and then nothing that comes later is committed either.
 func (c *committer) commit() {
 	if c.ctx.Err() != nil {
 		return
 	}
 	c.mu.Lock()
-	events, cursors := c.events, c.cursors
-	c.events, c.cursors, c.taken = nil, map[*follower]progress{}, len(events)
+	events, suppressed, cursors := c.events, c.suppressed, c.cursors
+	c.taken, c.takenFrom = len(events)+len(suppressed), c.firstLine()
+	c.events, c.suppressed, c.cursors = nil, nil, map[*follower]progress{}
 	c.mu.Unlock()
 	if len(cursors) == 0 {
 		return
 	}
-	b := store.Batch{Events: events, Cursors: make([]store.Cursor, 0, len(cursors))}
-	for _, p := range cursors {
+	b := store.Batch{Events: events, Suppressed: suppressed, Cursors: make([]store.Cursor, 0, len(cursors))}
+	for f, p := range cursors {
+		p.cursor.Revision = f.revision.Add(1)
 		b.Cursors = append(b.Cursors, p.cursor)
 	}
-	failed := false
+	if !c.persist(b) {
+		return
+	}
+	c.mu.Lock()
+	c.taken = 0
+	c.mu.Unlock()
+	c.space.Broadcast()
+	for f, p := range cursors {
+		f.hold.Store(p.hold)
+		f.uncommitted.Add(-p.n)
+	}
+}
+
+// persist commits b, and reports whether that was possible before the end. It
+// repeats the very same batch: a commit that failed may have been persisted,
+// which its cursors' revisions show. Events that the store refuses give way to
+// others which tell of them, so that they hold up no one.
+func (c *committer) persist(b store.Batch) bool {
+	failure := ""
+	var refused []error // in the latest attempt
 	for wait := firstRetry; ; wait = min(2*wait, lastRetry) {
+		refused = nil
 		_, err := c.store.Commit(c.ctx, b, c.route)
+		if errors.Is(err, store.ErrRefused) && b.Instead == nil {
+			b.Instead = func(e event.Event, err error) event.Event {
+				refused = append(refused, err)
+				return refusal(e, err)
+			}
+			_, err = c.store.Commit(c.ctx, b, c.route)
+		}
 		if err == nil {
-			break
+			if len(refused) > 0 {
+				c.refused.Add(int64(len(refused)))
+				c.log.Error("the store refuses hits; events tell of which rules and containers", "hits", len(refused), "err", refused[0])
+			}
+			if failure != "" {
+				c.failing.Store(false)
+				c.log.Info("hits are stored again")
+			}
+			return true
 		}
 		if c.ctx.Err() != nil {
-			c.log.Error("hits not stored before the end; they will be found again", "events", len(events), "err", err)
-			return
+			c.log.Error("hits not stored before the end; they will be found again", "events", len(b.Events), "err", err)
+			return false
 		}
-		if !failed {
-			c.log.Error("hits can't be stored; scanning waits, lines are kept", "events", len(events), "err", err)
+		if failure != err.Error() {
+			c.log.Error("hits can't be stored; scanning waits, lines are kept", "events", len(b.Events), "err", err)
 		}
-		failed = true
-		c.fails.Store(true)
+		failure = err.Error()
+		c.failing.Store(true)
 		select {
 		case <-time.After(wait):
 		case <-c.ctx.Done():
 		}
 	}
-	if failed {
-		c.fails.Store(false)
-		c.log.Info("hits are stored again")
-	}
+}
+
+// upTo is the time of the first line whose hit waits to be stored, in nanoseconds.
+func (c *committer) upTo() int64 {
 	c.mu.Lock()
-	c.taken = 0
-	c.mu.Unlock()
-	c.room.Broadcast()
-	for _, p := range cursors {
-		p.f.hold.Store(p.hold)
-		p.f.flight.Add(-p.n)
+	defer c.mu.Unlock()
+	first := c.firstLine()
+	if c.taken > 0 {
+		first = min(first, c.takenFrom)
 	}
+	return first
+}
+
+// firstLine is the time of the first line of which what it gave isn't in a commit yet.
+func (c *committer) firstLine() int64 {
+	first := int64(math.MaxInt64)
+	for _, e := range c.events {
+		first = min(first, e.Time.UnixNano())
+	}
+	for _, s := range c.suppressed {
+		first = min(first, s.SuppressedSince.UnixNano())
+	}
+	return first
 }
 
 func (c *committer) waiting() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.events) + c.taken
+	return len(c.events) + len(c.suppressed) + c.taken
 }
 
 // close lets everybody go on who waits, and bounds what is left to do.
@@ -178,7 +235,7 @@ func (c *committer) close() {
 	c.mu.Lock()
 	c.closed = true
 	c.mu.Unlock()
-	c.room.Broadcast()
+	c.space.Broadcast()
 	close(c.ended)
 	time.AfterFunc(finishWithin, c.stop)
 }

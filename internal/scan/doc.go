@@ -17,7 +17,8 @@
 //   - A new snapshot of rules holds for every line written after SetSnapshot
 //     has returned, and no line is evaluated under both.
 //   - A line that repeats what logscan itself has sent (Config.Echo) is not
-//     evaluated, so that a receiver that logs its messages doesn't ring.
+//     evaluated by the rules that this was about, so that a receiver that logs its
+//     messages doesn't ring. Such lines are counted, by container.
 //   - A line is bounded: what is beyond Config.MaxLine is not evaluated, and
 //     counted. A line that doesn't end is evaluated as far as it goes when its
 //     container ends, when it hasn't grown for Config.FlushAfter, or when much
@@ -25,8 +26,15 @@
 //
 // # The cursor
 //
-// A cursor is the offset up to which everything is evaluated, but for lines
-// that began before it and go on behind it: of those it has the offset at which
-// they begin, by stream. Reading goes on at the smallest of these offsets, and
-// what lies before the first one and belongs to no such line is passed over.
+// A cursor is the position behind the lines that are evaluated (package lines),
+// and the rule engine's state there (package rule). Each stored one follows the
+// one before, by its revision, so that a commit which is repeated because it
+// failed changes nothing where it was persisted nevertheless.
+//
+// # A turn
+//
+// Lines come from a lines.Source, matches from a rule.Matching, hits from its
+// Admit, events from event; what a turn gives goes to the committer with the
+// cursor behind it. Each step knows nothing of the next, and none has a clock but
+// the entries' own.
 package scan

@@ -1,35 +1,60 @@
 package scan
 
 import (
-	"bytes"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
+	"logscan/internal/echo"
 	"logscan/internal/entry"
+	"logscan/internal/event"
 	"logscan/internal/rule"
-	"logscan/internal/store"
 )
 
-// Lines that logscan has sent are no hits and take no part in cooldowns; they
-// are counted.
+// Lines that repeat what logscan has sent are hidden from the rules that this was
+// about: for these they are no hits and take no part in cooldowns. They are
+// counted, by container. Other rules see them, whoever has copied the mark.
 func TestEchoes(t *testing.T) {
 	g := newRig(t)
-	g.cfg.Echo = func(text []byte, nano int64) bool { return bytes.Contains(text, []byte("echo")) && nano > 0 }
-	w := g.container(0)
+	key := echo.NewKey()
+	g.cfg.Echo = key.Verify
+	quiet, w := g.container(0), g.container(1)
+	defer quiet.end()
 	defer w.end()
-	g.start(compile(t, rule.Rule{Pattern: "boom", Cooldown: time.Hour}))
-	w.lines("an echo of boom", "boom", "boom", "echo: boom")
+	g.start(compile(t, rule.Rule{Pattern: "boom", CooldownSeconds: 3600}, rule.Rule{Pattern: "compromised"}))
+	boom := key.Sign(time.Unix(0, w.nano), echo.Rules(0).With(1))
+	w.lines(
+		"got ["+boom+"] boom", // a receiver
+		"boom", "boom",
+		`{"mark":"`+boom+`", "message":"boom"}`,
+		"compromised "+boom, // a stranger
+		"compromised, boom "+boom,
+		boom,
+	)
+	quiet.lines("boom")
+	events := g.wait(4)
 	g.caughtUp()
-	events := g.wait(1)
-	if st := g.s.Stats(); events[0].Message != "boom" || st.Lines != 4 || st.Hits != 1 || st.Suppressed != 1 || st.Echoes != 2 {
-		t.Errorf("%v, %+v", events, st)
+	var got []string
+	for _, e := range events {
+		if e.Metadata["container_name"] == "c1" {
+			got = append(got, fmt.Sprint(e.Metadata["rule_id"], " ", strings.ReplaceAll(e.Message, boom, "mark")))
+		}
+	}
+	if want := "[1 boom 2 compromised mark 2 compromised, boom mark]"; fmt.Sprint(got) != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if st := g.s.Stats(); st.Lines != 8 || st.Hits != 4 || st.Suppressed != 1 || st.Echoes != 3 {
+		t.Errorf("%+v", st)
+	}
+	if echoes := g.s.Echoes(); len(echoes) != 1 || echoes[containerID(1)] != 3 {
+		t.Errorf("echoes %v", echoes)
 	}
 }
 
-// Hits in a row are numbered from the 33rd on, each rule's in each container for
-// itself, also over restarts; five minutes without one end the row.
-func TestHitsInARow(t *testing.T) {
+// Hits of a streak are numbered from the 33rd on, each rule's in each container for
+// itself, also over restarts; five minutes without one end it.
+func TestStreaks(t *testing.T) {
 	g := newRig(t)
 	rules := compile(t, rule.Rule{Pattern: "^a"}, rule.Rule{Pattern: "^b"})
 	one, two := g.container(0), g.container(1)
@@ -43,9 +68,9 @@ func TestHitsInARow(t *testing.T) {
 		n++
 		g.wait(n) // so that events are in this order
 	}
-	for i := range rowFrom + 2 {
+	for i := range streakFrom + 2 {
 		say(one, "a", 4*time.Minute)
-		say(two, "a", rowGap) // never a row
+		say(two, "a", rule.StreakGap) // never a streak
 		if i%4 == 0 {
 			say(one, "b", 0)
 		}
@@ -55,10 +80,10 @@ func TestHitsInARow(t *testing.T) {
 		}
 	}
 	say(one, "a", 4*time.Minute+59*time.Second)
-	say(one, "a", rowGap)
+	say(one, "a", rule.StreakGap)
 	var rows []string
 	for _, e := range g.events() {
-		if n := e.Metadata[store.InARow]; n != nil {
+		if n := e.Metadata[event.InARow]; n != nil {
 			rows = append(rows, fmt.Sprint(e.Metadata["container_name"], e.Message, n))
 		}
 	}

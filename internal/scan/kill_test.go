@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -16,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"logscan/internal/entry"
+	"logscan/internal/event"
 	"logscan/internal/journal"
 	"logscan/internal/rule"
 	"logscan/internal/store"
@@ -28,8 +30,8 @@ func killRules(t testing.TB, kind string) *rule.Snapshot {
 		return compile(t, rule.Rule{Pattern: `#(\d+)$`})
 	}
 	rules := []rule.Rule{
-		{ID: 1, Name: "cooldown", Pattern: `#\d+$`, Severity: "warn", Streams: "all", Cooldown: 5 * time.Second, Enabled: true},
-		{ID: 2, Name: "stderr", Pattern: `#\d+3$`, Severity: "warn", Streams: "stderr", Cooldown: time.Second, Enabled: true},
+		{ID: 1, Name: "cooldown", Pattern: `#\d+$`, Severity: "warn", Streams: "all", CooldownSeconds: 5, Enabled: true},
+		{ID: 2, Name: "stderr", Pattern: `#\d+3$`, Severity: "warn", Streams: "stderr", CooldownSeconds: 1, Enabled: true},
 		{ID: 3, Name: "bucket", Pattern: `#\d*7$`, Severity: "warn", Streams: "all", Enabled: true},
 	}
 	s, bad := rule.Compile(rules, rule.WithBucket(rule.Bucket{Burst: 5, Refill: 2 * time.Second}))
@@ -52,11 +54,11 @@ func killFrames(lines int) []byte {
 		n    int
 		nano int64
 	}
-	var streams [2]open
+	var begun [2]open
 	put := func(e entry.Entry) { b = entry.Append(b, &e) }
 	for n := 0; n < lines; {
 		i := rng.IntN(2)
-		s := &streams[i]
+		s := &begun[i]
 		now += rng.Int64N(20e6)
 		if rng.IntN(2000) == 0 {
 			now -= rng.Int64N(60e9)
@@ -64,25 +66,25 @@ func killFrames(lines int) []byte {
 		switch {
 		case s.left > 1:
 			s.left--
-			e := chunk(sources[i], s.id, strings.Repeat("-", 4096), false)
+			e := chunk(streams[i], s.id, strings.Repeat("-", 4096), false)
 			e.TimeNano = s.nano
 			put(e)
 		case s.left == 1:
 			s.left = 0
-			e := chunk(sources[i], s.id, fmt.Sprint(" #", s.n), n%7 > 0) // or its end never comes
+			e := chunk(streams[i], s.id, fmt.Sprint(" #", s.n), n%7 > 0) // or its end never comes
 			e.TimeNano = s.nano
 			put(e)
 		case rng.IntN(40) == 0:
 			*s = open{fmt.Sprint("id", n), 1 + rng.IntN(12), n, now}
 			n++
 		default:
-			put(entry.Entry{Source: sources[i], TimeNano: now, Line: fmt.Appendf(nil, "%s #%d", strings.Repeat("=", rng.IntN(100)), n)})
+			put(entry.Entry{Source: streams[i], TimeNano: now, Line: fmt.Appendf(nil, "%s #%d", strings.Repeat("=", rng.IntN(100)), n)})
 			n++
 		}
 	}
-	for i := range streams {
-		if s := &streams[i]; s.left > 0 {
-			e := chunk(sources[i], s.id, fmt.Sprint(" #", s.n), false)
+	for i := range begun {
+		if s := &begun[i]; s.left > 0 {
+			e := chunk(streams[i], s.id, fmt.Sprint(" #", s.n), false)
 			e.TimeNano = s.nano
 			put(e)
 		}
@@ -103,7 +105,7 @@ func TestKill(t *testing.T) {
 	frames := killFrames(lines)
 	t.Run("every line", func(t *testing.T) {
 		t.Parallel()
-		events := runChildren(t, "every line", frames, 25)
+		events, _ := runChildren(t, "every line", frames, 25)
 		seen := make([]int, lines)
 		for _, e := range events {
 			var n int
@@ -120,8 +122,12 @@ func TestKill(t *testing.T) {
 	})
 	t.Run("limits", func(t *testing.T) {
 		t.Parallel()
-		want := runChildren(t, "limits", frames, 0)
-		got := runChildren(t, "limits", frames, 25)
+		want, wantMatches := runChildren(t, "limits", frames, 0)
+		got, matches := runChildren(t, "limits", frames, 25)
+		// Rule 1 matches each line that has an end.
+		if !maps.Equal(matches, wantMatches) || matches["cooldown"] < lines*9/10 || len(matches) != 3 {
+			t.Errorf("incidents count %v matches, %v without kills", matches, wantMatches)
+		}
 		if len(want) < 50 || len(want) != len(got) {
 			t.Fatalf("%d events, %d without kills", len(got), len(want))
 		}
@@ -137,8 +143,8 @@ func TestKill(t *testing.T) {
 }
 
 // runChildren feeds the frames to children of which all but the last are
-// killed, and returns the events.
-func runChildren(t *testing.T, rules string, frames []byte, kills int) []store.Event {
+// killed, and returns the events, and how many matches of each rule incidents count.
+func runChildren(t *testing.T, rules string, frames []byte, kills int) ([]event.Event, map[string]int64) {
 	root := t.TempDir()
 	r, w, err := os.Pipe()
 	if err != nil {
@@ -193,7 +199,15 @@ func runChildren(t *testing.T, rules string, frames []byte, kills int) []store.E
 	g := &rig{t: t, root: root}
 	g.openStore()
 	defer g.db.Close()
-	return g.events()
+	incidents, err := g.db.Incidents(t.Context(), store.IncidentFilter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	matches := map[string]int64{}
+	for _, i := range incidents {
+		matches[i.Rule] += i.Matches
+	}
+	return g.events(), matches
 }
 
 // scanPipe is the child: it goes on where the one before was killed, and ends

@@ -7,26 +7,39 @@ import (
 
 // gather is how long a worker that had nothing to do waits for more when it gets
 // something: most of the time others follow at once, and waking up for each
-// costs more than scanning it. Not so if its last turn was about muchSize bytes
-// or more: then it is for the rest to wait.
+// costs more than scanning it. A worker whose last turn was about muchSize bytes
+// or more doesn't wait: by then the others have come.
 const (
 	gather   = time.Millisecond
 	muchSize = 64 << 10
 )
 
+// heavyTurn is how long a turn takes whose container is heavy: one line alone may
+// take far longer than a turn should.
+const heavyTurn = 5 * turnTime
+
 // queue is the containers that have something to scan, in the order of their
-// turns. Each is in it once at most: see follower.state.
+// turns. Each is in it once at most: see follower.state. Heavy ones never have all
+// workers: what others wrote isn't late by the time that their lines take.
 type queue struct {
 	mu     sync.Mutex // guards the rest, for moments
 	some   sync.Cond
 	items  []*follower
+	heavy  []*follower
+	under  int  // heavy ones under way
+	most   int  // that may be: all workers but one, or the only one
+	last   bool // the last one taken was heavy
 	ahead  bool // a worker has been woken and gathers
 	closed bool
 }
 
 func (q *queue) push(f *follower) {
 	q.mu.Lock()
-	q.items = append(q.items, f)
+	if f.heavy.Load() {
+		q.heavy = append(q.heavy, f)
+	} else {
+		q.items = append(q.items, f)
+	}
 	wake := !q.ahead
 	q.mu.Unlock()
 	if wake {
@@ -34,14 +47,18 @@ func (q *queue) push(f *follower) {
 	}
 }
 
-// pop waits for the next one, and when told to, for others to come with it. It is
-// false once the queue is closed.
-func (q *queue) pop(gathers bool) (*follower, bool) {
+// anyLocked reports whether there is one that may be taken.
+func (q *queue) anyLocked() bool { return len(q.items) > 0 || len(q.heavy) > 0 && q.under < q.most }
+
+// pop waits for the next one, and when told to, for others to come with it. Of those
+// that are heavy and others, it takes turns. It is false once the queue is closed.
+// Each is to be handed to end.
+func (q *queue) pop(gathers bool) (f *follower, heavy, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.items) == 0 && !q.closed {
+	for !q.anyLocked() && !q.closed {
 		q.some.Wait()
-		if !gathers || q.ahead || len(q.items) == 0 {
+		if !gathers || q.ahead || !q.anyLocked() {
 			continue
 		}
 		q.ahead = true
@@ -51,15 +68,32 @@ func (q *queue) pop(gathers bool) (*follower, bool) {
 		q.ahead = false
 	}
 	if q.closed {
-		return nil, false
+		return nil, false, false
 	}
-	f := q.items[0]
-	q.items[0] = nil
-	q.items = q.items[1:]
-	if len(q.items) > 0 {
+	from := &q.items
+	if len(q.heavy) > 0 && q.under < q.most && (!q.last || len(q.items) == 0) {
+		from, heavy = &q.heavy, true
+		q.under++
+	}
+	q.last = heavy
+	f = (*from)[0]
+	(*from)[0] = nil
+	*from = (*from)[1:]
+	if q.anyLocked() {
 		q.some.Signal()
 	}
-	return f, true
+	return f, heavy, true
+}
+
+// end is called when the turn of one that was heavy when it was taken is over.
+func (q *queue) end() {
+	q.mu.Lock()
+	q.under--
+	any := q.anyLocked()
+	q.mu.Unlock()
+	if any {
+		q.some.Signal()
+	}
 }
 
 func (q *queue) close() {
@@ -101,15 +135,20 @@ func (s *Scanner) notify(f *follower) bool {
 func (s *Scanner) work() {
 	gathers := true
 	for {
-		f, ok := s.queue.pop(gathers)
+		f, heavy, ok := s.queue.pop(gathers)
 		if !ok {
 			return
 		}
 		f.state.Store(running)
-		from := f.next
-		switch s.turn(f) {
+		from, began := f.done.Load(), s.now()
+		outcome := s.turn(f)
+		f.heavy.Store(s.now().Sub(began) > heavyTurn)
+		if heavy {
+			s.queue.end()
+		}
+		switch outcome {
 		case caughtUp:
-			gathers = f.next-from < muchSize
+			gathers = f.done.Load()-from < muchSize
 			if f.state.CompareAndSwap(running, idle) {
 				continue
 			}

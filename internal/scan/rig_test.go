@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -14,7 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"logscan/internal/entry"
+	"logscan/internal/event"
 	"logscan/internal/journal"
+	"logscan/internal/lines"
 	"logscan/internal/rule"
 	"logscan/internal/store"
 )
@@ -24,11 +27,11 @@ type rig struct {
 	t    testing.TB
 	root string
 	cfg  Config // for start; Journals and Store are filled in
-	jcfg journal.Config
 	dir  *journal.Dir
 	db   *store.Store
 	s    *Scanner
 	stop func() // ends Run and waits for it
+	seen []event.Event
 }
 
 func newRig(t testing.TB) *rig {
@@ -53,6 +56,7 @@ func (g *rig) openJournals(cfg journal.Config) {
 		}
 	}
 	cfg.OnAppend, cfg.OnDetach = notify, notify
+	cfg.SegmentMin = 1
 	var err error
 	if g.dir, err = journal.OpenDir(cfg); err != nil {
 		g.t.Fatal(err)
@@ -88,29 +92,28 @@ func (g *rig) start(rules *rule.Snapshot) {
 }
 
 // events returns the events so far, oldest first.
-func (g *rig) events() []store.Event {
+func (g *rig) events() []event.Event {
 	g.t.Helper()
-	var all []store.Event
 	for {
 		f := store.EventFilter{Ascending: true}
-		if len(all) > 0 {
-			f.After = all[len(all)-1].ID
+		if n := len(g.seen); n > 0 {
+			f.After = g.seen[n-1].ID
 		}
 		page, err := g.db.Events(context.Background(), f)
 		if err != nil {
 			g.t.Fatal(err)
 		}
 		if len(page) == 0 {
-			return all
+			return slices.Clone(g.seen)
 		}
-		all = append(all, page...)
+		g.seen = append(g.seen, page...)
 	}
 }
 
 // wait returns the events once there are n.
-func (g *rig) wait(n int) []store.Event {
+func (g *rig) wait(n int) []event.Event {
 	g.t.Helper()
-	var events []store.Event
+	var events []event.Event
 	eventually(g.t, fmt.Sprintf("%d events", n), func() bool {
 		events = g.events()
 		return len(events) >= n
@@ -129,15 +132,20 @@ func (g *rig) caughtUp() {
 
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(60 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(5 * time.Minute); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("no %s within a minute", what)
+			t.Fatalf("no %s within five minutes", what)
 		}
 	}
 }
 
+func encoded(p lines.Position) []byte {
+	b, _ := p.MarshalBinary()
+	return b
+}
+
 // messages are the events' messages, joined by " ".
-func messages(events []store.Event) string {
+func messages(events []event.Event) string {
 	out := make([]string, len(events))
 	for i, e := range events {
 		out[i] = e.Message
@@ -169,7 +177,7 @@ func compile(t testing.TB, rules ...rule.Rule) *rule.Snapshot {
 type writer struct {
 	t    testing.TB
 	j    *journal.Journal
-	a    *journal.Attachment
+	a    *journal.Writer
 	r, w int
 	nano int64
 	buf  []byte
@@ -250,6 +258,8 @@ func (w *writer) lines(lines ...string) {
 	}
 	w.put(es...)
 }
+
+var streams = [...]string{"stdout", "stderr"}
 
 // chunk is a part of a long line.
 func chunk(source, id, text string, last bool) entry.Entry {

@@ -3,10 +3,14 @@ package scan
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"logscan/internal/echo"
+	"logscan/internal/event"
 	"logscan/internal/journal"
 	"logscan/internal/rule"
 	"logscan/internal/store"
@@ -15,7 +19,7 @@ import (
 // Store is what keeps cursors and events. It must be safe concurrently; its
 // calls may take their time and fail.
 type Store interface {
-	Commit(ctx context.Context, b store.Batch, route func(store.Event) []int64) ([]store.Event, error)
+	Commit(ctx context.Context, b store.Batch, route func(event.Event) []int64) ([]event.Event, error)
 	Cursor(ctx context.Context, containerID string) (store.Cursor, bool, error)
 	Cursors(ctx context.Context) ([]store.Cursor, error)
 	DeleteCursor(ctx context.Context, containerID string) error
@@ -23,10 +27,12 @@ type Store interface {
 
 // Config is a Scanner's. Journals and Store are required.
 type Config struct {
-	Journals    *journal.Dir
-	Store       Store
-	Route       func(store.Event) []int64          // triggers that an event is for; nil: none
-	Echo        func(text []byte, nano int64) bool // tells lines that repeat what logscan itself has sent; nil: none
+	Journals *journal.Dir
+	Store    Store
+	Route    func(event.Event) []int64 // triggers that an event is for; nil: none
+	// Echo returns the rules from which a line is hidden because it repeats what
+	// logscan has sent about them; nil: none.
+	Echo        func(text []byte, nano int64) echo.Rules
 	Logger      *slog.Logger
 	Workers     int           // containers scanned at once; 2
 	MaxLine     int           // bytes of a line that are evaluated; 1 MiB
@@ -49,6 +55,7 @@ type Scanner struct {
 	cfg       Config
 	log       *slog.Logger
 	tick      time.Duration
+	now       func() time.Time
 	snapshot  atomic.Pointer[rule.Snapshot] // nil until there are rules to go by: lines wait
 	followers sync.Map                      // container id → *follower
 	queue     queue
@@ -56,27 +63,31 @@ type Scanner struct {
 	stopping  atomic.Bool
 	counters  counters
 
-	ruleMu sync.Mutex // guards rules
+	ruleMu sync.Mutex // guards the rest
 	rules  map[int64]rule.Counts
+	gaveUp map[int64]string // container in which a rule last gave up a line
 }
 
 type counters struct {
-	lines, hits, cooldown, bucket, overflow, echoes, malformed, skipped atomic.Int64
+	lines, hits, cooldown, bucket, givenUp, unconfirmed, overflow, echoes, malformed, skipped atomic.Int64
 }
 
 // Stats are counted since New.
 type Stats struct {
-	Lines      int64 // read
-	Hits       int64
-	Suppressed int64 // Cooldown and Bucket together
-	Cooldown   int64 // matches held back by a cooldown
-	Bucket     int64 // matches held back by a container's token bucket
-	Overflow   int64 // lines of which only the first Config.MaxLine bytes were evaluated
-	Echoes     int64 // lines that match, but repeat what logscan has sent
-	Malformed  int64 // entries that could not be decoded
-	Skipped    int64 // bytes that the journal no longer had
-	Waiting    int   // events not yet committed
-	Failing    bool  // the store refuses them
+	Lines       int64 // read
+	Hits        int64
+	Suppressed  int64 // Cooldown and Bucket together
+	Cooldown    int64 // matches held back by a cooldown
+	Bucket      int64 // matches held back by a container's token bucket
+	GivenUp     int64 // rules times lines that it takes too much work to check
+	Unconfirmed int64 // matches that package regexp doesn't see
+	Overflow    int64 // lines of which only the first Config.MaxLine bytes were evaluated
+	Echoes      int64 // lines that match rules from which they are hidden, since they repeat what logscan has sent
+	Malformed   int64 // entries that could not be decoded
+	Skipped     int64 // bytes that the journal no longer had
+	Waiting     int   // events not yet committed
+	Failing     bool  // they can't be, for now
+	Refused     int64 // hits that the store refused for what they hold; an event tells of each
 }
 
 // New returns a scanner. It may be notified at once; it scans in Run, once it
@@ -96,13 +107,14 @@ func New(cfg Config) *Scanner {
 		cfg.CommitEvery = 5 * time.Millisecond
 	}
 	if cfg.Echo == nil {
-		cfg.Echo = func([]byte, int64) bool { return false }
+		cfg.Echo = func([]byte, int64) echo.Rules { return 0 }
 	}
 	if cfg.FlushAfter <= 0 {
 		cfg.FlushAfter = 10 * time.Second
 	}
-	s := &Scanner{cfg: cfg, log: cfg.Logger, tick: time.Second, rules: map[int64]rule.Counts{}}
+	s := &Scanner{cfg: cfg, log: cfg.Logger, tick: time.Second, now: time.Now, rules: map[int64]rule.Counts{}, gaveUp: map[int64]string{}}
 	s.queue.some.L = &s.queue.mu
+	s.queue.most = max(cfg.Workers-1, 1)
 	s.commits = newCommitter(cfg)
 	return s
 }
@@ -115,6 +127,7 @@ func (s *Scanner) SetSnapshot(rules *rule.Snapshot) {
 	for id := range s.rules {
 		if !rules.Known(id) {
 			delete(s.rules, id)
+			delete(s.gaveUp, id)
 		}
 	}
 	s.ruleMu.Unlock()
@@ -174,7 +187,7 @@ func (s *Scanner) Run(ctx context.Context) error {
 	workers.Wait()
 	s.followers.Range(func(_, v any) bool {
 		f := v.(*follower)
-		if f.owed && !f.replaying() {
+		if f.owed && !f.src.Replaying() {
 			s.submit(f, nil)
 		}
 		s.closeJournal(f)
@@ -202,13 +215,11 @@ func (s *Scanner) notifyKnown(ctx context.Context) bool {
 // look gives a turn to those that have something to do without new lines, and
 // to those whose journal has gone.
 func (s *Scanner) look(off bool) {
-	kept := map[string]bool{}
-	for _, id := range s.cfg.Journals.IDs() {
-		kept[id] = true
-	}
+	kept := s.cfg.Journals.IDs() // in order
 	s.notifyAll(func(f *follower) bool {
 		if !f.off.Load() {
-			return f.attend.Load() || !kept[f.id]
+			_, found := slices.BinarySearch(kept, f.id)
+			return f.wantsTick.Load() || !found
 		}
 		if off && f.state.CompareAndSwap(idle, dead) {
 			s.followers.CompareAndDelete(f.id, f) // the next one looks whether that is still so
@@ -222,8 +233,8 @@ func (s *Scanner) Stats() Stats {
 	c := &s.counters
 	st := Stats{
 		Lines: c.lines.Load(), Hits: c.hits.Load(), Cooldown: c.cooldown.Load(), Bucket: c.bucket.Load(),
-		Overflow: c.overflow.Load(), Echoes: c.echoes.Load(), Malformed: c.malformed.Load(), Skipped: c.skipped.Load(),
-		Waiting: s.commits.waiting(), Failing: s.commits.fails.Load(),
+		GivenUp: c.givenUp.Load(), Unconfirmed: c.unconfirmed.Load(), Overflow: c.overflow.Load(), Echoes: c.echoes.Load(), Malformed: c.malformed.Load(), Skipped: c.skipped.Load(),
+		Waiting: s.commits.waiting(), Failing: s.commits.failing.Load(), Refused: s.commits.refused.Load(),
 	}
 	st.Suppressed = st.Cooldown + st.Bucket
 	return st
@@ -241,7 +252,15 @@ func (s *Scanner) RuleStats() map[int64]rule.Counts {
 	return out
 }
 
-func (s *Scanner) count(byRule map[int64]rule.Counts) {
+// GaveUp returns the container in which each rule last gave up a line, of the
+// rules that have.
+func (s *Scanner) GaveUp() map[int64]string {
+	s.ruleMu.Lock()
+	defer s.ruleMu.Unlock()
+	return maps.Clone(s.gaveUp)
+}
+
+func (s *Scanner) count(container string, byRule map[int64]rule.Counts) {
 	if byRule == nil {
 		return
 	}
@@ -249,11 +268,16 @@ func (s *Scanner) count(byRule map[int64]rule.Counts) {
 	defer s.ruleMu.Unlock()
 	for id, n := range byRule {
 		c := s.rules[id]
-		c.Hits, c.Cooldown, c.Bucket = c.Hits+n.Hits, c.Cooldown+n.Cooldown, c.Bucket+n.Bucket
+		c.Add(n)
 		s.rules[id] = c
+		if n.GivenUp > 0 {
+			s.gaveUp[id] = container
+		}
 		s.counters.hits.Add(n.Hits)
 		s.counters.cooldown.Add(n.Cooldown)
 		s.counters.bucket.Add(n.Bucket)
+		s.counters.givenUp.Add(n.GivenUp)
+		s.counters.unconfirmed.Add(n.Unconfirmed)
 	}
 }
 
@@ -263,7 +287,7 @@ func (s *Scanner) Lag() map[string]int64 {
 	lag := map[string]int64{}
 	s.followers.Range(func(_, v any) bool {
 		f := v.(*follower)
-		if f.off.Load() || f.state.Load() == idle && !f.attend.Load() && s.snapshot.Load() != nil {
+		if f.off.Load() || f.state.Load() == idle && !f.wantsTick.Load() && s.snapshot.Load() != nil {
 			return true
 		}
 		j, err := s.cfg.Journals.Acquire(f.id)
@@ -278,6 +302,49 @@ func (s *Scanner) Lag() map[string]int64 {
 		return true
 	})
 	return lag
+}
+
+// Watermark returns the time up to which everything that the journals hold is
+// evaluated, and what that gave is stored: now, where nothing waits. It is zero
+// until there are rules, and while a container's first lines are evaluated.
+func (s *Scanner) Watermark() time.Time {
+	if s.snapshot.Load() == nil {
+		return time.Time{}
+	}
+	w := s.now().UnixNano()
+	s.followers.Range(func(_, v any) bool {
+		f := v.(*follower)
+		state := f.state.Load()
+		if f.off.Load() || state == dead {
+			return true
+		}
+		if state != idle {
+			w = min(w, f.upTo.Load())
+		}
+		if from := f.suppressedFrom.Load(); from != 0 {
+			w = min(w, from)
+		}
+		return true
+	})
+	w = min(w, s.commits.upTo()) // behind the followers: what they give waits there
+	if w <= 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, w)
+}
+
+// Echoes returns how many lines of each container were hidden from rules that
+// they match because they repeat what logscan has sent; of those that have any.
+func (s *Scanner) Echoes() map[string]int64 {
+	echoes := map[string]int64{}
+	s.followers.Range(func(_, v any) bool {
+		f := v.(*follower)
+		if n := f.echoes.Load(); n > 0 {
+			echoes[f.id] = n
+		}
+		return true
+	})
+	return echoes
 }
 
 // Finished reports whether every line of a container has been evaluated, and
@@ -295,6 +362,6 @@ func (s *Scanner) Finished(containerID string) bool {
 	if f, ok := s.followers.Load(containerID); ok {
 		done = f.(*follower).hold.Load()
 	}
-	_, end := j.Bounds()
-	return done >= end
+	first, end := j.Bounds()
+	return max(done, first) >= end
 }

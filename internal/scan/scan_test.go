@@ -14,18 +14,21 @@ import (
 	"time"
 
 	"logscan/internal/entry"
+	"logscan/internal/event"
 	"logscan/internal/journal"
+	"logscan/internal/lines"
 	"logscan/internal/rule"
 	"logscan/internal/store"
+	"logscan/internal/trigger"
 )
 
 func TestHitBecomesEvent(t *testing.T) {
 	g := newRig(t)
-	g.cfg.Route = func(e store.Event) []int64 { return []int64{1} }
-	if _, err := g.db.CreateTrigger(context.Background(), store.Trigger{Name: "t", Enabled: true, ActionURL: "http://h/"}); err != nil {
+	g.cfg.Route = func(e event.Event) []int64 { return []int64{1} }
+	if _, err := g.db.CreateTrigger(context.Background(), trigger.Trigger{Name: "t", Mode: trigger.ModeEvents, Enabled: true, ActionURL: "http://h/"}); err != nil {
 		t.Fatal(err)
 	}
-	g.start(compile(t, rule.Rule{ID: 7, Pattern: `user=(?P<user>\w+) failed`, Streams: "stderr", Cooldown: time.Minute}))
+	g.start(compile(t, rule.Rule{ID: 7, Pattern: `user=(?P<user>\w+) failed`, Streams: "stderr", CooldownSeconds: 60}))
 	w := g.container(0)
 	defer w.end()
 	failed := entry.Entry{Source: "stderr", Line: []byte("user=bob failed\r"), TimeNano: 1e18 + 123456789}
@@ -49,7 +52,7 @@ func TestHitBecomesEvent(t *testing.T) {
 	if !reflect.DeepEqual(events[1].Metadata, want) {
 		t.Errorf("%+v", events[1])
 	}
-	if d, err := g.db.Deliveries(context.Background(), store.Pending, 0); err != nil || len(d) != 2 {
+	if d, err := g.db.Deliveries(context.Background(), store.DeliveryFilter{State: trigger.Pending}); err != nil || len(d) != 2 {
 		t.Errorf("%d deliveries, %v", len(d), err)
 	}
 	g.caughtUp()
@@ -77,7 +80,7 @@ func TestWorkloads(t *testing.T) {
 	}
 	events := g.wait(4)
 	for n, want := range want {
-		var got []store.Event
+		var got []event.Event
 		for _, e := range events {
 			if e.Metadata["workload_id"] == fmt.Sprint("w", n) {
 				got = append(got, e)
@@ -143,7 +146,8 @@ func TestRestartScansNothingAgain(t *testing.T) {
 	// And without a clean end: the cursor follows by itself.
 	eventually(t, "cursor at the end", func() bool {
 		c, _, err := g.db.Cursor(context.Background(), containerID(0))
-		p, perr := decodePosition(c.Position)
+		var p lines.Position
+		perr := p.UnmarshalBinary(c.Position)
 		_, end := w.j.Bounds()
 		return err == nil && perr == nil && p.Next == end
 	})
@@ -158,7 +162,7 @@ func TestIdleJournalIsReleased(t *testing.T) {
 	g.wait(1)
 	w.end()
 	v, _ := g.s.followers.Load(containerID(0))
-	eventually(t, "release", func() bool { return !v.(*follower).attend.Load() })
+	eventually(t, "release", func() bool { return !v.(*follower).wantsTick.Load() })
 	w = g.container(0)
 	defer w.end()
 	w.lines("x")
@@ -168,7 +172,7 @@ func TestIdleJournalIsReleased(t *testing.T) {
 func TestRemovedContainer(t *testing.T) {
 	g := newRig(t)
 	ctx := context.Background()
-	gone := store.Cursor{ContainerID: containerID(5), Position: position{Next: 10}.encode()}
+	gone := store.Cursor{ContainerID: containerID(5), Position: encoded(lines.Position{Next: 10})}
 	if _, err := g.db.Commit(ctx, store.Batch{Cursors: []store.Cursor{gone}}, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -196,11 +200,14 @@ func TestUnreadableCursors(t *testing.T) {
 		w.lines("x", "y")
 		ws = append(ws, w)
 	}
-	_, end := ws[1].j.Bounds()
+	end := func(n int) int64 {
+		_, end := ws[n].j.Bounds()
+		return end
+	}
 	cursors := []store.Cursor{
 		{ContainerID: containerID(0), Position: []byte("no cursor")},
-		{ContainerID: containerID(1), Position: position{Next: end}.encode(), State: []byte("no state")},
-		{ContainerID: containerID(2), Position: position{Next: end + 1000}.encode()}, // the log has lost its end
+		{ContainerID: containerID(1), Position: encoded(lines.Position{Next: end(1)}), State: []byte("no state")},
+		{ContainerID: containerID(2), Position: encoded(lines.Position{Next: end(2) + 1000})}, // the log has lost its end
 	}
 	if _, err := g.db.Commit(context.Background(), store.Batch{Cursors: cursors}, nil); err != nil {
 		t.Fatal(err)
@@ -227,7 +234,7 @@ func TestPartialsOverBlocksAndRestarts(t *testing.T) {
 	n, lines := 0, 0
 	number := [2]int{}
 	step := func(s int) {
-		source := sources[s]
+		source := streams[s]
 		id := func() string { return fmt.Sprint("id", number[s]) }
 		if left[s] == 0 {
 			n++
@@ -349,7 +356,7 @@ type flaky struct {
 
 var errFull = errors.New("disk full")
 
-func (s *flaky) Commit(ctx context.Context, b store.Batch, route func(store.Event) []int64) ([]store.Event, error) {
+func (s *flaky) Commit(ctx context.Context, b store.Batch, route func(event.Event) []int64) ([]event.Event, error) {
 	if s.failing.Load() {
 		s.failed.Add(1)
 		return nil, errFull
@@ -406,8 +413,8 @@ func TestStoreFails(t *testing.T) {
 		t.Errorf("%d events wait", n)
 	}
 	for _, w := range ws {
-		if first, _ := w.j.Bounds(); first > 0 {
-			t.Errorf("log from %d on, although nothing was committed", first)
+		if st := w.j.State(); st.First > st.Birth {
+			t.Errorf("log from %d on, although nothing was committed", st.First-st.Birth)
 		}
 	}
 	st.failing.Store(false)
@@ -502,29 +509,34 @@ func TestSnapshotSwap(t *testing.T) {
 	var current atomic.Int64
 	var wg sync.WaitGroup
 	var counts [containers]int
-	stop := make(chan struct{})
+	// A turn is some lines, so that a slow machine has no more to do than a fast one.
+	var turns [containers]chan struct{}
+	const turn = 500
 	for n := range containers {
+		turns[n] = make(chan struct{}, 1)
 		w := g.container(n)
 		defer w.end()
 		wg.Go(func() {
-			for i := 0; ; i++ {
-				select {
-				case <-stop:
-					counts[n] = i
-					return
-				default:
+			for range turns[n] {
+				for range turn {
+					w.lines(fmt.Sprintf("%d %d", counts[n], current.Load()))
+					counts[n]++
 				}
-				w.lines(fmt.Sprintf("%d %d", i, current.Load()))
 			}
 		})
 	}
 	for i, s := range snapshots {
+		before := g.s.Stats().Lines
+		for _, c := range turns {
+			c <- struct{}{}
+		}
 		g.s.SetSnapshot(s)
 		current.Store(int64(i))
-		before := g.s.Stats().Lines
 		eventually(t, "lines under this snapshot", func() bool { return g.s.Stats().Lines > before+200 })
 	}
-	close(stop)
+	for _, c := range turns {
+		close(c)
+	}
 	wg.Wait()
 	total := 0
 	for _, n := range counts {

@@ -24,17 +24,23 @@ const (
 )
 
 // boundLog concerns the one connection there is. On any other, it would be
-// SQLite's default.
+// SQLite's default. A log that grew beyond while a reader kept it from being begun
+// anew is cut off then.
 func boundLog(ctx context.Context, w *sql.DB) error {
-	_, err := w.ExecContext(ctx, fmt.Sprintf("PRAGMA wal_autocheckpoint = %d", logPages))
+	_, err := w.ExecContext(ctx, fmt.Sprintf("PRAGMA wal_autocheckpoint = %d; PRAGMA journal_size_limit = %d", logPages, logPages*4096))
 	return err
 }
 
 // committedLocked counts a commit.
 func (s *Store) committedLocked() {
-	if s.commits++; s.commits < checkpointEvery || s.fold == nil {
+	if s.commits++; s.commits < checkpointEvery {
 		return
 	}
+	s.foldLocked()
+}
+
+// foldLocked asks for a checkpoint.
+func (s *Store) foldLocked() {
 	s.commits = 0
 	select {
 	case s.fold <- struct{}{}:

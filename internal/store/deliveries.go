@@ -1,19 +1,17 @@
 package store
 
 import (
-	"cmp"
 	"context"
+	"crypto/rand"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
-)
 
-// States of a delivery.
-const (
-	Pending   = "pending"   // to be sent, perhaps again
-	Delivered = "delivered" // the receiver has it
-	Dead      = "dead"      // given up; it can be redelivered
+	"logscan/internal/channel"
+	"logscan/internal/event"
+	"logscan/internal/trigger"
 )
 
 // aboutDead marks the event that sums up dead deliveries, in its metadata.
@@ -22,77 +20,75 @@ const aboutDead = "dead_deliveries"
 // maxDeliveries bounds one answer of Deliveries.
 const maxDeliveries = 10_000
 
-// Delivery is one event on its way to one trigger's URL.
-type Delivery struct {
-	Seq        int64  // the order in which a trigger's deliveries are sent
-	ID         string // "msg_…", the same in every attempt
-	EventID    int64
-	TriggerID  int64
-	State      string
-	Attempts   int
-	TriedAt    time.Time // the last attempt's end; zero before the first
-	NextAt     time.Time // of the next attempt; zero unless pending
-	Since      time.Time // the time in which it must succeed runs from here
-	Overtaken  bool      // later ones got through before it, so it holds nobody up
-	LastStatus int       // of the last answer; 0 for none
-	LastError  string    // why the last attempt failed, without URL or answer
-	CreatedAt  time.Time
-}
+// MaxPending is how many deliveries of a trigger may wait. Beyond that, the
+// oldest are given up.
+const MaxPending = 10_000
 
-const deliveryColumns = "d.seq, d.id, d.event_id, d.trigger_id, d.state, d.attempts, d.tried_at, d.next_at, d.since, d.overtaken, d.last_status, d.last_error, d.created_at"
+// giveUpStep is how many are given up for one that comes, where there are far
+// too many: the file may be from a version that had no bound.
+const giveUpStep = 1000
 
-func deliveryFields(d *Delivery) (fields []any, done func()) {
+const deliveryColumns = "d.seq, d.id, ifnull(d.event_id, 0), d.incident_id, d.trigger_id, d.state, d.attempts, d.tried_at, d.next_at, d.since, d.last_status, d.last_error, d.created_at"
+
+func deliveryFields(d *trigger.Delivery) (fields []any, done func()) {
 	var tried, next, since, created int64
-	return []any{&d.Seq, &d.ID, &d.EventID, &d.TriggerID, &d.State, &d.Attempts, &tried, &next, &since, &d.Overtaken, &d.LastStatus, &d.LastError, &created}, func() {
+	return []any{&d.Seq, &d.ID, &d.EventID, &d.IncidentID, &d.TriggerID, &d.State, &d.Attempts, &tried, &next, &since, &d.LastStatus, &d.LastError, &created}, func() {
 		d.TriedAt, d.NextAt, d.Since, d.CreatedAt = instant(tried), instant(next), instant(since), instant(created)
 	}
 }
 
-func scanDelivery(r row) (Delivery, error) {
-	var d Delivery
+func scanDelivery(r row) (trigger.Delivery, error) {
+	var d trigger.Delivery
 	fields, done := deliveryFields(&d)
 	err := r.Scan(fields...)
 	done()
 	return d, err
 }
 
-// Wait returns how long a pending delivery has to wait yet, by a clock that shows
-// now. One that was never tried is due, and so is one that was tried later than
-// now: the clock has been set back.
-func (d Delivery) Wait(now time.Time) time.Duration {
-	if d.Attempts == 0 || now.Before(d.TriedAt) {
-		return 0
-	}
-	return max(0, d.NextAt.Sub(now))
+// DeliveryFilter selects deliveries; what is zero doesn't select.
+type DeliveryFilter struct {
+	State     trigger.State
+	TriggerID int64
+	EventID   int64
+	Before    string // the id of a delivery: only older ones
+	Limit     int    // at most 10,000, which 0 means too
 }
 
-// Deliveries returns deliveries in a state ("" for all), the newest first. A
-// limit of 0 means 10,000, the most.
-func (s *Store) Deliveries(ctx context.Context, state string, limit int) ([]Delivery, error) {
-	q, args := "SELECT "+deliveryColumns+" FROM deliveries d", []any{}
-	if state != "" {
-		q, args = q+" WHERE state = ?", append(args, state)
+// Deliveries returns the deliveries that match, the newest first.
+func (s *Store) Deliveries(ctx context.Context, f DeliveryFilter) ([]trigger.Delivery, error) {
+	q, args := "SELECT "+deliveryColumns+" FROM deliveries d WHERE true", []any{}
+	if f.State != "" {
+		q, args = q+" AND state = ?", append(args, f.State)
 	}
-	if limit <= 0 || limit > maxDeliveries {
-		limit = maxDeliveries
+	if f.TriggerID != 0 {
+		q, args = q+" AND trigger_id = ?", append(args, f.TriggerID)
 	}
-	rows, err := s.r.QueryContext(ctx, q+" ORDER BY seq DESC LIMIT ?", append(args, limit)...)
+	if f.EventID != 0 {
+		q, args = q+" AND event_id = ?", append(args, f.EventID)
+	}
+	if f.Before != "" {
+		q, args = q+" AND seq < (SELECT seq FROM deliveries WHERE id = ?)", append(args, f.Before)
+	}
+	if f.Limit <= 0 || f.Limit > maxDeliveries {
+		f.Limit = maxDeliveries
+	}
+	rows, err := s.r.QueryContext(ctx, q+" ORDER BY seq DESC LIMIT ?", append(args, f.Limit)...)
 	deliveries, err := collect(rows, err, scanDelivery)
 	return deliveries, wrap("read deliveries", err)
 }
 
 // Delivery returns one delivery.
-func (s *Store) Delivery(ctx context.Context, id string) (Delivery, error) {
+func (s *Store) Delivery(ctx context.Context, id string) (trigger.Delivery, error) {
 	d, err := scanDelivery(s.r.QueryRowContext(ctx, "SELECT "+deliveryColumns+" FROM deliveries d WHERE id = ?", id))
 	return d, wrap("read delivery", err)
 }
 
 // DeliveryCounts returns how many deliveries are in each state.
-func (s *Store) DeliveryCounts(ctx context.Context) (map[string]int64, error) {
-	out := map[string]int64{Pending: 0, Delivered: 0, Dead: 0}
-	rows, err := s.r.QueryContext(ctx, "SELECT state, count(*) FROM deliveries GROUP BY state")
+func (s *Store) DeliveryCounts(ctx context.Context) (map[trigger.State]int64, error) {
+	out := map[trigger.State]int64{trigger.Pending: 0, trigger.Delivered: 0, trigger.Dead: 0}
+	rows, err := s.r.QueryContext(ctx, "SELECT state, sum(n) FROM delivery_counts GROUP BY state")
 	_, err = collect(rows, err, func(r row) (struct{}, error) {
-		var state string
+		var state trigger.State
 		var n int64
 		err := r.Scan(&state, &n)
 		out[state] = n
@@ -101,143 +97,282 @@ func (s *Store) DeliveryCounts(ctx context.Context) (map[string]int64, error) {
 	return out, wrap("count deliveries", err)
 }
 
-// Redeliver makes a delivery pending again, whatever became of it, under its
-// old id and with its whole time before it.
-func (s *Store) Redeliver(ctx context.Context, id string) (Delivery, error) {
-	var d Delivery
+// startAgain makes deliveries pending under their old ids, with their whole time
+// before them.
+const startAgain = "UPDATE deliveries SET state = 'pending', attempts = 0, tried_at = 0, next_at = ?, since = ?, reported = 0"
+
+// Redeliver makes a delivery pending again, whatever became of it.
+func (s *Store) Redeliver(ctx context.Context, id string) (trigger.Delivery, error) {
+	var d trigger.Delivery
 	now := nanos(s.now())
 	err := s.change(ctx, "redeliver", func(tx *sql.Tx) error {
-		err := found(tx.ExecContext(ctx, `UPDATE deliveries SET state = 'pending', attempts = 0, tried_at = 0, next_at = ?, since = ?, overtaken = 0, reported = 0 WHERE id = ?`, now, now, id))
+		err := found(tx.ExecContext(ctx, startAgain+" WHERE id = ?", now, now, id))
 		if err != nil {
 			return err
 		}
 		d, err = scanDelivery(tx.QueryRowContext(ctx, "SELECT "+deliveryColumns+" FROM deliveries d WHERE id = ?", id))
+		s.touchLocked(d.TriggerID)
 		return err
 	})
 	if err != nil {
-		return Delivery{}, err
+		return trigger.Delivery{}, err
 	}
-	s.signal()
 	return d, nil
 }
 
-// Undelivered returns the enabled triggers that have pending deliveries, due or
-// not.
-func (s *Store) Undelivered(ctx context.Context) ([]int64, error) {
-	rows, err := s.r.QueryContext(ctx, `SELECT id FROM triggers t WHERE enabled
-		AND EXISTS (SELECT 1 FROM deliveries d WHERE d.trigger_id = t.id AND d.state = 'pending') ORDER BY id`)
+// RedeliverAll makes a trigger's deliveries in a state pending again, the newest
+// ones where more would wait than may, and returns how many.
+func (s *Store) RedeliverAll(ctx context.Context, triggerID int64, state trigger.State) (int64, error) {
+	var n int64
+	now := nanos(s.now())
+	err := s.change(ctx, "redeliver", func(tx *sql.Tx) error {
+		var exists bool
+		err := tx.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM triggers WHERE id = ?)", triggerID).Scan(&exists)
+		switch {
+		case err != nil:
+			return err
+		case !exists:
+			return ErrNotFound
+		}
+		waiting, err := pending(ctx, tx, triggerID)
+		if err != nil {
+			return err
+		}
+		room := s.maxPending - waiting
+		res, err := tx.ExecContext(ctx, startAgain+` WHERE seq IN (
+			SELECT seq FROM deliveries WHERE trigger_id = ? AND state = ? ORDER BY seq DESC LIMIT ?)`, now, now, triggerID, state, max(room, 0))
+		if err == nil {
+			n, err = res.RowsAffected()
+		}
+		s.touchLocked(triggerID)
+		return err
+	})
+	return n, err
+}
+
+// pending returns how many deliveries of a trigger wait.
+func pending(ctx context.Context, tx *sql.Tx, triggerID int64) (n int64, err error) {
+	err = tx.QueryRowContext(ctx, "SELECT coalesce((SELECT n FROM delivery_counts WHERE trigger_id = ? AND state = 'pending'), 0)", triggerID).Scan(&n)
+	return n, err
+}
+
+// reported says whether a delivery that dies counts as reported: it does where it
+// carried such a report, or two broken triggers would go on reporting each other.
+const reported = "reported = about_dead"
+
+// insertDeliveries makes e's deliveries to triggers, and gives up the oldest of a
+// trigger's where too many wait.
+func (s *Store) insertDeliveries(ctx context.Context, tx *sql.Tx, e event.Event, triggers []int64) error {
+	for _, t := range triggers {
+		if t == aboutTrigger(e) {
+			continue // a trigger that fails isn't told so by itself
+		}
+		err := s.insertDelivery(ctx, tx, outgoing{
+			id: "msg_" + rand.Text(), triggerID: t, eventID: e.ID, aboutDead: e.Source == event.System && e.Metadata["about"] == aboutDead,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// outgoing is a new delivery: of an event, or of a message.
+type outgoing struct {
+	id         string
+	triggerID  int64
+	eventID    int64 // 0 for none
+	message    string
+	incidentID int64
+	thread     int64 // the incident in whose thread a message is; 0 for none
+	aboutDead  bool
+}
+
+// longestTurn is how long a message waits for the one before it in its thread, at the
+// most: that has its outcome by then.
+const longestTurn = 25 * time.Hour
+
+// turn is when the message before a new one in a thread has its outcome at the latest;
+// 0 where it has.
+const turn = "SELECT coalesce(max(since) + ?, 0) FROM deliveries WHERE trigger_id = ? AND thread = ? AND thread <> 0 AND state = 'pending'"
+
+func (s *Store) insertDelivery(ctx context.Context, tx *sql.Tx, o outgoing) error {
+	now := nanos(s.now())
+	next := now
+	if o.thread != 0 {
+		if err := tx.QueryRowContext(ctx, turn, int64(longestTurn), o.triggerID, o.thread).Scan(&next); err != nil {
+			return err
+		}
+		next = max(next, now)
+	}
+	// The trigger may have gone since it was known.
+	_, err := tx.ExecContext(ctx, `INSERT INTO deliveries (id, event_id, trigger_id, state, next_at, since, created_at, message, incident_id, thread, about_dead)
+		SELECT ?, nullif(?, 0), id, 'pending', ?, ?, ?, ?, ?, ?, ? FROM triggers WHERE id = ?`,
+		o.id, o.eventID, next, now, now, o.message, o.incidentID, o.thread, o.aboutDead, o.triggerID)
+	if err != nil {
+		return err
+	}
+	s.touchLocked(o.triggerID)
+	n, err := pending(ctx, tx, o.triggerID)
+	if err != nil || n <= s.maxPending {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE deliveries SET state = 'dead', next_at = 0, last_error = ?, `+reported+` WHERE seq IN (
+		SELECT seq FROM deliveries WHERE trigger_id = ? AND state = 'pending' ORDER BY seq LIMIT ?)`,
+		fmt.Sprintf("more than %d deliveries waited, and the oldest gave way", s.maxPending), o.triggerID, min(n-s.maxPending, giveUpStep))
+	s.changed.Dead = true
+	return err
+}
+
+// Resume implements trigger.Outbox.
+func (s *Store) Resume(ctx context.Context, now time.Time) ([]int64, error) {
+	n := nanos(now)
+	err := s.relaxed(ctx, "read outbox", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "UPDATE deliveries SET next_at = ? WHERE state = 'pending' AND next_at > ? AND max(tried_at, since) > ?", n, n, n)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.d.QueryContext(ctx, "SELECT id FROM triggers WHERE enabled ORDER BY id")
 	ids, err := collect(rows, err, scanID)
 	return ids, wrap("read outbox", err)
 }
 
-// Unreported returns the triggers with dead deliveries that ReportDead has to
-// report.
-func (s *Store) Unreported(ctx context.Context) ([]int64, error) {
-	rows, err := s.r.QueryContext(ctx, "SELECT DISTINCT trigger_id FROM deliveries WHERE state = 'dead' AND reported = 0 ORDER BY trigger_id")
-	ids, err := collect(rows, err, scanID)
-	return ids, wrap("read dead deliveries", err)
-}
-
 func scanID(r row) (id int64, err error) { return id, r.Scan(&id) }
 
-// NextDelivery returns a trigger's first pending delivery after the one with
-// seq (0 for the very first), and its event. Overtaken ones that aren't due are
-// passed over; others are returned also when they aren't due at now (see Wait),
-// since what comes after them has to wait.
-func (s *Store) NextDelivery(ctx context.Context, triggerID, seq int64, now time.Time) (d Delivery, e Event, ok bool, err error) {
-	df, doneDelivery := deliveryFields(&d)
-	ef, doneEvent := eventFields(&e)
-	err = s.r.QueryRowContext(ctx, "SELECT "+deliveryColumns+", "+eventColumns+` FROM deliveries d JOIN event_log e ON e.id = d.event_id
-		WHERE d.state = 'pending' AND d.trigger_id = ? AND d.seq > ? AND (d.overtaken = 0 OR d.next_at <= ? OR d.tried_at > ?) ORDER BY d.seq LIMIT 1`,
-		triggerID, seq, nanos(now), nanos(now)).Scan(append(df, ef...)...)
+// nextDelivery is two look-ups in an index, so that its cost doesn't grow with the
+// number of deliveries that wait, nor of those that are due at the same time.
+const nextDelivery = "SELECT " + deliveryColumns + `, d.message,
+	ifnull((SELECT ref FROM threads t WHERE t.trigger_id = d.trigger_id AND t.incident_id = d.thread AND t.seq < d.seq), ''), ifnull(e.id, 0), ifnull(e.source, ''), ifnull(e.severity, ''), ifnull(e.message, ''), ifnull(e.metadata, '{}'), ifnull(e.created_at, 0), ifnull(e.incident_id, 0)
+	FROM deliveries d LEFT JOIN event_log e ON e.id = d.event_id WHERE d.seq = coalesce(
+	(SELECT seq FROM deliveries WHERE state = 'pending' AND trigger_id = ?1 AND next_at = ?2 AND seq > ?3 ORDER BY seq LIMIT 1),
+	(SELECT seq FROM deliveries WHERE state = 'pending' AND trigger_id = ?1 AND next_at > ?2 ORDER BY next_at, seq LIMIT 1))`
+
+// Next implements trigger.Outbox.
+func (s *Store) Next(ctx context.Context, triggerID int64, after trigger.Delivery) (trigger.Job, error) {
+	t, err := scanTrigger(s.d.QueryRowContext(ctx, "SELECT "+definitionColumns+" FROM triggers WHERE id = ? AND enabled", triggerID))
+	if errors.Is(err, sql.ErrNoRows) {
+		return trigger.Job{}, nil
+	}
+	if err != nil {
+		return trigger.Job{}, wrap("read outbox", err)
+	}
+	job := trigger.Job{Trigger: t}
+	df, doneDelivery := deliveryFields(&job.Delivery)
+	ef, doneEvent := eventFields(&job.Event)
+	var message, ref string
+	err = s.d.QueryRowContext(ctx, nextDelivery, triggerID, nanos(after.NextAt), after.Seq).Scan(append(append(df, &message, &ref), ef...)...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return trigger.Job{Trigger: t}, nil
+	}
 	if err == nil {
 		doneDelivery()
 		err = doneEvent()
 	}
+	if err == nil && message != "" {
+		job.Message = &channel.Message{}
+		err = json.Unmarshal([]byte(message), job.Message)
+		job.Message.Ref = ref
+	}
+	return job, wrap("read outbox", err)
+}
+
+// lastTold is a look-up in an index for each incident that isn't resolved, and two in
+// another one.
+const lastTold = "SELECT " + deliveryColumns + `, d.message FROM incidents i INDEXED BY incidents_unresolved CROSS JOIN deliveries d
+	WHERE i.state <> 'resolved' AND i.id > ?2
+	AND d.seq = (SELECT max(seq) FROM deliveries WHERE trigger_id = ?1 AND incident_id = i.id AND incident_id <> 0 AND state = 'delivered')
+	AND NOT EXISTS (SELECT 1 FROM deliveries WHERE trigger_id = ?1 AND incident_id = i.id AND incident_id <> 0 AND state = 'pending')
+	ORDER BY i.id LIMIT 1`
+
+// LastTold implements trigger.Outbox.
+func (s *Store) LastTold(ctx context.Context, triggerID, after int64) (trigger.Job, error) {
+	var job trigger.Job
+	var message string
+	fields, done := deliveryFields(&job.Delivery)
+	err := s.d.QueryRowContext(ctx, lastTold, triggerID, after).Scan(append(fields, &message)...)
 	if errors.Is(err, sql.ErrNoRows) {
-		return Delivery{}, Event{}, false, nil
+		return trigger.Job{}, nil
 	}
-	return d, e, err == nil, wrap("read outbox", err)
+	if err == nil {
+		done()
+		job.Message = &channel.Message{}
+		err = json.Unmarshal([]byte(message), job.Message)
+	}
+	return job, wrap("read what is open", err)
 }
 
-// NextOvertaken returns when a trigger's first overtaken delivery is due, by a
-// clock that shows now; zero if there is none.
-func (s *Store) NextOvertaken(ctx context.Context, triggerID int64, now time.Time) (time.Time, error) {
-	var n int64
-	err := s.r.QueryRowContext(ctx, `SELECT coalesce(min(CASE WHEN tried_at > ? THEN ? ELSE next_at END), 0)
-		FROM deliveries WHERE state = 'pending' AND trigger_id = ? AND overtaken`, nanos(now), nanos(now), triggerID).Scan(&n)
-	if n == 0 || err != nil {
-		return time.Time{}, wrap("read outbox", err)
-	}
-	return now.Add(time.Duration(n - nanos(now))), nil
-}
-
-// RecordAttempts keeps the outcomes of attempts, together: each delivery's
-// State, TriedAt, NextAt, Overtaken, LastStatus and LastError. ErrNotFound says that one
-// has gone with its trigger; the others are kept all the same. One that was made
-// to start again meanwhile (its Since differs) stays as it is.
-func (s *Store) RecordAttempts(ctx context.Context, ds ...Delivery) error {
-	var gone error
+// Record implements trigger.Outbox.
+func (s *Store) Record(ctx context.Context, outcomes []trigger.Delivery) error {
 	// Forgotten, they are sent again, under the same ids.
-	err := s.relaxed(ctx, "record delivery", func(tx *sql.Tx) error {
-		for _, d := range ds {
-			// A dead delivery is reported by an event, except where it carried
-			// such a report: two broken triggers would go on reporting each other.
-			err := found(tx.ExecContext(ctx, `UPDATE deliveries SET state = ?, attempts = attempts + 1, tried_at = ?, next_at = ?, overtaken = ?, last_status = ?, last_error = ?,
-				reported = (SELECT source = 'system' AND metadata ->> '$.about' IS ? FROM event_log WHERE id = event_id)
+	return s.relaxed(ctx, "record delivery", func(tx *sql.Tx) error {
+		for _, d := range outcomes {
+			_, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = ?, attempts = attempts + 1, tried_at = ?, next_at = ?, last_status = ?, last_error = ?, `+reported+`
 				WHERE id = ? AND since = ?`,
-				d.State, nanos(d.TriedAt), nanos(d.NextAt), d.Overtaken, d.LastStatus, d.LastError, aboutDead, d.ID, nanos(d.Since)))
-			if errors.Is(err, ErrNotFound) {
-				gone = err
-			} else if err != nil {
+				d.State, nanos(d.TriedAt), nanos(d.NextAt), d.LastStatus, d.LastError, d.ID, nanos(d.Since))
+			if err == nil && d.Ref != "" {
+				_, err = tx.ExecContext(ctx, keepRef, d.Ref, d.ID, nanos(d.Since))
+			}
+			if err != nil {
 				return err
 			}
 		}
 		return nil
 	})
-	return cmp.Or(err, gone)
 }
 
-// Overtake marks a pending delivery as overtaken: later ones got through.
-func (s *Store) Overtake(ctx context.Context, id string) error {
-	return s.change(ctx, "record delivery", func(tx *sql.Tx) error {
-		return found(tx.ExecContext(ctx, "UPDATE deliveries SET overtaken = 1 WHERE id = ? AND state = 'pending'", id))
-	})
+// keepRef keeps what a service gave for a message in a thread, unless there is
+// something newer.
+const keepRef = `INSERT INTO threads SELECT d.trigger_id, d.thread, d.seq, ? FROM deliveries d JOIN incidents i ON i.id = d.thread WHERE d.id = ? AND d.since = ?
+	ON CONFLICT DO UPDATE SET seq = excluded.seq, ref = excluded.ref WHERE excluded.seq >= threads.seq`
+
+// dead sums up a trigger's deliveries that died and that no event is about yet.
+type dead struct {
+	trigger    int64
+	name       string
+	n          int64
+	lastSeq    int64
+	lastStatus int
+	lastError  string
 }
 
-// ReportDead puts one system event into the log about all of a trigger's dead
-// deliveries that no event is about yet, if there are any. route is as in
-// Commit; the trigger itself gets nothing.
-func (s *Store) ReportDead(ctx context.Context, triggerID int64, route func(Event) []int64) error {
-	_, err := s.tx(ctx, func(tx *sql.Tx) ([]Event, error) {
-		var n int64
-		var last Delivery
-		var name string
-		err := tx.QueryRowContext(ctx, `SELECT count(*), max(d.seq), d.last_status, d.last_error, t.name FROM deliveries d JOIN triggers t ON t.id = d.trigger_id
-			WHERE d.trigger_id = ? AND d.state = 'dead' AND d.reported = 0 HAVING count(*) > 0`, triggerID).
-			Scan(&n, &last.Seq, &last.LastStatus, &last.LastError, &name)
-		if errors.Is(err, sql.ErrNoRows) {
-			return nil, nil
-		}
+// ReportDead implements trigger.Outbox.
+func (s *Store) ReportDead(ctx context.Context, route func(event.Event) []int64) (int, error) {
+	const unreported = "state = 'dead' AND reported = 0"
+	var some bool
+	if err := s.d.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM deliveries WHERE "+unreported+")").Scan(&some); err != nil || !some {
+		return 0, wrap("report dead deliveries", err)
+	}
+	events, err := s.tx(ctx, func(tx *sql.Tx) ([]event.Event, error) {
+		// The bare columns are those of the row with the greatest seq.
+		rows, err := tx.QueryContext(ctx, `SELECT t.id, t.name, count(*), max(d.seq), d.last_status, d.last_error
+			FROM deliveries d JOIN triggers t ON t.id = d.trigger_id WHERE d.`+unreported+` GROUP BY t.id`)
+		all, err := collect(rows, err, func(r row) (d dead, err error) {
+			return d, r.Scan(&d.trigger, &d.name, &d.n, &d.lastSeq, &d.lastStatus, &d.lastError)
+		})
 		if err != nil {
 			return nil, err
 		}
-		_, err = tx.ExecContext(ctx, "UPDATE deliveries SET reported = 1 WHERE trigger_id = ? AND state = 'dead' AND reported = 0", triggerID)
-		if err != nil {
+		if _, err := tx.ExecContext(ctx, "UPDATE deliveries SET reported = 1 WHERE "+unreported); err != nil {
 			return nil, err
 		}
-		what := "1 delivery was"
-		if n > 1 {
-			what = fmt.Sprintf("%d deliveries were", n)
+		var b Batch
+		for _, d := range all {
+			what := "1 delivery was"
+			if d.n > 1 {
+				what = fmt.Sprintf("%d deliveries were", d.n)
+			}
+			b.Events = append(b.Events, event.Event{
+				Source: event.System, Severity: event.Error,
+				Message: fmt.Sprintf("Trigger %s: %s given up: %s. They are kept as dead and can be redelivered.", d.name, what, d.lastError),
+				Metadata: map[string]any{
+					"about": aboutDead, "trigger_id": d.trigger, "trigger_name": d.name,
+					"deliveries": d.n, "last_status": d.lastStatus, "last_error": d.lastError,
+				},
+			})
 		}
-		return s.insertEvents(ctx, tx, []Event{{
-			Source: SourceSystem, Severity: "error",
-			Message: fmt.Sprintf("Trigger %s: %s given up: %s. They are kept as dead and can be redelivered.", name, what, last.LastError),
-			Metadata: map[string]any{
-				"about": aboutDead, "trigger_id": triggerID, "trigger_name": name,
-				"deliveries": n, "last_status": last.LastStatus, "last_error": last.LastError,
-			},
-		}}, route)
+		return s.insertEvents(ctx, tx, b, route)
 	})
-	return wrap("report dead deliveries", err)
+	return len(events), wrap("report dead deliveries", err)
 }

@@ -15,7 +15,8 @@
 //   - Ids of rules, triggers and events are never used twice. A delivery's id
 //     is the same for ever.
 //   - A damaged file never stops logscan and is never deleted: Open renames it,
-//     starts afresh, logs it and puts an event into the new file.
+//     starts afresh with ids beyond all earlier ones, logs it and puts an event
+//     into the new file.
 //   - A failed call (full disk, say) changes nothing and may be repeated.
 //   - No error and no log line holds a trigger's secret or URL.
 //

@@ -2,40 +2,26 @@ package store
 
 import (
 	"context"
-	"crypto/rand"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
-)
 
-// Sources of events.
-const (
-	SourceLogscan = "logscan" // hits of rules
-	SourceSystem  = "system"  // what logscan says about itself
-)
+	"github.com/mattn/go-sqlite3"
 
-// InARow is the key in a hit's metadata for the number of its rule's hits in its
-// container in a row, where they are many.
-const InARow = "in_a_row"
+	"logscan/internal/event"
+	"logscan/internal/incident"
+	"logscan/internal/trigger"
+)
 
 // maxEvents bounds one answer of Events.
 const maxEvents = 10_000
 
-// Event is an entry of the event log.
-type Event struct {
-	ID        int64          `json:"id"`
-	Source    string         `json:"source"`
-	Severity  string         `json:"severity"`
-	Message   string         `json:"message"`
-	Metadata  map[string]any `json:"metadata"`
-	CreatedAt time.Time      `json:"created_at"`
-}
-
-// about is the trigger that a system event is about, or 0.
-func (e Event) about() int64 {
-	if id, ok := e.Metadata["trigger_id"].(int64); ok && e.Source == SourceSystem {
+// aboutTrigger is the trigger that a system event is about, or 0.
+func aboutTrigger(e event.Event) int64 {
+	if id, ok := e.Metadata["trigger_id"].(int64); ok && e.Source == event.System {
 		return id
 	}
 	return 0
@@ -47,20 +33,36 @@ type Cursor struct {
 	ContainerID string
 	Position    []byte // where scanning goes on
 	State       []byte // the rule engine's state there
+	Revision    int64  // of the cursor that it follows, plus 1; 0 follows any
 }
 
 // Batch is what one Commit makes true at once.
 type Batch struct {
 	Cursors []Cursor
-	Events  []Event // ID is given; CreatedAt too, where it is zero
+	Events  []event.Event // ID is given; CreatedAt too, where it is zero
+	// Suppressed is what rules held back: no events, it counts in incidents behind
+	// those. Settings are given.
+	Suppressed []incident.Hit
+	// Instead gives the event that is stored in the place of one that the
+	// database refuses with err, which wraps ErrRefused. If that is refused
+	// too, none is stored. nil: Commit fails with err.
+	Instead func(e event.Event, err error) event.Event
 }
+
+// ErrRefused means that the database works, but doesn't take an event for what
+// it holds: neither will it later.
+var ErrRefused = errors.New("the database refuses an event for what it holds")
 
 // Commit stores cursors and events, and a pending delivery for each event and
 // each trigger that route names (nil: none), in one transaction. It returns the
-// events with their ids and publishes them. route is called inside the
-// transaction and must not use the store. A trigger that has just gone, and
-// the one that a system event is about, get nothing.
-func (s *Store) Commit(ctx context.Context, b Batch, route func(Event) []int64) ([]Event, error) {
+// events with their ids and publishes them. route and Batch.Instead are called
+// inside the transaction and must not use the store. A trigger that has just
+// gone, and the one that a system event is about, get nothing.
+//
+// A commit may fail although it was persisted. With revisions in its cursors it
+// can be repeated as it is until it succeeds: what is stored already is not
+// stored again, and then no events are returned.
+func (s *Store) Commit(ctx context.Context, b Batch, route func(event.Event) []int64) ([]event.Event, error) {
 	cursors := func(tx *sql.Tx) error {
 		for _, c := range b.Cursors {
 			if err := s.putCursor(ctx, tx, c); err != nil {
@@ -69,156 +71,128 @@ func (s *Store) Commit(ctx context.Context, b Batch, route func(Event) []int64) 
 		}
 		return nil
 	}
-	if len(b.Events) == 0 { // forgotten, the lines before them are evaluated again, to no effect
-		return nil, s.relaxed(ctx, "commit", cursors)
+	var events []event.Event
+	var err error
+	if len(b.Events)+len(b.Suppressed) == 0 { // forgotten, the lines before them are evaluated again, to no effect
+		err = s.relaxed(ctx, "commit", cursors)
+	} else {
+		events, err = s.tx(ctx, func(tx *sql.Tx) ([]event.Event, error) {
+			if err := cursors(tx); err != nil {
+				return nil, err
+			}
+			return s.insertEvents(ctx, tx, b, route)
+		})
 	}
-	events, err := s.tx(ctx, func(tx *sql.Tx) ([]Event, error) {
-		if err := cursors(tx); err != nil {
-			return nil, err
-		}
-		return s.insertEvents(ctx, tx, b.Events, route)
-	})
+	if errors.Is(err, errStored) {
+		s.notify(trigger.Change{All: true}) // its deliveries may wait
+		s.interrupt()
+		return nil, nil
+	}
 	return events, wrap("commit", err)
 }
 
-func (s *Store) insertEvents(ctx context.Context, tx *sql.Tx, in []Event, route func(Event) []int64) ([]Event, error) {
-	out := make([]Event, 0, len(in))
-	for _, e := range in {
-		if e.CreatedAt.IsZero() {
-			e.CreatedAt = s.now()
-		}
-		e.CreatedAt = instant(nanos(e.CreatedAt))
-		e.Message = strings.ToValidUTF8(e.Message, "\uFFFD")
-		metadata := []byte("{}")
-		if e.Metadata != nil {
-			var err error
-			if metadata, err = json.Marshal(e.Metadata); err != nil {
-				return nil, fmt.Errorf("metadata: %w", err)
-			}
-		}
-		res, err := tx.ExecContext(ctx, `INSERT INTO event_log (source, severity, message, metadata, created_at) VALUES (?, ?, ?, ?, ?)`,
-			e.Source, e.Severity, e.Message, string(metadata), nanos(e.CreatedAt))
-		if err != nil {
-			return nil, err
-		}
-		if e.ID, err = res.LastInsertId(); err != nil {
-			return nil, err
-		}
-		if route != nil {
-			if err := s.insertDeliveries(ctx, tx, e, route(e)); err != nil {
+func (s *Store) insertEvents(ctx context.Context, tx *sql.Tx, b Batch, route func(event.Event) []int64) ([]event.Event, error) {
+	out := make([]event.Event, 0, len(b.Events))
+	f := s.newFolding(tx)
+	for _, e := range b.Events {
+		if b.Instead != nil {
+			if _, err := tx.ExecContext(ctx, "SAVEPOINT event"); err != nil {
 				return nil, err
 			}
 		}
-		out = append(out, e)
-	}
-	return out, nil
-}
-
-func (s *Store) insertDeliveries(ctx context.Context, tx *sql.Tx, e Event, triggers []int64) error {
-	now := nanos(s.now())
-	for _, t := range triggers {
-		if t == e.about() {
-			continue // a trigger that fails isn't told so by itself
+		stored, err := s.insertEvent(ctx, tx, e, route)
+		if errors.Is(err, ErrRefused) && b.Instead != nil {
+			if _, err := tx.ExecContext(ctx, "ROLLBACK TO event"); err != nil {
+				return nil, err
+			}
+			stored, err = s.insertEvent(ctx, tx, b.Instead(e, err), route)
+			if errors.Is(err, ErrRefused) {
+				if _, err := tx.ExecContext(ctx, "ROLLBACK TO event"); err != nil {
+					return nil, err
+				}
+				continue
+			}
 		}
-		// The trigger may have gone since route learnt of it.
-		_, err := tx.ExecContext(ctx, `INSERT INTO deliveries (id, event_id, trigger_id, state, next_at, since, created_at)
-			SELECT ?, ?, id, 'pending', ?, ?, ? FROM triggers WHERE id = ?`,
-			"msg_"+rand.Text(), e.ID, now, now, now, t)
 		if err != nil {
-			return err
+			return nil, err
+		}
+		if stored.IncidentID, err = f.add(ctx, stored); err != nil {
+			return nil, err
+		}
+		out = append(out, stored)
+	}
+	for _, h := range b.Suppressed {
+		if _, err := f.fold(ctx, f.settle(h)); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return out, f.flush(ctx)
 }
 
-// EventFilter selects events; what is zero doesn't select.
-type EventFilter struct {
-	Severities []string
-	Source     string
-	Workload   string
-	Container  string // a name, or the beginning of an id
-	Rule       string // a name
-	RuleID     int64
-	Since      time.Time
-	Until      time.Time // exclusive
-	After      int64     // ids greater than this
-	Before     int64     // ids less than this
-	Limit      int       // at most 10,000, which 0 means too
-	Ascending  bool      // oldest first; else newest first
+// insertEvent stores an event and its deliveries, and returns it as it is stored.
+func (s *Store) insertEvent(ctx context.Context, tx *sql.Tx, e event.Event, route func(event.Event) []int64) (event.Event, error) {
+	if e.CreatedAt.IsZero() {
+		e.CreatedAt = s.now()
+	}
+	e.CreatedAt = instant(nanos(e.CreatedAt))
+	e.Message = strings.ToValidUTF8(e.Message, "\uFFFD")
+	metadata := []byte("{}")
+	if e.Metadata != nil {
+		var err error
+		if metadata, err = json.Marshal(e.Metadata); err != nil {
+			return event.Event{}, fmt.Errorf("%w: metadata: %w", ErrRefused, err)
+		}
+	}
+	res, err := tx.ExecContext(ctx, `INSERT INTO event_log (source, severity, message, metadata, created_at) VALUES (?, ?, ?, ?, ?)`,
+		e.Source, e.Severity, e.Message, string(metadata), nanos(e.CreatedAt))
+	if err == nil {
+		e.ID, err = res.LastInsertId()
+	}
+	if err == nil && route != nil {
+		err = s.insertDeliveries(ctx, tx, e, route(e))
+	}
+	return e, refused(err)
+}
+
+// refused marks the errors that are about what was to be stored, and not about
+// the database.
+func refused(err error) error {
+	var e sqlite3.Error
+	if errors.As(err, &e) && (e.Code == sqlite3.ErrConstraint || e.Code == sqlite3.ErrTooBig || e.Code == sqlite3.ErrMismatch) {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return err
 }
 
 // Events returns the events that match, in the order of ids.
-func (s *Store) Events(ctx context.Context, f EventFilter) ([]Event, error) {
-	var where []string
-	var args []any
-	add := func(cond string, v ...any) {
-		where = append(where, cond)
-		args = append(args, v...)
-	}
-	if n := len(f.Severities); n > 0 {
-		where = append(where, "severity IN (?"+strings.Repeat(", ?", n-1)+")")
-		for _, v := range f.Severities {
-			args = append(args, v)
-		}
-	}
-	if f.Source != "" {
-		add("source = ?", f.Source)
-	}
-	if f.Workload != "" {
-		add("workload_id = ?", f.Workload)
-	}
-	if f.Container != "" {
-		add("(container_name = ? OR substr(container_id, 1, length(?)) = ?)", f.Container, f.Container, f.Container)
-	}
-	if f.Rule != "" {
-		add("rule_name = ?", f.Rule)
-	}
-	if f.RuleID != 0 {
-		add("rule_id = ?", f.RuleID)
-	}
-	if !f.Since.IsZero() {
-		add("created_at >= ?", nanos(f.Since))
-	}
-	if !f.Until.IsZero() {
-		add("created_at < ?", nanos(f.Until))
-	}
-	if f.After > 0 {
-		add("id > ?", f.After)
-	}
-	if f.Before > 0 {
-		add("id < ?", f.Before)
-	}
-	q := "SELECT " + eventColumns + " FROM event_log e"
-	if len(where) > 0 {
-		q += " WHERE " + strings.Join(where, " AND ")
-	}
-	if f.Ascending {
-		q += " ORDER BY id"
-	} else {
-		q += " ORDER BY id DESC"
-	}
-	if f.Limit <= 0 || f.Limit > maxEvents {
-		f.Limit = maxEvents
-	}
-	rows, err := s.r.QueryContext(ctx, q+" LIMIT ?", append(args, f.Limit)...)
+func (s *Store) Events(ctx context.Context, f EventFilter) ([]event.Event, error) {
+	q, args := f.sql()
+	rows, err := s.r.QueryContext(ctx, q, args...)
 	events, err := collect(rows, err, scanEvent)
 	return events, wrap("read events", err)
 }
 
+// LastEventID is the greatest id of an event there is; 0 where there is none.
+func (s *Store) LastEventID(ctx context.Context) (int64, error) {
+	var id int64
+	err := s.r.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM event_log").Scan(&id)
+	return id, wrap("read the last event's id", err)
+}
+
 // Event returns one event.
-func (s *Store) Event(ctx context.Context, id int64) (Event, error) {
+func (s *Store) Event(ctx context.Context, id int64) (event.Event, error) {
 	e, err := scanEvent(s.r.QueryRowContext(ctx, "SELECT "+eventColumns+" FROM event_log e WHERE id = ?", id))
 	return e, wrap("read event", err)
 }
 
-const eventColumns = "e.id, e.source, e.severity, e.message, e.metadata, e.created_at"
+const eventColumns = "e.id, e.source, e.severity, e.message, e.metadata, e.created_at, ifnull(e.incident_id, 0)"
 
 // eventFields are where eventColumns are scanned to; done makes the event of
 // them.
-func eventFields(e *Event) (fields []any, done func() error) {
+func eventFields(e *event.Event) (fields []any, done func() error) {
 	var metadata string
 	var created int64
-	return []any{&e.ID, &e.Source, &e.Severity, &e.Message, &metadata, &created}, func() error {
+	return []any{&e.ID, &e.Source, &e.Severity, &e.Message, &metadata, &created, &e.IncidentID}, func() error {
 		e.CreatedAt = instant(created)
 		if err := json.Unmarshal([]byte(metadata), &e.Metadata); err != nil {
 			return fmt.Errorf("metadata of event %d: %w", e.ID, err)
@@ -227,11 +201,11 @@ func eventFields(e *Event) (fields []any, done func() error) {
 	}
 }
 
-func scanEvent(r row) (Event, error) {
-	var e Event
+func scanEvent(r row) (event.Event, error) {
+	var e event.Event
 	fields, done := eventFields(&e)
 	if err := r.Scan(fields...); err != nil {
-		return Event{}, err
+		return event.Event{}, err
 	}
 	return e, done()
 }
@@ -240,31 +214,98 @@ func scanEvent(r row) (Event, error) {
 // commit waits long for it.
 const pruneStep = 1000
 
+// undelivered says that an event is yet to be delivered.
+const undelivered = "EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = e.id AND d.state = 'pending')"
+
 // Prune removes events beyond the newest max (0 for no such bound), and those
 // from before oldest (zero for no such bound), with what became of their
-// deliveries. Events that are yet to be delivered stay.
+// deliveries. Events that are yet to be delivered stay. The same bounds hold for
+// incidents that are over, and for messages.
 func (s *Store) Prune(ctx context.Context, max int, oldest time.Time) error {
-	var first int64 // with an id up to this
 	if max > 0 {
-		err := s.r.QueryRowContext(ctx, "SELECT coalesce((SELECT id FROM event_log ORDER BY id DESC LIMIT 1 OFFSET ?), 0)", max).Scan(&first)
+		last, err := s.beyond(ctx, max)
+		if err == nil {
+			err = s.prune(ctx, "e.id <= ?", "e.id", last)
+		}
 		if err != nil {
 			return wrap("prune events", err)
 		}
 	}
-	for {
-		var n int64
-		err := s.change(ctx, "prune events", func(tx *sql.Tx) error {
-			res, err := tx.ExecContext(ctx, `DELETE FROM event_log WHERE id IN (
-				SELECT id FROM event_log e WHERE (created_at < ? OR id <= ?)
-				AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event_id = e.id AND d.state = 'pending') LIMIT ?)`,
-				nanos(oldest), first, pruneStep)
-			if err == nil {
-				n, err = res.RowsAffected()
+	if !oldest.IsZero() {
+		if err := s.prune(ctx, "e.created_at < ?", "e.created_at", nanos(oldest)); err != nil {
+			return wrap("prune events", err)
+		}
+	}
+	return wrap("prune incidents", s.pruneOthers(ctx, max, oldest))
+}
+
+// keepNewest is how many events, incidents that are over and messages PruneToSize
+// keeps in any case.
+const keepNewest = 1000
+
+// PruneToSize removes the oldest events, incidents that are over and messages while
+// what the database's file holds is more than that many bytes. The newest stay, and
+// those that are yet to be delivered.
+func (s *Store) PruneToSize(ctx context.Context, bytes int64) error {
+	var last int64
+	for n := pruneStep; n > 0; {
+		p, err := readPages(ctx, s.r)
+		if err != nil || (p.all-p.free)*p.size <= bytes {
+			return wrap("prune events", err)
+		}
+		if last == 0 {
+			if last, err = s.beyond(ctx, keepNewest); err != nil {
+				return wrap("prune events", err)
 			}
-			return err
-		})
-		if err != nil || n < pruneStep {
+		}
+		if n, err = s.pruneSome(ctx, "e.id <= ?", "e.id", last); err != nil {
+			return wrap("prune events", err)
+		}
+		for _, k := range []kept{keptIncidents, keptMessages} {
+			before, err := s.newestBut(ctx, k, keepNewest)
+			if err != nil {
+				return wrap("prune events", err)
+			}
+			removed, err := s.pruneKept(ctx, k, before)
+			if n += removed; err != nil {
+				return wrap("prune events", err)
+			}
+		}
+	}
+	return nil
+}
+
+// beyond returns the id of the newest event that isn't one of the newest n; 0 where
+// there is none.
+func (s *Store) beyond(ctx context.Context, n int) (id int64, err error) {
+	err = s.r.QueryRowContext(ctx, "SELECT coalesce((SELECT id FROM event_log ORDER BY id DESC LIMIT 1 OFFSET ?), 0)", n).Scan(&id)
+	return id, err
+}
+
+// prune removes the events that are to go.
+func (s *Store) prune(ctx context.Context, where, order string, bound int64) error {
+	for {
+		if n, err := s.pruneSome(ctx, where, order, bound); err != nil || n < pruneStep {
 			return err
 		}
 	}
+}
+
+// pruneSome removes the first of the events that are to go, and returns how many.
+// Which these are is looked up beside the writer: many may have to be passed over.
+func (s *Store) pruneSome(ctx context.Context, where, order string, bound int64) (n int, err error) {
+	rows, err := s.r.QueryContext(ctx, "SELECT e.id FROM event_log e WHERE "+where+" AND NOT "+undelivered+" ORDER BY "+order+" LIMIT ?", bound, pruneStep)
+	ids, err := collect(rows, err, scanID)
+	if err != nil || len(ids) == 0 {
+		return 0, err
+	}
+	list, err := json.Marshal(ids)
+	if err != nil {
+		return 0, err
+	}
+	err = s.change(ctx, "remove", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, "DELETE FROM event_log AS e WHERE id IN (SELECT value FROM json_each(?)) AND NOT "+undelivered, string(list))
+		return err
+	})
+	return len(ids), err
 }

@@ -12,10 +12,16 @@ import (
 	"time"
 
 	"github.com/mattn/go-sqlite3"
+
+	"logscan/internal/event"
+	"logscan/internal/trigger"
 )
 
 // readers is how many reads go on at once.
 const readers = 4
+
+// deliveryReaders is how many reads of the delivery worker go on at once.
+const deliveryReaders = 2
 
 //go:embed migrations/*.sql
 var migrationFiles embed.FS
@@ -65,13 +71,21 @@ func open(path string, steps []string) (_ *Store, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
+	info, err := f.Stat()
 	f.Close()
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	writer := "_txlock=immediate"
+	if info.Size() == 0 { // it is decided for good as the first page is written
+		writer += "&_auto_vacuum=incremental"
+	}
 
 	s := &Store{
-		now: time.Now, subs: map[chan Event]struct{}{}, outbox: make(chan struct{}, 1),
+		now: time.Now, subs: map[chan event.Event]struct{}{}, changes: make(chan trigger.Change, 1), maxPending: MaxPending,
 		fold: make(chan struct{}, 1), folded: make(chan struct{}),
 	}
-	if s.w, err = sql.Open("sqlite3", dsn(abs, "_txlock=immediate")); err != nil {
+	if s.w, err = sql.Open("sqlite3", dsn(abs, writer)); err != nil {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	s.w.SetMaxOpenConns(1)
@@ -80,6 +94,12 @@ func open(path string, steps []string) (_ *Store, err error) {
 		return nil, fmt.Errorf("open database: %w", err)
 	}
 	s.r.SetMaxOpenConns(readers)
+	if s.d, err = sql.Open("sqlite3", dsn(abs, "_query_only=1")); err != nil {
+		s.w.Close()
+		s.r.Close()
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	s.d.SetMaxOpenConns(deliveryReaders)
 	defer func() {
 		if err != nil {
 			err = fmt.Errorf("open database: %w", errors.Join(err, s.closeFiles()))
@@ -98,8 +118,13 @@ func open(path string, steps []string) (_ *Store, err error) {
 	if err := boundLog(ctx, s.w); err != nil {
 		return nil, err
 	}
+	// What a statement changes is noted for the case that it fails half done: beyond
+	// 64 KiB in a file, where a process that may write in few places can make none.
+	if _, err := s.w.ExecContext(ctx, "PRAGMA temp_store = MEMORY"); err != nil {
+		return nil, err
+	}
+	s.nextDue.Store(1) // until Pass has looked
 	go s.checkpoints(s.fold)
-	s.signal() // there may be deliveries from before
 	return s, nil
 }
 
@@ -155,26 +180,4 @@ func migrate(ctx context.Context, db *sql.DB, steps []string) error {
 		}
 	}
 	return nil
-}
-
-// setAside renames the database and its side files, and returns its new name.
-// The log of changes goes first: left behind by a kill, it would be replayed
-// into the new file.
-func setAside(path string, now time.Time) (string, error) {
-	base := path + ".damaged-" + now.UTC().Format("20060102T150405Z")
-	aside := base
-	for n := 2; exists(aside) || exists(aside+"-wal"); n++ {
-		aside = fmt.Sprintf("%s-%d", base, n)
-	}
-	for _, suffix := range []string{"-wal", "-shm", ""} {
-		if err := os.Rename(path+suffix, aside+suffix); err != nil && !(suffix != "" && errors.Is(err, os.ErrNotExist)) {
-			return "", err
-		}
-	}
-	return aside, nil
-}
-
-func exists(path string) bool {
-	_, err := os.Lstat(path)
-	return err == nil
 }

@@ -9,12 +9,17 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"logscan/internal/event"
+	"logscan/internal/fields"
 	"logscan/internal/rule"
+	"logscan/internal/trigger"
 )
 
 // filled makes a closed database of some hundred pages, and returns its path.
@@ -23,7 +28,7 @@ func filled(t *testing.T) string {
 	path := filepath.Join(t.TempDir(), "logscan.db")
 	s := must[*Store](t)(Open(path, nil))
 	addTrigger(t, s, "t")
-	var events []Event
+	var events []event.Event
 	for n := range 1000 {
 		events = append(events, hit(fmt.Sprintf("%d %x", n, sha256.Sum256([]byte{byte(n)})), nil))
 	}
@@ -71,7 +76,7 @@ func TestDamage(t *testing.T) {
 			}
 			defer s.Close()
 			aside := must[[]string](t)(filepath.Glob(path + ".damaged-*"))
-			events := must[[]Event](t)(s.Events(t.Context(), EventFilter{}))
+			events := must[[]event.Event](t)(s.Events(t.Context(), EventFilter{}))
 			if !tt.aside {
 				if len(aside) != 0 || log.Len() != 0 {
 					t.Errorf("set aside: %v; log: %s", aside, log.String())
@@ -90,7 +95,7 @@ func TestDamage(t *testing.T) {
 			if !strings.Contains(log.String(), "level=ERROR") || !strings.Contains(log.String(), filepath.Base(aside[0])) {
 				t.Errorf("log: %s", log.String())
 			}
-			if len(events) != 1 || events[0].Source != SourceSystem || events[0].Severity != "error" || events[0].Metadata["set_aside"] != filepath.Base(aside[0]) {
+			if len(events) != 1 || events[0].Source != event.System || events[0].Severity != "error" || events[0].Metadata["set_aside"] != filepath.Base(aside[0]) {
 				t.Errorf("events: %+v", events)
 			}
 			addTrigger(t, s, "works again")
@@ -143,7 +148,7 @@ func TestNoDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := must[*Store](t)(Open(path, nil))
-	if n := len(must[[]Event](t)(s.Events(t.Context(), EventFilter{}))); n != 1000 {
+	if n := len(must[[]event.Event](t)(s.Events(t.Context(), EventFilter{}))); n != 1000 {
 		t.Errorf("%d events", n)
 	}
 	s.Close()
@@ -174,21 +179,23 @@ func version(t *testing.T, s *Store) (v int) {
 func TestMigrations(t *testing.T) {
 	steps := append(migrations(),
 		"ALTER TABLE rules ADD COLUMN added TEXT NOT NULL DEFAULT 'new'",
-		"CREATE TABLE more (x); INSERT INTO more SELECT name FROM rules")
+		"CREATE TABLE more (x); INSERT INTO more SELECT definition ->> '$.name' FROM rules")
 	for from := 1; from < len(steps); from++ {
 		path := filepath.Join(t.TempDir(), "logscan.db")
 		s := must[*Store](t)(open(path, steps[:from]))
 		if v := version(t, s); v != from {
 			t.Fatalf("schema %d, want %d", v, from)
 		}
-		if _, err := s.CreateRule(t.Context(), aRule("kept")); err != nil {
+		if from < definitions {
+			oldRule(t, s, aRule("kept"))
+		} else if _, err := s.CreateRule(t.Context(), aRule("kept")); err != nil {
 			t.Fatal(err)
 		}
 		s.Close()
 		for range 2 { // and again: nothing to do
 			s = must[*Store](t)(open(path, steps))
 			var added string
-			err := s.w.QueryRow("SELECT added FROM rules JOIN more ON more.x = rules.name").Scan(&added)
+			err := s.w.QueryRow("SELECT added FROM rules JOIN more ON more.x = rules.definition ->> '$.name'").Scan(&added)
 			if from > len(migrations()) && err == sql.ErrNoRows {
 				err = nil
 			}
@@ -200,6 +207,97 @@ func TestMigrations(t *testing.T) {
 			}
 			s.Close()
 		}
+	}
+}
+
+// definitions is the schema since which a rule is stored as a definition.
+const definitions = 9
+
+// oldRule stores a rule as was done before.
+func oldRule(t *testing.T, s *Store, r rule.Rule) {
+	t.Helper()
+	_, err := s.w.Exec(`INSERT INTO rules (name, description, pattern, severity, streams, cooldown, enabled, workload_id, overrides_id, created_at, updated_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, nullif(?, 0), ?, ?)`,
+		r.Name, r.Description, r.Pattern, r.Severity, r.Streams, int64(r.Cooldown()), r.Enabled, r.WorkloadID, r.OverridesID, nanos(r.CreatedAt), nanos(r.UpdatedAt))
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Rules of the released version are the same ones afterwards, whatever they
+// hold, and what the database looks after goes on.
+func TestOldRulesAreKept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "logscan.db")
+	s := must[*Store](t)(open(path, migrations()[:3]))
+	at := time.Unix(1_800_000_000, 123).UTC()
+	want := []rule.Rule{
+		{Name: "global", Description: "two\nlines \x1b[2J \u202e", Pattern: `a"\\\d{2}'é%`, Severity: "warn", Streams: "all", CooldownSeconds: 300, Enabled: true},
+		{Name: "override", Pattern: "x", Severity: "error", Streams: "stderr", WorkloadID: strings.Repeat("w", 500), OverridesID: 1},
+		{Name: "own", Pattern: "y", Severity: "info", Streams: "stdout", CooldownSeconds: 31536000, Enabled: true, WorkloadID: "shop/web"},
+	}
+	for i := range want {
+		want[i].ID, want[i].CreatedAt, want[i].UpdatedAt = int64(i+1), at, at.Add(time.Hour)
+		oldRule(t, s, want[i])
+		want[i].ResolveAfter, want[i].Repeat, want[i].CooldownBy, want[i].All, want[i].Ignore = 900, 3600, rule.ByShape, fields.Texts{}, fields.Texts{} // every default
+	}
+	s.Close()
+	s = must[*Store](t)(Open(path, nil))
+	defer s.Close()
+	if got := must[[]rule.Rule](t)(s.Rules(t.Context())); !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	if err := s.DeleteRule(t.Context(), 3); err != nil {
+		t.Fatal(err)
+	}
+	again := want[1]
+	if _, err := s.CreateRule(t.Context(), again); err == nil || !strings.Contains(err.Error(), "already") {
+		t.Errorf("a second override: %v", err)
+	}
+	if r := must[rule.Rule](t)(s.CreateRule(t.Context(), aRule("new"))); r.ID != 4 {
+		t.Errorf("an id is used again: %d", r.ID)
+	}
+	if err := s.DeleteRule(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if got := must[[]rule.Rule](t)(s.Rules(t.Context())); len(got) != 1 || got[0].Name != "new" {
+		t.Errorf("after its base, the override is left: %+v", got)
+	}
+}
+
+// Triggers of the released version are the same ones afterwards, and tell each event
+// by itself as before.
+func TestOldTriggersAreKept(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "logscan.db")
+	s := must[*Store](t)(open(path, migrations()[:3]))
+	at := time.Unix(1_800_000_000, 123).UTC()
+	want := []trigger.Trigger{
+		{Name: `a "b" \ é`, Enabled: true, Severities: []event.Severity{"error", "warn"}, Sources: []event.Source{"logscan"}, MessageRegex: `^"\d`, ActionURL: "https://u:p@h/?t=1", ActionSecret: "s3cr3t"},
+		{Name: "off", ActionURL: "http://h/"},
+	}
+	for i := range want {
+		w := &want[i]
+		w.ID, w.CreatedAt, w.UpdatedAt = int64(i+1), at, at.Add(time.Hour)
+		w.Mode, w.GroupBy, w.GroupIntervalSeconds = trigger.ModeEvents, "workload", 300
+		_, err := s.w.Exec(`INSERT INTO triggers (name, enabled, severities, sources, message_regex, action_url, action_secret, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			w.Name, w.Enabled, w.Severities.String(), w.Sources.String(), w.MessageRegex, w.ActionURL, w.ActionSecret, nanos(w.CreatedAt), nanos(w.UpdatedAt))
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.Close()
+	s = must[*Store](t)(Open(path, nil))
+	defer s.Close()
+	got := must[[]trigger.Trigger](t)(s.Triggers(t.Context()))
+	if !reflect.DeepEqual(got, want) {
+		for i := range got {
+			b, _ := trigger.Fields.MarshalDefinition(got[i])
+			t.Errorf("got %d, %v to %v: %s", got[i].ID, got[i].CreatedAt, got[i].UpdatedAt, b)
+		}
+	}
+	// What is sent is what an enabled trigger waits for.
+	emit(t, s, to(1, 2), hit("m", nil))
+	if ids := must[[]int64](t)(s.Resume(t.Context(), time.Now())); !slices.Equal(ids, []int64{1}) {
+		t.Errorf("waited for by %v", ids)
 	}
 }
 
@@ -235,7 +333,7 @@ func TestMigrationFails(t *testing.T) {
 // A full disk is an error that changes nothing and passes with it.
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=2m"); err != nil {
 		t.Fatal("mount (root is needed): ", err)
 	}
 	t.Cleanup(func() {
@@ -271,9 +369,26 @@ func TestFullDisk(t *testing.T) {
 	id := addTrigger(t, s, "t")
 	live, cancel := s.Subscribe(1000)
 	defer cancel()
+	told := 0
+	receive := func() {
+		t.Helper()
+		for {
+			select {
+			case _, open := <-live:
+				if told++; open {
+					continue
+				}
+				// A commit failed, and may have been persisted: look, and go on.
+				live, _ = s.Subscribe(1000)
+				told = len(must[[]event.Event](t)(s.Events(t.Context(), EventFilter{})))
+			default:
+				return
+			}
+		}
+	}
 	commit := func(n int) error {
 		_, err := s.Commit(t.Context(), Batch{
-			Events:  []Event{hit(strings.Repeat("x", 3000), nil)},
+			Events:  []event.Event{hit(strings.Repeat("x", 3000), nil)},
 			Cursors: []Cursor{{ContainerID: "c", Position: fmt.Append(nil, n)}},
 		}, to(id))
 		return err
@@ -290,14 +405,14 @@ func TestFullDisk(t *testing.T) {
 	}
 	check := func() {
 		t.Helper()
-		if got := len(must[[]Event](t)(s.Events(t.Context(), EventFilter{}))); got != n {
+		if got := len(must[[]event.Event](t)(s.Events(t.Context(), EventFilter{}))); got != n {
 			t.Errorf("%d events, want %d", got, n)
 		}
 		if c, _, err := s.Cursor(t.Context(), "c"); err != nil || n > 0 && string(c.Position) != fmt.Sprint(n) {
 			t.Errorf("cursor %q, want %d, %v", c.Position, n, err)
 		}
-		if len(live) != n {
-			t.Errorf("%d published, want %d", len(live), n)
+		if receive(); told != n {
+			t.Errorf("%d published, want %d", told, n)
 		}
 	}
 	for range 3 {
@@ -312,17 +427,47 @@ func TestFullDisk(t *testing.T) {
 		if err := commit(n); err != nil {
 			t.Fatal(err)
 		}
+		receive()
 	}
 	check()
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
 	s = must[*Store](t)(Open(path, nil))
-	live = nil
-	if got := len(must[[]Event](t)(s.Events(t.Context(), EventFilter{}))); got != n {
+	if got := len(must[[]event.Event](t)(s.Events(t.Context(), EventFilter{}))); got != n {
 		t.Errorf("%d events after reopening, want %d", got, n)
 	}
 	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The file of a version that knew two sources takes others too, and keeps what
+// it has.
+func TestMigrateSources(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "logscan.db")
+	old := must[*Store](t)(open(path, migrations()[:6]))
+	insert := func(source, message string) error {
+		_, err := old.w.ExecContext(t.Context(), "INSERT INTO event_log (source, severity, message, metadata, created_at) VALUES (?, 'error', ?, '{}', 1)", source, message)
+		return err
+	}
+	if err := insert("logscan", "kept"); err != nil {
+		t.Fatal(err)
+	}
+	future := event.Event{Source: "future", Severity: event.Critical, Message: "m"}
+	if err := insert("future", "m"); err == nil {
+		t.Error("the old schema has no CHECK")
+	}
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := must[*Store](t)(Open(path, nil))
+	defer s.Close()
+	emit(t, s, nil, future)
+	if events := must[[]event.Event](t)(s.Events(t.Context(), EventFilter{Ascending: true})); len(events) != 2 || events[0].Message != "kept" || events[1].Source != "future" {
+		t.Errorf("%+v", events)
+	}
+	if err := check(t.Context(), s.w); err != nil {
 		t.Error(err)
 	}
 }

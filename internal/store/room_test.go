@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"logscan/internal/event"
 )
 
 // smallBlocks mounts a filesystem of that many bytes, of blocks of 1 KiB.
@@ -72,7 +74,7 @@ func TestFullDiskOfSmallBlocks(t *testing.T) {
 	}
 	first.Close()
 	commit := func(s *Store) error {
-		_, err := s.Commit(t.Context(), Batch{Events: []Event{{Source: SourceSystem, Severity: "info", Message: strings.Repeat("filling ", 200)}}}, nil)
+		_, err := s.Commit(t.Context(), Batch{Events: []event.Event{{Source: event.System, Severity: "info", Message: strings.Repeat("filling ", 200)}}}, nil)
 		return err
 	}
 	kept, refused, failed := 0, 0, 0

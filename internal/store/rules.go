@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"logscan/internal/fields"
 	"logscan/internal/rule"
 )
 
@@ -16,32 +17,52 @@ const (
 	MaxTriggers = 256
 )
 
-const ruleColumns = "id, name, description, pattern, severity, streams, cooldown, enabled, workload_id, coalesce(overrides_id, 0), created_at, updated_at"
+// definitionColumns are a rule's or a trigger's definition and what only the database
+// sets. What a definition says that the database itself has to know is also in
+// columns of its own.
+const definitionColumns = "id, definition, created_at, updated_at"
 
-func scanRule(r row) (rule.Rule, error) {
-	var v rule.Rule
-	var cooldown, created, updated int64
-	err := r.Scan(&v.ID, &v.Name, &v.Description, &v.Pattern, &v.Severity, &v.Streams, &cooldown, &v.Enabled, &v.WorkloadID, &v.OverridesID, &created, &updated)
-	v.Cooldown, v.CreatedAt, v.UpdatedAt = time.Duration(cooldown), instant(created), instant(updated)
+// scanDefinition reads definitionColumns into v, whose own fields are the others.
+func scanDefinition[T any](r row, table *fields.Table[T], v *T, id *int64, createdAt, updatedAt *time.Time) error {
+	var definition []byte
+	var created, updated int64
+	if err := r.Scan(id, &definition, &created, &updated); err != nil {
+		return err
+	}
+	*createdAt, *updatedAt = instant(created), instant(updated)
+	if err := table.UnmarshalDefinition(definition, v); err != nil {
+		return fmt.Errorf("%s %d: %w", table.What, *id, err)
+	}
+	return nil
+}
+
+func scanRule(r row) (v rule.Rule, err error) {
+	err = scanDefinition(r, rule.Fields, &v, &v.ID, &v.CreatedAt, &v.UpdatedAt)
 	return v, err
 }
 
 // Rules returns all rules, by id.
 func (s *Store) Rules(ctx context.Context) ([]rule.Rule, error) {
-	rows, err := s.r.QueryContext(ctx, "SELECT "+ruleColumns+" FROM rules ORDER BY id")
+	rows, err := s.r.QueryContext(ctx, "SELECT "+definitionColumns+" FROM rules ORDER BY id")
 	rules, err := collect(rows, err, scanRule)
 	return rules, wrap("read rules", err)
 }
 
+// RuleCount is how many rules there are.
+func (s *Store) RuleCount(ctx context.Context) (n int, err error) {
+	err = s.r.QueryRowContext(ctx, "SELECT count(*) FROM rules").Scan(&n)
+	return n, wrap("count rules", err)
+}
+
 // Rule returns one rule.
 func (s *Store) Rule(ctx context.Context, id int64) (rule.Rule, error) {
-	r, err := scanRule(s.r.QueryRowContext(ctx, "SELECT "+ruleColumns+" FROM rules WHERE id = ?", id))
+	r, err := scanRule(s.r.QueryRowContext(ctx, "SELECT "+definitionColumns+" FROM rules WHERE id = ?", id))
 	return r, wrap("read rule", err)
 }
 
 // CreateRule adds a rule and returns it with its id and times. What its own
-// fields say is the caller's to check (rule.Validate); what depends on other
-// rules is checked here, and a *rule.FieldError says what is wrong.
+// fields say is the caller's to check (rule.Fields); what depends on other
+// rules is checked here, and a *fields.Error says what is wrong.
 func (s *Store) CreateRule(ctx context.Context, r rule.Rule) (rule.Rule, error) {
 	r.CreatedAt = instant(nanos(s.now()))
 	r.UpdatedAt = r.CreatedAt
@@ -53,9 +74,12 @@ func (s *Store) CreateRule(ctx context.Context, r rule.Rule) (rule.Rule, error) 
 		if err := checkOverride(ctx, tx, r); err != nil {
 			return err
 		}
-		res, err := tx.ExecContext(ctx, `INSERT INTO rules (name, description, pattern, severity, streams, cooldown, enabled, workload_id, overrides_id, created_at, updated_at)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, nullif(?, 0), ?, ?)`,
-			r.Name, r.Description, r.Pattern, r.Severity, r.Streams, int64(r.Cooldown), r.Enabled, r.WorkloadID, r.OverridesID, nanos(r.CreatedAt), nanos(r.UpdatedAt))
+		definition, err := rule.Fields.MarshalDefinition(r)
+		if err != nil {
+			return err
+		}
+		res, err := tx.ExecContext(ctx, "INSERT INTO rules (definition, workload_id, overrides_id, created_at, updated_at) VALUES (?, ?, nullif(?, 0), ?, ?)",
+			string(definition), r.WorkloadID, r.OverridesID, nanos(r.CreatedAt), nanos(r.UpdatedAt))
 		if err == nil {
 			r.ID, err = res.LastInsertId()
 		}
@@ -73,13 +97,16 @@ func (s *Store) UpdateRule(ctx context.Context, r rule.Rule) (rule.Rule, error) 
 		if err := checkOverride(ctx, tx, r); err != nil {
 			return err
 		}
-		err := found(tx.ExecContext(ctx, `UPDATE rules SET name = ?, description = ?, pattern = ?, severity = ?, streams = ?, cooldown = ?, enabled = ?,
-			workload_id = ?, overrides_id = nullif(?, 0), updated_at = ? WHERE id = ?`,
-			r.Name, r.Description, r.Pattern, r.Severity, r.Streams, int64(r.Cooldown), r.Enabled, r.WorkloadID, r.OverridesID, nanos(s.now()), r.ID))
+		definition, err := rule.Fields.MarshalDefinition(r)
 		if err != nil {
 			return err
 		}
-		r, err = scanRule(tx.QueryRowContext(ctx, "SELECT "+ruleColumns+" FROM rules WHERE id = ?", r.ID))
+		err = found(tx.ExecContext(ctx, "UPDATE rules SET definition = ?, workload_id = ?, overrides_id = nullif(?, 0), updated_at = ? WHERE id = ?",
+			string(definition), r.WorkloadID, r.OverridesID, nanos(s.now()), r.ID))
+		if err != nil {
+			return err
+		}
+		r, err = scanRule(tx.QueryRowContext(ctx, "SELECT "+definitionColumns+" FROM rules WHERE id = ?", r.ID))
 		return err
 	})
 	if err != nil {
@@ -88,9 +115,30 @@ func (s *Store) UpdateRule(ctx context.Context, r rule.Rule) (rule.Rule, error) 
 	return r, nil
 }
 
-// DeleteRule removes a rule and its overrides.
+// DeleteRule removes a rule and its overrides. What is open of theirs ends: nobody
+// could say any more when it does.
 func (s *Store) DeleteRule(ctx context.Context, id int64) error {
 	return s.change(ctx, "remove rule", func(tx *sql.Tx) error {
+		rows, err := tx.QueryContext(ctx, "SELECT "+incidentColumns+` FROM incidents i
+			WHERE rule_id IN (SELECT id FROM rules WHERE id = ?1 OR overrides_id = ?1) AND state <> 'resolved' ORDER BY id`, id)
+		open, err := collect(rows, err, scanIncident)
+		if err != nil {
+			return err
+		}
+		f := s.newFolding(tx)
+		for k := range open {
+			n, err := open[k].Resolve(s.now(), "", "the rule was removed")
+			if err != nil {
+				return err
+			}
+			f.use(&open[k])
+			if err := f.tell(ctx, n, &open[k]); err != nil {
+				return err
+			}
+		}
+		if err := f.flush(ctx); err != nil {
+			return err
+		}
 		return found(tx.ExecContext(ctx, "DELETE FROM rules WHERE id = ?", id)) // overrides: ON DELETE CASCADE
 	})
 }
@@ -104,22 +152,22 @@ func checkOverride(ctx context.Context, tx *sql.Tx, r rule.Rule) error {
 			return err
 		}
 		if n > 0 {
-			return &rule.FieldError{Field: "workload_id", Reason: fmt.Sprintf("this rule has to stay global: it is overridden in %d workloads", n)}
+			return &fields.Error{Field: "workload_id", Reason: fmt.Sprintf("this rule has to stay global: it is overridden in %d workloads", n)}
 		}
 	}
 	if r.OverridesID == 0 {
 		return nil
 	}
 	refuse := func(format string, args ...any) error {
-		return &rule.FieldError{Field: "overrides_id", Reason: fmt.Sprintf(format, args...)}
+		return &fields.Error{Field: "overrides_id", Reason: fmt.Sprintf(format, args...)}
 	}
 	switch {
 	case r.WorkloadID == "":
-		return &rule.FieldError{Field: "workload_id", Reason: "is required where a rule overrides another"}
+		return &fields.Error{Field: "workload_id", Reason: "is required where a rule overrides another"}
 	case r.OverridesID == r.ID:
 		return refuse("a rule can't override itself")
 	}
-	base, err := scanRule(tx.QueryRowContext(ctx, "SELECT "+ruleColumns+" FROM rules WHERE id = ?", r.OverridesID))
+	base, err := scanRule(tx.QueryRowContext(ctx, "SELECT "+definitionColumns+" FROM rules WHERE id = ?", r.OverridesID))
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return refuse("there is no rule %d", r.OverridesID)
@@ -141,6 +189,16 @@ func checkOverride(ctx context.Context, tx *sql.Tx, r rule.Rule) error {
 	return err
 }
 
+// FullError refuses one more where there are as many as there can be.
+type FullError struct {
+	What string // there are, such as rules
+	Most int
+}
+
+func (e *FullError) Error() string {
+	return fmt.Sprintf("%s: there are %d already, the most there can be", e.What, e.Most)
+}
+
 // full refuses a row beyond most in a table.
 func full(ctx context.Context, tx *sql.Tx, table string, most int) error {
 	var n int
@@ -148,7 +206,7 @@ func full(ctx context.Context, tx *sql.Tx, table string, most int) error {
 		return err
 	}
 	if n >= most {
-		return &rule.FieldError{Field: table, Reason: fmt.Sprintf("there are %d already, the most there can be", n)}
+		return &FullError{table, most}
 	}
 	return nil
 }

@@ -6,10 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
-	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"logscan/internal/event"
+	"logscan/internal/trigger"
 )
 
 // ErrNotFound is returned for a rule, trigger, event or delivery that doesn't
@@ -19,7 +23,8 @@ var ErrNotFound = errors.New("not found")
 // Store is an open database.
 type Store struct {
 	w   *sql.DB // one connection: SQLite has one writer anyway
-	r   *sql.DB
+	r   *sql.DB // readers
+	d   *sql.DB // the delivery worker's own: what others read mustn't hold up what is sent
 	now func() time.Time
 
 	index *os.File // SQLite's, see fillHoles; may be nil
@@ -27,16 +32,26 @@ type Store struct {
 	// write is held from the beginning of a write until its events are
 	// published, so that subscribers see them in the order of ids.
 	write   sync.Mutex
-	commits int // since the last checkpoint was asked for; guarded by write
+	commits int            // since the last checkpoint was asked for; guarded by write
+	changed trigger.Change // by the transaction under way; guarded by write
+	unsure  bool           // a commit failed since the last one, and may have been persisted; guarded by write
 
 	fold   chan struct{} // holds a token when a checkpoint is due
 	folded chan struct{} // closed when there will be none any more
 
 	mu     sync.Mutex // guards subs and closed
-	subs   map[chan Event]struct{}
+	subs   map[chan event.Event]struct{}
 	closed bool
 
-	outbox chan struct{} // holds a token while there may be something to deliver
+	changes chan trigger.Change // holds what the delivery worker hasn't received yet
+
+	incidents    Incidents                   // nil: nobody is told of them; guarded by write
+	wrote        func() map[string]time.Time // see UseWorkloads; guarded by write
+	installation string                      // which this is, once it was asked for; guarded by write
+	nextDue      atomic.Int64                // when Pass has something to do, in nanoseconds; 0 for never
+	clock        clock                       // that was set back
+
+	maxPending int64 // how many deliveries of a trigger may wait
 }
 
 // Open opens or creates the database at path and brings its schema up to date.
@@ -47,29 +62,31 @@ func Open(path string, log *slog.Logger) (*Store, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	if err := settleReplacement(path); err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
 	s, err := open(path, migrations())
-	if err == nil || !damaged(err) {
-		return s, err
+	if err == nil {
+		return s.shrunk(path, log)
 	}
-	aside, moveErr := setAside(path, time.Now())
-	if moveErr != nil {
-		return nil, fmt.Errorf("%w; setting it aside: %w", err, moveErr)
-	}
-	const message = "The database was damaged. It was set aside and an empty one took its place: rules and triggers have to be added again."
-	log.Error(message, "path", path, "set_aside", aside, "err", err)
-	reason := err.Error()
-	if s, err = open(path, migrations()); err != nil {
+	if !damaged(err) {
 		return nil, err
 	}
-	ev := Event{
-		Source: SourceSystem, Severity: "error", Message: message,
-		Metadata: map[string]any{"about": "database", "set_aside": filepath.Base(aside), "reason": reason},
+	const message = "The database was damaged. It was set aside and an empty one took its place: rules and triggers have to be added again."
+	aside, e := replace(path, time.Now(), event.Event{
+		Source: event.System, Severity: event.Error, Message: message,
+		Metadata: map[string]any{"about": "database", "reason": err.Error()},
+	})
+	if e != nil {
+		return nil, fmt.Errorf("%w; setting it aside: %w", err, e)
 	}
-	if _, err := s.Commit(context.Background(), Batch{Events: []Event{ev}}, nil); err != nil {
-		log.Error("event about the damaged database not kept", "err", err)
-	}
-	return s, nil
+	log.Error(message, "path", path, "set_aside", aside, "err", err)
+	return open(path, migrations())
 }
+
+// UseClock has the store take the time from now instead of the system. It is called
+// before anything else is.
+func (s *Store) UseClock(now func() time.Time) { s.now = now }
 
 // Close ends all subscriptions and waits for calls in flight. Later calls fail.
 // It may be called again.
@@ -93,7 +110,7 @@ func (s *Store) Close() error {
 
 func (s *Store) closeFiles() error {
 	// Readers first: the last connection to go folds the log back into the file.
-	err := errors.Join(s.r.Close(), s.w.Close())
+	err := errors.Join(s.d.Close(), s.r.Close(), s.w.Close())
 	if s.index != nil {
 		s.index.Close()
 		s.index = nil
@@ -103,7 +120,7 @@ func (s *Store) closeFiles() error {
 
 // tx runs f in a write transaction. What f returns is published after the
 // commit, before the next write begins.
-func (s *Store) tx(ctx context.Context, f func(*sql.Tx) ([]Event, error)) ([]Event, error) {
+func (s *Store) tx(ctx context.Context, f func(*sql.Tx) ([]event.Event, error)) ([]event.Event, error) {
 	s.write.Lock()
 	defer s.write.Unlock()
 	return s.txLocked(ctx, f)
@@ -118,14 +135,15 @@ func (s *Store) relaxed(ctx context.Context, what string, f func(*sql.Tx) error)
 	if _, err := s.w.ExecContext(ctx, "PRAGMA synchronous = NORMAL"); err != nil {
 		return wrap(what, err)
 	}
-	_, err := s.txLocked(ctx, func(tx *sql.Tx) ([]Event, error) { return nil, f(tx) })
+	_, err := s.txLocked(ctx, func(tx *sql.Tx) ([]event.Event, error) { return nil, f(tx) })
 	if _, e := s.w.ExecContext(context.WithoutCancel(ctx), "PRAGMA synchronous = FULL"); err == nil {
 		err = e
 	}
 	return wrap(what, err)
 }
 
-func (s *Store) txLocked(ctx context.Context, f func(*sql.Tx) ([]Event, error)) ([]Event, error) {
+func (s *Store) txLocked(ctx context.Context, f func(*sql.Tx) ([]event.Event, error)) ([]event.Event, error) {
+	s.changed = trigger.Change{}
 	tx, err := s.w.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, err
@@ -136,16 +154,23 @@ func (s *Store) txLocked(ctx context.Context, f func(*sql.Tx) ([]Event, error)) 
 		return nil, err
 	}
 	if err := tx.Commit(); err != nil {
+		s.unsure = true
 		return nil, err
 	}
 	s.committedLocked()
-	s.publish(events)
+	s.notify(s.changed)
+	if s.unsure {
+		s.unsure = false
+		s.interrupt()
+	} else {
+		s.publish(events)
+	}
 	return events, nil
 }
 
 // change is tx for what makes no events.
 func (s *Store) change(ctx context.Context, what string, f func(*sql.Tx) error) error {
-	_, err := s.tx(ctx, func(tx *sql.Tx) ([]Event, error) { return nil, f(tx) })
+	_, err := s.tx(ctx, func(tx *sql.Tx) ([]event.Event, error) { return nil, f(tx) })
 	return wrap(what, err)
 }
 
@@ -192,13 +217,21 @@ func collect[T any](rows *sql.Rows, err error, scan func(row) (T, error)) ([]T, 
 // row is a *sql.Row or *sql.Rows.
 type row interface{ Scan(...any) error }
 
-// nanos and instant are how times are kept: Unix nanoseconds, 0 for none.
+// nanos and instant are how times are kept: Unix nanoseconds, 0 for none. Times that
+// are too far away for that, those before 1678 and after 2262, are the farthest.
 func nanos(t time.Time) int64 {
-	if t.IsZero() {
+	switch {
+	case t.IsZero():
 		return 0
+	case t.Before(earliest):
+		return earliest.UnixNano()
+	case t.After(latest):
+		return latest.UnixNano()
 	}
 	return t.UnixNano()
 }
+
+var earliest, latest = time.Unix(0, math.MinInt64), time.Unix(0, math.MaxInt64)
 
 func instant(n int64) time.Time {
 	if n == 0 {

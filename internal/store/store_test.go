@@ -14,7 +14,10 @@ import (
 	"testing"
 	"time"
 
+	"logscan/internal/event"
+	"logscan/internal/fields"
 	"logscan/internal/rule"
+	"logscan/internal/trigger"
 )
 
 func openTest(t *testing.T) *Store {
@@ -41,24 +44,24 @@ func must[T any](t *testing.T) func(T, error) T {
 	}
 }
 
-func hit(message string, metadata map[string]any) Event {
-	return Event{Source: SourceLogscan, Severity: "warn", Message: message, Metadata: metadata}
+func hit(message string, metadata map[string]any) event.Event {
+	return event.Event{Source: event.Logscan, Severity: "warn", Message: message, Metadata: metadata}
 }
 
-func to(ids ...int64) func(Event) []int64 { return func(Event) []int64 { return ids } }
+func to(ids ...int64) func(event.Event) []int64 { return func(event.Event) []int64 { return ids } }
 
 func addTrigger(t *testing.T, s *Store, name string) int64 {
 	t.Helper()
-	return must[Trigger](t)(s.CreateTrigger(t.Context(), Trigger{Name: name, Enabled: true, ActionURL: "http://h/"})).ID
+	return must[trigger.Trigger](t)(s.CreateTrigger(t.Context(), trigger.Trigger{Name: name, Mode: trigger.ModeEvents, Enabled: true, ActionURL: "http://h/"})).ID
 }
 
-func emit(t *testing.T, s *Store, route func(Event) []int64, events ...Event) []Event {
+func emit(t *testing.T, s *Store, route func(event.Event) []int64, events ...event.Event) []event.Event {
 	t.Helper()
-	return must[[]Event](t)(s.Commit(t.Context(), Batch{Events: events}, route))
+	return must[[]event.Event](t)(s.Commit(t.Context(), Batch{Events: events}, route))
 }
 
 func aRule(name string) rule.Rule {
-	return rule.Rule{Name: name, Description: "d", Pattern: "x", Severity: "warn", Streams: "all", Cooldown: 90 * time.Second, Enabled: true}
+	return rule.Rule{Name: name, Description: "d", Pattern: "x", All: fields.Texts{}, Ignore: fields.Texts{}, Severity: "warn", Streams: "all", CooldownSeconds: 90, Enabled: true}
 }
 
 func TestRules(t *testing.T) {
@@ -67,16 +70,16 @@ func TestRules(t *testing.T) {
 	if r.ID != 1 || r.CreatedAt.IsZero() || r.UpdatedAt != r.CreatedAt {
 		t.Errorf("created %+v", r)
 	}
-	if got := must[rule.Rule](t)(s.Rule(ctx, r.ID)); got != r {
+	if got := must[rule.Rule](t)(s.Rule(ctx, r.ID)); !reflect.DeepEqual(got, r) {
 		t.Errorf("read %+v, want %+v", got, r)
 	}
-	r.Pattern, r.Enabled, r.Cooldown = "y", false, 0
+	r.Pattern, r.Enabled, r.CooldownSeconds = "y", false, 0
 	up := must[rule.Rule](t)(s.UpdateRule(ctx, r))
-	if up.Pattern != "y" || up.Enabled || up.Cooldown != 0 || up.CreatedAt != r.CreatedAt || up.UpdatedAt.Before(r.UpdatedAt) {
+	if up.Pattern != "y" || up.Enabled || up.CooldownSeconds != 0 || up.CreatedAt != r.CreatedAt || up.UpdatedAt.Before(r.UpdatedAt) {
 		t.Errorf("updated %+v", up)
 	}
 	two := must[rule.Rule](t)(s.CreateRule(ctx, aRule("two")))
-	if all := must[[]rule.Rule](t)(s.Rules(ctx)); len(all) != 2 || all[0] != up || all[1] != two {
+	if all := must[[]rule.Rule](t)(s.Rules(ctx)); len(all) != 2 || !reflect.DeepEqual(all[0], up) || !reflect.DeepEqual(all[1], two) {
 		t.Errorf("all %+v", all)
 	}
 	if err := s.DeleteRule(ctx, two.ID); err != nil {
@@ -133,7 +136,7 @@ func TestOverrides(t *testing.T) {
 		"base becomes workload's": {edit(global, "web", 0), "workload_id", "overridden in 2 workloads"},
 		"base becomes override":   {edit(global, "web", other.ID), "workload_id", "overridden in 2 workloads"},
 	} {
-		var fe *rule.FieldError
+		var fe *fields.Error
 		if !errors.As(tt.err, &fe) || fe.Field != tt.field || !strings.Contains(fe.Reason, tt.says) {
 			t.Errorf("%s: %v", name, tt.err)
 		}
@@ -159,33 +162,33 @@ func TestBounds(t *testing.T) {
 	for range MaxTriggers {
 		addTrigger(t, s, "t")
 	}
-	_, err := s.CreateTrigger(ctx, Trigger{})
-	var fe *rule.FieldError
-	if !errors.As(err, &fe) || !strings.Contains(fe.Reason, fmt.Sprint(MaxTriggers)) {
+	_, err := s.CreateTrigger(ctx, trigger.Trigger{})
+	var full *FullError
+	if !errors.As(err, &full) || full.What != "triggers" || full.Most != MaxTriggers {
 		t.Errorf("one trigger too many: %v", err)
 	}
 	if _, err := s.w.Exec(`WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i < ?)
-		INSERT INTO rules SELECT i, 'n', '', 'x', 'warn', 'all', 0, 1, '', NULL, 0, 0 FROM n`, MaxRules); err != nil {
+		INSERT INTO rules (definition, workload_id, created_at, updated_at) SELECT '{"version":1,"name":"n","pattern":"x"}', '', 0, 0 FROM n`, MaxRules); err != nil {
 		t.Fatal(err)
 	}
 	_, err = s.CreateRule(ctx, aRule("r"))
-	if !errors.As(err, &fe) || !strings.Contains(fe.Reason, fmt.Sprint(MaxRules)) {
+	if !errors.As(err, &full) || full.What != "rules" || full.Most != MaxRules {
 		t.Errorf("one rule too many: %v", err)
 	}
 }
 
 func TestTriggers(t *testing.T) {
 	s, ctx := openTest(t), t.Context()
-	in := Trigger{Name: "ops", Enabled: true, Severities: "error", Sources: "logscan", MessageRegex: "x", ActionURL: "https://bob:hunter2@h/?token=t0k3n", ActionSecret: "s3cr3t"}
-	tr := must[Trigger](t)(s.CreateTrigger(ctx, in))
-	if got := must[Trigger](t)(s.Trigger(ctx, tr.ID)); got != tr || got.ActionSecret != "s3cr3t" || got.ActionURL != in.ActionURL {
+	in := trigger.Trigger{Name: "ops", Mode: trigger.ModeEvents, Enabled: true, Severities: []event.Severity{"error"}, Sources: []event.Source{"logscan"}, MessageRegex: "x", ActionURL: "https://bob:hunter2@h/?token=t0k3n", ActionSecret: "s3cr3t"}
+	tr := must[trigger.Trigger](t)(s.CreateTrigger(ctx, in))
+	if got := must[trigger.Trigger](t)(s.Trigger(ctx, tr.ID)); !reflect.DeepEqual(got, tr) || got.ActionSecret != "s3cr3t" || got.ActionURL != in.ActionURL {
 		t.Error("not read back as written")
 	}
 	tr.Enabled, tr.ActionSecret = false, ""
-	if up := must[Trigger](t)(s.UpdateTrigger(ctx, tr)); up.Enabled || up.ActionSecret != "" || up.CreatedAt != tr.CreatedAt {
+	if up := must[trigger.Trigger](t)(s.UpdateTrigger(ctx, tr)); up.Enabled || up.ActionSecret != "" || up.CreatedAt != tr.CreatedAt {
 		t.Error("not updated")
 	}
-	if all := must[[]Trigger](t)(s.Triggers(ctx)); len(all) != 1 {
+	if all := must[[]trigger.Trigger](t)(s.Triggers(ctx)); len(all) != 1 {
 		t.Errorf("%d triggers", len(all))
 	}
 	if err := s.DeleteTrigger(ctx, tr.ID); err != nil {
@@ -203,13 +206,13 @@ func TestTriggers(t *testing.T) {
 // However a trigger gets into a log line, an error or JSON, its secret and URL
 // don't.
 func TestTriggerHidesItsSecrets(t *testing.T) {
-	tr := Trigger{Name: "ops", ActionURL: "https://bob:hunter2@h/?token=t0k3n", ActionSecret: "s3cr3t"}
+	tr := trigger.Trigger{Name: "ops", Mode: trigger.ModeEvents, ActionURL: "https://bob:hunter2@h/?token=t0k3n", ActionSecret: "s3cr3t"}
 	var log strings.Builder
 	for _, h := range []slog.Handler{slog.NewTextHandler(&log, nil), slog.NewJSONHandler(&log, nil)} {
-		slog.New(h).Info("m", "trigger", tr, "pointer", &tr, "all", []Trigger{tr}, "wrapped", struct{ T Trigger }{tr})
+		slog.New(h).Info("m", "trigger", tr, "pointer", &tr, "all", []trigger.Trigger{tr}, "wrapped", struct{ T trigger.Trigger }{tr})
 	}
 	js := must[[]byte](t)(json.Marshal([]any{tr, &tr}))
-	out := log.String() + string(js) + fmt.Sprintf("%v %+v %#v %s %v %+v", tr, tr, tr, tr, &tr, []Trigger{tr})
+	out := log.String() + string(js) + fmt.Sprintf("%v %+v %#v %s %v %+v", tr, tr, tr, tr, &tr, []trigger.Trigger{tr})
 	for _, secret := range []string{"s3cr3t", "hunter2", "t0k3n"} {
 		if strings.Contains(out, secret) {
 			t.Errorf("%s is in %s", secret, out)
@@ -224,10 +227,10 @@ func TestCommit(t *testing.T) {
 	live, cancel := s.Subscribe(10)
 	defer cancel()
 	before := time.Now()
-	out := must[[]Event](t)(s.Commit(ctx, Batch{
+	out := must[[]event.Event](t)(s.Commit(ctx, Batch{
 		Cursors: []Cursor{{ContainerID: "c1", Position: []byte("p1"), State: []byte{0, 1}}, {ContainerID: "c2"}},
-		Events:  []Event{hit("one", map[string]any{"n": 1.0, "nested": map[string]any{"x": "ü<>"}}), hit("two \xff", nil)},
-	}, func(e Event) []int64 {
+		Events:  []event.Event{hit("one", map[string]any{"n": 1.0, "nested": map[string]any{"x": "ü<>"}}), hit("two \xff", nil)},
+	}, func(e event.Event) []int64 {
 		if e.ID == 0 || e.CreatedAt.IsZero() {
 			t.Errorf("routed unfinished: %+v", e)
 		}
@@ -246,7 +249,7 @@ func TestCommit(t *testing.T) {
 		if got := <-live; !reflect.DeepEqual(got, want) {
 			t.Errorf("published %+v, want %+v", got, want)
 		}
-		got := must[Event](t)(s.Event(ctx, want.ID))
+		got := must[event.Event](t)(s.Event(ctx, want.ID))
 		if want.Metadata == nil {
 			want.Metadata = map[string]any{}
 		}
@@ -260,17 +263,17 @@ func TestCommit(t *testing.T) {
 	if cs := must[[]Cursor](t)(s.Cursors(ctx)); len(cs) != 2 || cs[1].ContainerID != "c2" {
 		t.Errorf("cursors %+v", cs)
 	}
-	ds := must[[]Delivery](t)(s.Deliveries(ctx, "", 0))
+	ds := must[[]trigger.Delivery](t)(s.Deliveries(ctx, DeliveryFilter{}))
 	if len(ds) != 3 || ds[0].EventID != 2 || ds[0].TriggerID != b || ds[2].TriggerID != a {
 		t.Fatalf("deliveries %+v", ds)
 	}
 	for _, d := range ds {
-		if !strings.HasPrefix(d.ID, "msg_") || d.State != Pending || d.NextAt.IsZero() || d.Attempts != 0 {
+		if !strings.HasPrefix(d.ID, "msg_") || d.State != trigger.Pending || d.NextAt.IsZero() || d.Attempts != 0 {
 			t.Errorf("delivery %+v", d)
 		}
 	}
 	// Overwritten, deleted.
-	must[[]Event](t)(s.Commit(ctx, Batch{Cursors: []Cursor{{ContainerID: "c1", Position: []byte("p2")}}}, nil))
+	must[[]event.Event](t)(s.Commit(ctx, Batch{Cursors: []Cursor{{ContainerID: "c1", Position: []byte("p2")}}}, nil))
 	if c, _, _ := s.Cursor(ctx, "c1"); string(c.Position) != "p2" || len(c.State) != 0 {
 		t.Errorf("cursor %+v", c)
 	}
@@ -281,11 +284,11 @@ func TestCommit(t *testing.T) {
 		t.Errorf("deleted cursor: %v, %v", ok, err)
 	}
 	// Nothing of a batch that can't be stored.
-	_, err := s.Commit(ctx, Batch{Cursors: []Cursor{{ContainerID: "c9"}}, Events: []Event{hit("x", nil), hit("bad", map[string]any{"f": func() {}})}}, to(a))
+	_, err := s.Commit(ctx, Batch{Cursors: []Cursor{{ContainerID: "c9"}}, Events: []event.Event{hit("x", nil), hit("bad", map[string]any{"f": func() {}})}}, to(a))
 	if err == nil {
 		t.Fatal("unstorable metadata stored")
 	}
-	if _, ok, _ := s.Cursor(ctx, "c9"); ok || len(must[[]Event](t)(s.Events(ctx, EventFilter{}))) != 2 {
+	if _, ok, _ := s.Cursor(ctx, "c9"); ok || len(must[[]event.Event](t)(s.Events(ctx, EventFilter{}))) != 2 {
 		t.Error("half a batch is stored")
 	}
 	select {
@@ -300,10 +303,10 @@ func TestEventFilters(t *testing.T) {
 	start := time.Unix(1_700_000_000, 0)
 	for n := range 10 {
 		e := hit(fmt.Sprint(n), map[string]any{"workload_id": fmt.Sprint("w", n%2), "container_id": fmt.Sprintf("%dabc", n), "container_name": "web", "rule_name": fmt.Sprint("r", n%3)})
-		e.Severity = []string{"info", "warn", "error"}[n%3]
+		e.Severity = []event.Severity{"info", "warn", "error"}[n%3]
 		e.CreatedAt = start.Add(time.Duration(n) * time.Minute)
 		if n == 9 {
-			e.Source, e.Metadata = SourceSystem, nil
+			e.Source, e.Metadata = event.System, nil
 		}
 		emit(t, s, nil, e)
 	}
@@ -313,7 +316,7 @@ func TestEventFilters(t *testing.T) {
 	}{
 		"all":        {EventFilter{}, "9876543210"},
 		"ascending":  {EventFilter{Ascending: true, Limit: 3}, "012"},
-		"severities": {EventFilter{Severities: []string{"info", "error"}}, "986532" + "0"},
+		"severities": {EventFilter{Severities: []event.Severity{"info", "error"}}, "986532" + "0"},
 		"source":     {EventFilter{Source: "system"}, "9"},
 		"workload":   {EventFilter{Workload: "w1"}, "7531"},
 		"container":  {EventFilter{Container: "web", Limit: 2}, "87"},
@@ -327,7 +330,7 @@ func TestEventFilters(t *testing.T) {
 		"anded":      {EventFilter{Rule: "r2", Workload: "w0"}, "82"},
 	} {
 		var got string
-		for _, e := range must[[]Event](t)(s.Events(ctx, tt.f)) {
+		for _, e := range must[[]event.Event](t)(s.Events(ctx, tt.f)) {
 			got += e.Message
 		}
 		if got != tt.want {
@@ -345,25 +348,25 @@ func TestPrune(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	s.now = func() time.Time { return now }
 	const n = 2*pruneStep + 500
-	var events []Event
+	var events []event.Event
 	for i := range n {
 		e := hit("old", nil)
 		e.CreatedAt = now.Add(time.Duration(i-n) * time.Second)
 		events = append(events, e)
 	}
-	emit(t, s, func(e Event) []int64 {
+	emit(t, s, func(e event.Event) []int64 {
 		if e.ID <= 2 {
 			return []int64{id}
 		}
 		return nil
 	}, events...)
-	ds := must[[]Delivery](t)(s.Deliveries(ctx, "", 0)) // newest first
+	ds := must[[]trigger.Delivery](t)(s.Deliveries(ctx, DeliveryFilter{})) // newest first
 	done := ds[0]
-	done.State = Delivered
-	if err := s.RecordAttempts(ctx, done); err != nil {
+	done.State = trigger.Delivered
+	if err := s.Record(ctx, []trigger.Delivery{done}); err != nil {
 		t.Fatal(err)
 	}
-	count := func() int { t.Helper(); return len(must[[]Event](t)(s.Events(ctx, EventFilter{}))) }
+	count := func() int { t.Helper(); return len(must[[]event.Event](t)(s.Events(ctx, EventFilter{}))) }
 	if err := s.Prune(ctx, 0, time.Time{}); err != nil || count() != n {
 		t.Errorf("no bounds: %d left, %v", count(), err)
 	}
@@ -373,8 +376,8 @@ func TestPrune(t *testing.T) {
 	if err := s.Prune(ctx, 0, now.Add(-100*time.Second)); err != nil || count() != 100+1 {
 		t.Errorf("by age: %d left, %v", count(), err)
 	}
-	ds = must[[]Delivery](t)(s.Deliveries(ctx, "", 0))
-	if len(ds) != 1 || ds[0].EventID != 1 || ds[0].State != Pending {
+	ds = must[[]trigger.Delivery](t)(s.Deliveries(ctx, DeliveryFilter{}))
+	if len(ds) != 1 || ds[0].EventID != 1 || ds[0].State != trigger.Pending {
 		t.Errorf("deliveries %+v", ds)
 	}
 	if e := emit(t, s, nil, hit("new", nil)); e[0].ID != n+1 {
@@ -422,7 +425,7 @@ func TestSubscribe(t *testing.T) {
 	} else if _, ok := <-c; ok {
 		t.Error("subscribed to what is closed")
 	}
-	if _, err := s.Commit(t.Context(), Batch{Events: []Event{hit("late", nil)}}, nil); err == nil {
+	if _, err := s.Commit(t.Context(), Batch{Events: []event.Event{hit("late", nil)}}, nil); err == nil {
 		t.Error("committed after Close")
 	}
 }
@@ -437,13 +440,13 @@ func TestConcurrency(t *testing.T) {
 	for w := range 8 {
 		wg.Go(func() {
 			for n := range 20 {
-				if _, err := s.Commit(ctx, Batch{Events: []Event{hit("x", nil)}, Cursors: []Cursor{{ContainerID: fmt.Sprint(w), Position: []byte{byte(n)}}}}, to(id)); err != nil {
+				if _, err := s.Commit(ctx, Batch{Events: []event.Event{hit("x", nil)}, Cursors: []Cursor{{ContainerID: fmt.Sprint(w), Position: []byte{byte(n)}}}}, to(id)); err != nil {
 					t.Error(err)
 				}
 				if _, err := s.Events(ctx, EventFilter{Limit: 5}); err != nil {
 					t.Error(err)
 				}
-				if _, _, _, err := s.NextDelivery(ctx, id, 0, time.Now()); err != nil {
+				if _, err := s.Next(ctx, id, trigger.Delivery{}); err != nil {
 					t.Error(err)
 				}
 			}
@@ -455,7 +458,7 @@ func TestConcurrency(t *testing.T) {
 			t.Fatalf("event %d came at %d", e.ID, n)
 		}
 	}
-	if n := must[map[string]int64](t)(s.DeliveryCounts(ctx)); n[Pending] != 160 {
+	if n := must[map[trigger.State]int64](t)(s.DeliveryCounts(ctx)); n[trigger.Pending] != 160 {
 		t.Errorf("%v", n)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"slices"
@@ -19,8 +20,12 @@ const (
 	heldMax = 16 << 10
 	// filesSpare is how many descriptors are left for other things than calls.
 	filesSpare = 100
-	// hadMax is how many workers may end while they have a call. Then it is hung
-	// up on: it may be what ends them.
+	// endedMax is how many workers may end of themselves while they have a call,
+	// which has then been handed on twice. Then it is hung up on: it may be what
+	// ends them.
+	endedMax = 3
+	// hadMax is the same for workers that may end for any reason, such as somebody
+	// who kills them.
 	hadMax = 100
 	// roomAgain is how soon it is looked again whether there is room for one more
 	// descriptor.
@@ -55,7 +60,8 @@ type calls struct {
 type call struct {
 	id         uint64
 	conn, file int
-	had        int // workers that ended, or may yet end, while they had it
+	has        bool // the worker does
+	had, ended int  // workers that ended while they had it; of those, of themselves
 }
 
 func newCalls(log *slog.Logger) *calls {
@@ -139,16 +145,28 @@ func (c *calls) serve(conn *net.UnixConn) {
 
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.queue = c.queue[:0]
+	c.queue = slices.Collect(maps.Values(c.held))
+	slices.SortFunc(c.queue, func(a, b *call) int { return cmp.Compare(a.id, b.id) })
+}
+
+// ended gives up what may have ended the worker, after serve: of itself, or not.
+func (c *calls) ended(ofItself bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for _, call := range c.held {
-		if call.had >= hadMax {
-			c.log.Error("a call is given up: every worker that had it has ended", "workers", call.had)
-			c.dropLocked(call)
+		if !call.has {
 			continue
 		}
-		c.queue = append(c.queue, call)
+		call.has = false
+		call.had++
+		if ofItself {
+			call.ended++
+		}
+		if call.had >= hadMax || call.ended >= endedMax {
+			c.log.Error("a call is given up: every worker that had it has ended", "workers", call.had)
+			c.dropLocked(call) // give passes over it
+		}
 	}
-	slices.SortFunc(c.queue, func(a, b *call) int { return cmp.Compare(a.id, b.id) })
 }
 
 // give hands out calls, the oldest first.
@@ -199,7 +217,7 @@ func (c *calls) listen(conn *net.UnixConn) {
 		if call := c.held[binary.BigEndian.Uint64(said[:])]; n == saidLen && call != nil {
 			switch said[saidLen-1] {
 			case saysHas:
-				call.had++
+				call.has = true
 			case saysAgain:
 				c.queue = append(c.queue, call)
 			case saysTaken:

@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -156,7 +157,9 @@ func (p *plugin) dies(at string, n int) {
 func (p *plugin) client() *http.Client { return callerTo(filepath.Join(p.dir, "calls.sock")) }
 
 func callerTo(socket string) *http.Client {
-	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true, Dial: func(_, _ string) (net.Conn, error) { return net.Dial("unix", socket) }}}
+	return &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+	}}}
 }
 
 // say says something and checks that the answer is to that.
@@ -310,6 +313,7 @@ type hands struct {
 	*plugin
 	calls   *calls
 	sockets []*os.File
+	crash   bool // workers end of themselves
 }
 
 func startHands(t *testing.T, set func(*calls)) *hands {
@@ -343,7 +347,12 @@ func (h *hands) worker() (kill, wait func()) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), dirEnv+"="+h.dir, statusEnv+"={}")
 	cmd.Stderr = os.Stderr
-	cmd.ExtraFiles = append([]*os.File{theirs}, h.sockets[1:]...)
+	signs, err := newSigns()
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	defer signs.Close()
+	cmd.ExtraFiles = append([]*os.File{theirs, signs}, h.sockets[1:]...)
 	if err := cmd.Start(); err != nil {
 		h.t.Fatal(err)
 	}
@@ -352,6 +361,7 @@ func (h *hands) worker() (kill, wait func()) {
 	go func() {
 		h.calls.serve(ours)
 		cmd.Wait()
+		h.calls.ended(h.crash)
 		close(ended)
 	}()
 	wait = func() { <-ended }
@@ -408,21 +418,60 @@ func TestKilledWorkersLoseNoCall(t *testing.T) {
 
 // A call that ends each worker that has it is given up in the end.
 func TestADeadlyCallIsGivenUp(t *testing.T) {
-	h := startHands(t, func(*calls) {})
-	h.dies(dieRead, hadMax+1)
-	given := make(chan error, 1)
-	go func() { given <- say(h.client(), []byte("deadly")) }()
-	for range hadMax {
-		_, wait := h.worker()
-		wait()
+	for crash, most := range map[bool]int{true: endedMax, false: hadMax} {
+		t.Run(fmt.Sprint("of itself ", crash), func(t *testing.T) {
+			h := startHands(t, func(*calls) {})
+			h.crash = crash
+			h.dies(dieRead, most+1)
+			given := make(chan error, 1)
+			go func() { given <- say(h.client(), []byte("deadly")) }()
+			for range most {
+				_, wait := h.worker()
+				wait()
+			}
+			if err := <-given; err == nil {
+				t.Error("it was answered")
+			}
+			h.dies(dieRead, 0)
+			h.crash = false
+			h.worker()
+			if err := say(h.client(), []byte("harmless")); err != nil {
+				t.Error(err)
+			}
+		})
 	}
-	if err := <-given; err == nil {
-		t.Error("it was answered")
+}
+
+// Workers that end of themselves are told from those that are killed or told to
+// end.
+func TestWhoseEnd(t *testing.T) {
+	for _, row := range []struct {
+		script, why string
+		oom         int64
+		ofItself    bool
+	}{
+		{"exit 0", "exit status 0", 0, false},
+		{"exit 3", "exit status 3", 0, true},
+		{"kill -KILL $$", "signal: killed", 0, false},
+		{"kill -KILL $$", "signal: killed", 1, true},
+		{"kill -TERM $$", "signal: terminated", 0, false},
+		{"kill -SEGV $$", "signal: segmentation fault", 0, true},
+	} {
+		p, err := os.StartProcess("/bin/sh", []string{"sh", "-c", row.script}, &os.ProcAttr{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := &worker{pid: p.Pid, oomKills: oomKills() - row.oom}
+		var info unix.Siginfo
+		if err := unix.Waitid(unix.P_PID, p.Pid, &info, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+			t.Fatal(err)
+		}
+		if why, ofItself, ended := w.reap(); why != row.why || ofItself != row.ofItself || !ended {
+			t.Errorf("%s: %q, of itself %v, ended %v", row.script, why, ofItself, ended)
+		}
 	}
-	h.dies(dieRead, 0)
-	h.worker()
-	if err := say(h.client(), []byte("harmless")); err != nil {
-		t.Error(err)
+	if n := oomKills(); n < 0 {
+		t.Errorf("%d processes killed for memory", n)
 	}
 }
 

@@ -16,6 +16,9 @@
 // was said (calls.go is the supervisor's part of that, handed.go the worker's).
 // So a call may be carried out more than once, but it is answered once.
 //
+// A worker that hangs is worse than one that ends: it is killed when it gives no
+// sign of life any more (watch.go).
+//
 // The Engine gives each plugin a process-id namespace: when the supervisor
 // dies, the kernel ends the worker before the Engine learns of it. Outside such
 // a namespace the worker gets SIGKILL when its supervisor ends.
@@ -27,8 +30,8 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -38,11 +41,8 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
-	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 const (
@@ -58,10 +58,11 @@ const (
 // Config is a supervisor's.
 type Config struct {
 	SocketDir string
-	Calls     string     // name in SocketDir of the socket whose connections are handed to the worker
-	Sockets   []string   // names of those that it accepts at itself, in the order in which it gets them
-	Files     []*os.File // what else it gets, each worker the same; Run closes them
-	Writable  []string   // directories that the worker may change things in
+	Calls     string        // name in SocketDir of the socket whose connections are handed to the worker
+	Sockets   []string      // names of those that it accepts at itself, in the order in which it gets them
+	Files     []*os.File    // what else it gets, each worker the same; Run closes them
+	Writable  []string      // directories that the worker may change things in
+	Hung      time.Duration // a worker without a sign of life for so long is killed; default 30 s
 	Logger    *slog.Logger
 }
 
@@ -100,10 +101,10 @@ func Run(ctx context.Context, cfg Config) error {
 	debug.SetGCPercent(10)
 	debug.FreeOSMemory()
 
-	w := &worker{calls: newCalls(cfg.Logger), files: slices.Concat(files[1:], cfg.Files)}
+	w := &worker{log: cfg.Logger, calls: newCalls(cfg.Logger), files: slices.Concat(files[1:], cfg.Files), hung: cmp.Or(cfg.Hung, hungDefault)}
 	go func() {
 		defer files[0].Close()
-		if err := w.calls.accept(files[0]); err != nil && ctx.Err() == nil {
+		if err := w.calls.accept(files[0]); ctx.Err() == nil {
 			cfg.Logger.Error("calls are not accepted any more", "err", err)
 		}
 	}()
@@ -136,116 +137,6 @@ func pause(n int) time.Duration {
 		return 0
 	}
 	return min(pauseMin<<min(n-2, 16), pauseMax)
-}
-
-// worker is the process that works.
-type worker struct {
-	calls  *calls
-	files  []*os.File // what it inherits besides its standard files and its end of the calls
-	status Status
-
-	mu       sync.Mutex // held while it is started, reaped or signalled
-	pid      int        // 0: none
-	stopping bool
-}
-
-// run starts a worker and waits until it has ended. As the first process of its
-// namespace it also reaps whatever else ends.
-func (w *worker) run() (why string, err error) {
-	ours, theirs, err := pair()
-	if err != nil {
-		return "", fmt.Errorf("start: %w", err)
-	}
-	err = w.start(theirs)
-	theirs.Close()
-	if err != nil {
-		ours.Close()
-		return "", fmt.Errorf("start: %w", err)
-	}
-	var handing sync.WaitGroup
-	handing.Go(func() { w.calls.serve(ours) })
-	defer handing.Wait() // it ends with the worker
-	for {
-		// Only waits: reaping under the lock keeps a signal from reaching
-		// another process that got the same id.
-		if err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil && err != unix.EINTR {
-			return "", fmt.Errorf("wait: %w", err)
-		}
-		if why, ended := w.reap(); ended {
-			return why, nil
-		}
-	}
-}
-
-// pair makes the two ends over which calls are handed to a worker.
-func pair() (ours *net.UnixConn, theirs *os.File, err error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, nil, err
-	}
-	theirs = os.NewFile(uintptr(fds[1]), "calls")
-	f := os.NewFile(uintptr(fds[0]), "calls")
-	defer f.Close()
-	conn, err := net.FileConn(f) // a duplicate
-	if err != nil {
-		theirs.Close()
-		return nil, nil, err
-	}
-	return conn.(*net.UnixConn), theirs, nil
-}
-
-// start starts one. Its files are in the order that worker.go tells.
-func (w *worker) start(calls *os.File) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.stopping {
-		return context.Canceled
-	}
-	w.status.Files = len(w.files)
-	status, err := json.Marshal(w.status)
-	if err != nil {
-		return err
-	}
-	// Not by its name: an upgrade may have put another program there.
-	p, err := os.StartProcess("/proc/self/exe", os.Args, &os.ProcAttr{
-		Env:   append(os.Environ(), statusEnv+"="+string(status)),
-		Files: append([]*os.File{os.Stdin, os.Stdout, os.Stderr, callsFile: calls}, w.files...),
-		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
-	})
-	if err != nil {
-		return err
-	}
-	w.pid = p.Pid
-	return p.Release()
-}
-
-func (w *worker) reap() (why string, ended bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for {
-		var ws syscall.WaitStatus
-		pid, err := syscall.Wait4(-1, &ws, syscall.WNOHANG, nil)
-		switch {
-		case err == syscall.EINTR:
-		case err != nil || pid <= 0:
-			return why, ended
-		case pid == w.pid:
-			w.pid = 0
-			ended, why = true, fmt.Sprintf("exit status %d", ws.ExitStatus())
-			if ws.Signaled() {
-				why = "signal: " + ws.Signal().String()
-			}
-		}
-	}
-}
-
-func (w *worker) stop() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.stopping = true
-	if w.pid != 0 {
-		syscall.Kill(w.pid, syscall.SIGTERM)
-	}
 }
 
 // Listen makes a unix socket that only root can connect to, replacing one left

@@ -40,12 +40,20 @@ func TestMain(m *testing.M) {
 		if err != nil {
 			panic(err)
 		}
-		err = Run(ctx, Config{SocketDir: dir, Calls: "calls.sock", Sockets: []string{"a.sock", "b.sock"}, Files: []*os.File{kept}, Writable: []string{dir}, Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
+		err = Run(ctx, Config{SocketDir: dir, Calls: "calls.sock", Sockets: []string{"a.sock", "b.sock"}, Files: []*os.File{kept}, Writable: []string{dir}, Hung: hungAfter(), Logger: slog.New(slog.NewTextHandler(os.Stderr, nil))})
 		if err != nil {
 			os.Stderr.WriteString(err.Error())
 			os.Exit(1)
 		}
 	}
+}
+
+// hungEnv is Config.Hung.
+const hungEnv = "SUPERVISOR_TEST_HUNG"
+
+func hungAfter() time.Duration {
+	d, _ := time.ParseDuration(os.Getenv(hungEnv))
+	return d
 }
 
 // answer is what a worker says of itself.
@@ -60,10 +68,11 @@ type answer struct {
 // work answers each connection with one line, after it was asked with one:
 // "who", or how to end instead.
 func work(dir string) {
-	sockets, files, status, err := Inherit(2)
+	in, err := Inherit(2)
 	if err != nil {
 		panic(err)
 	}
+	files, status := in.Files, in.Status
 	if IsWorker() {
 		panic("what a worker starts would take itself for one")
 	}
@@ -81,8 +90,18 @@ func work(dir string) {
 		os.WriteFile(filepath.Join(dir, "stopped"), nil, 0o600)
 		os.Exit(0)
 	}()
-	go answerCalls(sockets[0], dir)
-	for i, l := range sockets[1:] {
+	go answerCalls(in.Calls, dir)
+	go func() { // until it is told to hang
+		in.Alive()
+		os.WriteFile(filepath.Join(dir, fmt.Sprint("alive-", os.Getpid())), nil, 0o600)
+		for {
+			if _, err := os.Stat(filepath.Join(dir, "hang")); err != nil {
+				in.Alive()
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	for i, l := range in.Sockets {
 		go func() {
 			for {
 				c, err := l.Accept()
@@ -164,7 +183,7 @@ func start(t *testing.T) *plugin {
 
 func (p *plugin) eventually(what string, ok func() bool) {
 	p.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			p.t.Fatalf("never: %s", what)
 		}

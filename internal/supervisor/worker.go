@@ -1,101 +1,159 @@
 package supervisor
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
+	"strings"
+	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-const (
-	// statusEnv carries the Status to a worker, and tells it that it is one.
-	statusEnv = "LOGSCAN_WORKER"
-	// exitsMax is how many ends a Status remembers.
-	exitsMax = 5
-	// What a worker inherits after its standard files: its end of the calls, and
-	// from there on the sockets and other files.
-	callsFile = 3
-	firstFile = 4
-)
+// worker is the process that works.
+type worker struct {
+	log    *slog.Logger
+	calls  *calls
+	files  []*os.File // what it inherits besides its standard files and its end of the calls
+	status Status
+	hung   time.Duration // without a sign of life, after which it is killed
+	hangs  int           // workers in a row that were
 
-// Status is what a worker is told about those before it.
-type Status struct {
-	Restarts int    `json:"restarts"` // workers that ended since the plugin's start
-	InARow   int    `json:"in_a_row"` // of those, the latest ones that ended soon after their start
-	Exits    []Exit `json:"exits"`    // the last few, the latest last
-	Files    int    `json:"files"`    // from firstFile on
+	mu       sync.Mutex // held while it is started, reaped or signalled
+	pid      int        // 0: none
+	stopping bool
+	killed   string // why it was
+	oomKills int64  // on this host, when it was started
 }
 
-// Exit is the end of a worker.
-type Exit struct {
-	At    time.Time     `json:"at"`
-	After time.Duration `json:"after"` // it had run that long
-	Why   string        `json:"why"`   // its exit status or the signal
-}
-
-// Last describes the latest exit; empty if there was none.
-func (s Status) Last() Exit {
-	if len(s.Exits) == 0 {
-		return Exit{}
-	}
-	return s.Exits[len(s.Exits)-1]
-}
-
-func (s *Status) ended(start time.Time, after time.Duration, why string) {
-	s.Restarts++
-	if after >= shortLife {
-		s.InARow = 0
-	}
-	s.InARow++
-	s.Exits = append(s.Exits, Exit{At: start.Add(after), After: after, Why: why})
-	s.Exits = s.Exits[max(0, len(s.Exits)-exitsMax):]
-}
-
-// IsWorker tells whether a supervisor started this process.
-func IsWorker() bool { return os.Getenv(statusEnv) != "" }
-
-// Inherit returns, in a worker, what to accept connections from: the calls that
-// the supervisor hands out first, then its n sockets. And it returns its other
-// files and what became of the workers before. It is called once.
-func Inherit(n int) ([]net.Listener, []*os.File, Status, error) {
-	var st Status
-	if err := json.Unmarshal([]byte(os.Getenv(statusEnv)), &st); err != nil {
-		return nil, nil, st, fmt.Errorf("%s: %w", statusEnv, err)
-	}
-	os.Unsetenv(statusEnv)
-	if err := noCore(); err != nil {
-		return nil, nil, st, err
-	}
-	calls, err := inheritCalls()
+// run starts a worker and waits until it has ended. As the first process of its
+// namespace it also reaps whatever else ends.
+func (w *worker) run() (why string, err error) {
+	ours, theirs, err := pair()
 	if err != nil {
-		return nil, nil, st, err
+		return "", fmt.Errorf("start: %w", err)
 	}
-	ls := []net.Listener{calls}
-	for fd := firstFile; fd < firstFile+n; fd++ {
-		f := os.NewFile(uintptr(fd), "socket")
-		l, err := net.FileListener(f) // a duplicate
-		f.Close()
-		if err != nil {
-			return nil, nil, st, fmt.Errorf("inherited socket %d: %w", fd, err)
+	signs, err := newSigns()
+	if err == nil {
+		defer signs.Close()
+		err = w.start(theirs, signs)
+	}
+	theirs.Close()
+	if err != nil {
+		ours.Close()
+		return "", fmt.Errorf("start: %w", err)
+	}
+	var beside sync.WaitGroup
+	ofItself := false
+	defer func() {
+		beside.Wait()
+		w.calls.ended(ofItself)
+	}()
+	beside.Go(func() { w.calls.serve(ours) }) // it ends with the worker
+	ended := make(chan struct{})
+	defer close(ended)
+	beside.Go(func() { w.watch(signs, ended) })
+	for {
+		// Only waits: reaping under the lock keeps a signal from reaching
+		// another process that got the same id.
+		if err := unix.Waitid(unix.P_ALL, 0, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil && err != unix.EINTR {
+			return "", fmt.Errorf("wait: %w", err)
 		}
-		ls = append(ls, l)
+		if why, own, ended := w.reap(); ended {
+			ofItself = own
+			return why, nil
+		}
 	}
-	var files []*os.File
-	for fd := firstFile + n; fd < firstFile+st.Files; fd++ {
-		syscall.CloseOnExec(fd)
-		files = append(files, os.NewFile(uintptr(fd), "inherited"))
-	}
-	return ls, files, st, nil
 }
 
-func inheritCalls() (*handed, error) {
-	f := os.NewFile(callsFile, "calls")
-	conn, err := net.FileConn(f) // a duplicate
-	f.Close()
+// pair makes the two ends over which calls are handed to a worker.
+func pair() (ours *net.UnixConn, theirs *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return nil, fmt.Errorf("inherited calls: %w", err)
+		return nil, nil, err
 	}
-	return &handed{from: conn.(*net.UnixConn)}, nil
+	theirs = os.NewFile(uintptr(fds[1]), "calls")
+	f := os.NewFile(uintptr(fds[0]), "calls")
+	defer f.Close()
+	conn, err := net.FileConn(f) // a duplicate
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return conn.(*net.UnixConn), theirs, nil
+}
+
+// start starts one. Its files are in the order that inherit.go tells.
+func (w *worker) start(calls, signs *os.File) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.stopping {
+		return context.Canceled
+	}
+	w.status.Files = len(w.files)
+	status, err := json.Marshal(w.status)
+	if err != nil {
+		return err
+	}
+	// Not by its name: an upgrade may have put another program there.
+	p, err := os.StartProcess("/proc/self/exe", os.Args, &os.ProcAttr{
+		Env:   append(os.Environ(), statusEnv+"="+string(status)),
+		Files: append([]*os.File{os.Stdin, os.Stdout, os.Stderr, callsFile: calls, signsFile: signs}, w.files...),
+		Sys:   &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL},
+	})
+	if err != nil {
+		return err
+	}
+	w.pid, w.killed, w.oomKills = p.Pid, "", oomKills()
+	return p.Release()
+}
+
+// reap reaps what has ended. Of the worker it tells why, and whether it ended of
+// itself: not because it was told to or somebody killed it.
+func (w *worker) reap() (why string, ofItself, ended bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for {
+		var ws syscall.WaitStatus
+		pid, err := syscall.Wait4(-1, &ws, syscall.WNOHANG, nil)
+		switch {
+		case err == syscall.EINTR:
+		case err != nil || pid <= 0:
+			return why, ofItself, ended
+		case pid == w.pid:
+			w.pid, ended = 0, true
+			switch {
+			case w.killed != "":
+				why, ofItself = w.killed, true
+			case ws.Signaled():
+				why = "signal: " + ws.Signal().String()
+				ofItself = ws.Signal() != syscall.SIGTERM && (ws.Signal() != syscall.SIGKILL || oomKills() > w.oomKills)
+			default:
+				why, ofItself = fmt.Sprintf("exit status %d", ws.ExitStatus()), ws.ExitStatus() != 0
+			}
+		}
+	}
+}
+
+// oomKills returns how many processes the kernel has killed on this host for
+// their memory: it does so by the same signal as anybody. 0: it doesn't say.
+func oomKills() (n int64) {
+	b, _ := os.ReadFile("/proc/vmstat")
+	_, after, _ := strings.Cut(string(b), "\noom_kill ")
+	fmt.Sscan(after, &n)
+	return n
+}
+
+func (w *worker) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopping = true
+	if w.pid != 0 {
+		syscall.Kill(w.pid, syscall.SIGTERM)
+	}
 }

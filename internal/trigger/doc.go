@@ -3,14 +3,20 @@
 //
 // What it promises:
 //   - Every delivery in the outbox is sent until the receiver has it (2xx) or
-//     it is given up as dead: at once for a 4xx answer but 408 and 429, and
-//     otherwise after a day. A dead one is kept, reported by an event, and can
-//     be redelivered. It is sent at least once: a kill between the answer and
-//     its record sends it again, under the same id.
-//   - A trigger's deliveries go out one after the other in the order of their
-//     events. Only where one keeps failing while a later one gets through is it
-//     overtaken, and retried by itself.
+//     it is given up as dead: at once for the answers 400, 410, 413, 415 and 422,
+//     and otherwise after a day, or where too many of its trigger wait. A dead one
+//     is kept, reported by an event, and can be redelivered. It is sent at least
+//     once: a kill between the answer and its record sends it again, under the
+//     same id.
+//   - A trigger's deliveries go out one at a time, when they are due. Their order
+//     is that of their events only where none fails; messages about one incident
+//     that refer to each other (channel.Kind's Refers), or of which a receiver keeps
+//     a state (Single), keep it in any case. While a receiver fails, it gets an
+//     attempt every 30 seconds at most.
 //   - A slow or dead receiver delays its own trigger only.
+//   - Receivers that forget (channel.Kind's Resend) are told again of each incident that
+//     isn't resolved, as they were told last, once nothing about it waits. That is no
+//     delivery: nothing of it is kept, and what fails is left to the next round.
 //   - Nothing here can write an event of source logscan. The event about a
 //     trigger's dead deliveries never goes to that trigger, and if it can't be
 //     delivered elsewhere, no event says so: reports don't breed reports.
@@ -29,14 +35,14 @@
 // whsec_<base64> stands for the bytes it encodes, any other text for itself.
 //
 //	{
-//	  "mark": "logscan-xxxxxxxxxxxxxxxxxxxxxxxx",
+//	  "mark": "logscan-xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
 //	  "type": "logscan.hit",                 // or logscan.system
 //	  "timestamp": "2026-01-02T15:04:05Z",   // of the event
 //	  "test": true,                          // only in a test
 //	  "data": {
 //	    "id": 42,
 //	    "source": "logscan",                 // or system
-//	    "severity": "error",                 // info, warn, error
+//	    "severity": "error",                 // info, warn, error, critical
 //	    "message": "Out of memory",
 //	    "metadata": {"rule_name": "oom", "container_name": "web", …},
 //	    "created_at": "2026-01-02T15:04:05Z"
@@ -48,8 +54,10 @@
 // A receiver may run in a container that is scanned itself, and log its messages
 // there; a rule may match them, and the hit goes to the receiver again. This
 // doesn't go on for ever, whatever the rule's cooldown:
-//   - A line that holds the payload's mark is not evaluated (package mark). So
-//     who logs whole payloads, or their beginning, makes no hit at all.
+//   - A line that holds the payload's mark is not evaluated by the rules that
+//     match the payload or its message (package echo). So who logs whole
+//     payloads, or their beginning, makes no hit, unless a rule matches what the
+//     receiver itself writes around them: then one for each message.
 //   - Who logs data.message alone makes hits. From the 33rd hit of a rule in a
 //     container on, each within five minutes of the one before, the metadata has
 //     "in_a_row", how many they are, and data.message begins with the mark in
@@ -57,7 +65,8 @@
 //
 // Nothing else is held back: no container, text or trigger is left out.
 //
-// The body is the same in every attempt. Any 2xx answer within 10 seconds means
+// The body is the same in every attempt, but for a mark that follows the rules as
+// they are changed. Any 2xx answer within 10 seconds means
 // that the receiver has it. Otherwise the next attempt comes after 1 s, 2 s,
 // 4 s … 5 min, less some jitter, or after what Retry-After says; or at once, where
 // the clock has been set back meanwhile.

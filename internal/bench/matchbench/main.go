@@ -118,11 +118,14 @@ func ours(name string, patterns []string, stats *match.Stats) (engine, error) {
 }
 
 func compile(patterns []string, stats *match.Stats) (*match.Matcher, error) {
-	ps := make([]match.Pattern, len(patterns))
+	ps := make([]*match.Pattern, len(patterns))
 	for i, p := range patterns {
-		ps[i].Expr = p
+		var err error
+		if ps[i], err = match.NewPattern(p); err != nil {
+			return nil, err
+		}
 	}
-	return match.Build(ps, stats)
+	return match.Build(ps, stats), nil
 }
 
 // peers are vectorscan called for each line, within one call from Go for each

@@ -4,11 +4,12 @@
 //	loggen -n 0 -duty 50ms -idle 50ms     bursts, until SIGTERM
 //	loggen -play DIR                      the files NAME.out and NAME.err, in order
 //	loggen -n 0 -tally FILE               what was written, known also after a kill
+//	loggen -n 0 -hostile 1000 -len 1048576  lines that are dear to check
 //	loggen -listen ADDR -log message      the messages of webhooks that it is sent
 //
 // A numbered line is ten digits, a blank, and filling up to -len; every -mark'th
 // has MARK after the number, and with -stamp the nanoseconds since 1970 behind
-// it. With -gate it waits for SIGUSR1 before it writes. SIGTERM ends -hold, and
+// it. With -gate it waits before it writes until its gate is opened (package gate). SIGTERM ends -hold, and
 // -n 0: the current line is finished and a last one says "end" and how many
 // there were, so that a reader knows what to expect. Lines that were asked for by
 // number are written all the same, unless the signal comes before the program
@@ -30,6 +31,9 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"logscan/internal/enginetest/gate"
+	"logscan/internal/rule/match/matchtest"
 )
 
 const filling = `level=info msg="request handled" path=/api/v1/items/42 status=200 dur=12ms user=alice region=eu-west-1 trace=4bf92f3577b34da6a3ce929d0e0e4736 `
@@ -45,9 +49,10 @@ var (
 	idle   = flag.Duration("idle", 0, "pause between duties")
 	hold   = flag.Duration("hold", 0, "wait this long, or for SIGTERM, before the end")
 	tally  = flag.String("tally", "", "after each write, put into this file how many lines have been written, and the nanoseconds that the longest write took: two little-endian uint64")
-	gate   = flag.Bool("gate", false, "write only after SIGUSR1")
+	gated  = flag.Bool("gate", false, "write only once the gate is opened")
 	stamp  = flag.Bool("stamp", false, "put the time into marked lines")
 	play   = flag.String("play", "", "write the files of this directory instead")
+	dear   = flag.Int("hostile", 0, "fill lines with what makes them dear for so many rules of package matchtest, and so many wide ones by 20; 0 = none")
 	listen = flag.String("listen", "", "take webhooks here, until SIGTERM, instead")
 	logs   = flag.String("log", "message", "what to write of a webhook: message, alert (a prefix and the message) or body")
 )
@@ -64,11 +69,12 @@ func main() {
 		close(held)
 	}()
 
-	if *gate {
-		open := make(chan os.Signal, 1)
-		signal.Notify(open, syscall.SIGUSR1)
+	if *gated {
+		opened := make(chan error, 1)
+		go func() { opened <- gate.Wait() }()
 		select {
-		case <-open:
+		case err := <-opened:
+			exitOn(err)
 		case <-held:
 		}
 	}
@@ -82,15 +88,19 @@ func main() {
 	default:
 		err = number(&stop)
 	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "loggen:", err)
-		os.Exit(1)
-	}
+	exitOn(err)
 	if *hold > 0 {
 		select {
 		case <-held:
 		case <-time.After(*hold):
 		}
+	}
+}
+
+func exitOn(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "loggen:", err)
+		os.Exit(1)
 	}
 }
 
@@ -134,6 +144,9 @@ func number(stop *atomic.Bool) error {
 		return stderr.Flush()
 	}
 	line := plain(*length)
+	if *dear > 0 {
+		line = append(matchtest.Hostile(*length, append(matchtest.Rules(*dear), matchtest.Wide(*dear/20)...), uint64(os.Getpid())), '\n')
+	}
 	start, dutyEnd := time.Now(), time.Now().Add(*duty)
 	i := 0
 	for ; i < *n || *n == 0 && !stop.Load(); i++ {

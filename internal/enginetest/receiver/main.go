@@ -74,15 +74,18 @@ func run(ctx context.Context, addr, secretFile string, n int, out io.Writer) err
 	return <-answered // the last answer is still on its way
 }
 
-// newVerifier takes a secret as a trigger does: whsec_ and base64, or any text.
+// newVerifier takes a secret as a trigger does: whsec_ and base64, or any other
+// text.
 func newVerifier(secret string) (*webhooks.Webhook, error) {
 	if secret == "" {
 		return nil, errors.New("the secret is empty")
 	}
 	if strings.HasPrefix(secret, "whsec_") {
-		if w, err := webhooks.NewWebhook(secret); err == nil {
-			return w, nil
+		w, err := webhooks.NewWebhook(secret)
+		if err != nil {
+			return nil, errors.New("the secret begins with whsec_, and what follows is not base64")
 		}
+		return w, nil
 	}
 	return webhooks.NewWebhookRaw([]byte(secret))
 }

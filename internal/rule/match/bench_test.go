@@ -3,6 +3,7 @@ package match
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"sync"
 	"testing"
 
@@ -25,6 +26,11 @@ func exprs(rules []matchtest.Rule) []string {
 	}
 	return out
 }
+
+func exprsOf(n int) []string { return exprs(matchtest.Rules(n)) }
+
+// long is a line of about this many bytes, as programs write them.
+func long(bytes int) []byte { return matchtest.Split(matchtest.Long(2*bytes, bytes))[0] }
 
 func benchmark(b *testing.B, m *Matcher, lines [][]byte) {
 	b.Helper()
@@ -62,10 +68,11 @@ func BenchmarkAdverse(b *testing.B) {
 	m := build(b, exprs(rules), learned())
 	const size = 4 << 20
 	for name, text := range map[string][]byte{
-		"flood": matchtest.Flood(size, rules),
-		"dense": matchtest.Dense(size, rules),
-		"hits":  matchtest.Mixed(size, rules, 1, 3),
-		"long":  matchtest.Long(size, 1<<20),
+		"flood":   matchtest.Flood(size, rules),
+		"dense":   matchtest.Dense(size, rules),
+		"hits":    matchtest.Mixed(size, rules, 1, 3),
+		"long":    matchtest.Long(size, 1<<20),
+		"hostile": matchtest.Hostile(1<<20, append(rules, matchtest.Wide(50)...), 1),
 	} {
 		b.Run(name, func(b *testing.B) { benchmark(b, m, matchtest.Split(text)) })
 	}
@@ -112,7 +119,7 @@ func BenchmarkRegexps(b *testing.B) {
 
 // What the generator says of its rules is so.
 func TestGenerator(t *testing.T) {
-	for _, r := range append(matchtest.Rules(2000), matchtest.Loose()...) {
+	for _, r := range slices.Concat(matchtest.Rules(2000), matchtest.Loose(), matchtest.Wide(50)) {
 		re := regexp.MustCompile(r.Pattern)
 		if !re.MatchString(r.Example) || r.Part != "" && re.MatchString(r.Part) {
 			t.Errorf("%+v", r)

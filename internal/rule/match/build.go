@@ -4,17 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"regexp"
-	"regexp/syntax"
 	"slices"
+	"sync/atomic"
 )
-
-// Pattern is an expression to be matched. It must be in order.
-type Pattern struct {
-	Expr   string
-	Tree   *syntax.Regexp        // parsed with syntax.Perl and simplified; nil: Build does it
-	Regexp func() *regexp.Regexp // compiles Expr, or returns what it has; nil: regexp.Compile
-}
 
 const (
 	// unionSize is how many expressions without a literal share an automaton.
@@ -37,35 +29,37 @@ const (
 )
 
 // Build makes a Matcher. The patterns' order is that of their numbers.
-func Build(patterns []Pattern, stats *Stats) (*Matcher, error) {
+func Build(patterns []*Pattern, stats *Stats) *Matcher {
+	budget := new(atomic.Int64)
+	budget.Store(allCaches)
+	return buildWith(patterns, stats, budget)
+}
+
+func buildWith(patterns []*Pattern, stats *Stats, budget *atomic.Int64) *Matcher {
+	m := &Matcher{rules: make([]rule, len(patterns)), work: lineWork, budget: budget}
+	m.pool.New = func() any { return m.newScratch() }
 	if stats == nil {
 		stats = fixed()
+		m.steady.matcher = m
 	}
-	m := &Matcher{rules: make([]rule, len(patterns))}
-	m.budget.Store(allCaches)
-	m.pool.New = func() any { return m.newScratch() }
 
 	c := chooser{stats: stats, stride: narrowest, costs: map[string]float64{}, shared: map[literal]int{}}
 	if len(patterns) <= few {
 		c.stride = 4
 	}
-	plans := make([]plan, len(patterns))
+	total := int64(0)
 	for i, p := range patterns {
-		m.rules[i].pattern = p
-		tree, err := m.rules[i].tree()
-		if err != nil {
-			return nil, fmt.Errorf("match: pattern %d: %w", i, err)
-		}
-		m.rules[i].pattern.Tree = nil // it is large, and seldom needed again
-		plans[i] = plan{tree, analyze(tree, c.cost)}
-		c.share(plans[i].facts)
+		m.rules[i].Pattern = p
+		total += p.weight.perByte
+		c.share(p.facts)
 	}
+	m.short = int(shortWork / max(total, 1))
 	var loose []uint32 // patterns without a usable literal
 	b := builder{Matcher: m, lits: map[literal]uint32{}, extras: map[string]uint32{}}
-	for i, p := range plans {
+	for i, p := range patterns {
 		switch {
 		case b.add(uint32(i), p.facts, &c):
-		case always(p.tree):
+		case p.always():
 			m.always = append(m.always, uint32(i))
 		default:
 			loose = append(loose, uint32(i))
@@ -78,23 +72,7 @@ func Build(patterns []Pattern, stats *Stats) (*Matcher, error) {
 		m.filter = newFilter(b.keys, stats)
 		m.calibrate(stats.sample)
 	}
-	return m, nil
-}
-
-type plan struct {
-	tree  *syntax.Regexp
-	facts facts
-}
-
-// always reports whether an expression matches any text, as an empty string at
-// its begin or end.
-func always(tree *syntax.Regexp) bool {
-	p, err := newProgram([]*syntax.Regexp{tree})
-	if err != nil {
-		return false
-	}
-	w := walker{program: p}
-	return w.empty(syntax.EmptyBeginText|syntax.EmptyBeginLine) || w.empty(syntax.EmptyEndText|syntax.EmptyEndLine)
+	return m
 }
 
 // builder adds patterns to a Matcher.
@@ -130,7 +108,7 @@ func (b *builder) add(id uint32, f facts, c *chooser) bool {
 	}
 	b.wild = wild
 	r := &b.rules[id]
-	r.sure = f.exact != nil && f.pure
+	r.exact = f.exact != nil && f.pure
 	r.before, r.after = key.before, key.after
 	for _, l := range key.lits {
 		i, ok := b.lits[l]
@@ -151,7 +129,7 @@ func (b *builder) add(id uint32, f facts, c *chooser) bool {
 			break
 		}
 		if len(s.lits) <= maxExtraLits && shortest(s.lits) >= minLiteral && !foldsBeyond(s.lits) {
-			r.extras = append(r.extras, b.extra(s.lits, c.stats))
+			r.extras = append(r.extras, extra{b.extra(s.lits, c.stats), int32(s.before), int32(s.after)})
 		}
 	}
 	return true
@@ -164,11 +142,11 @@ func (b *builder) extra(lits []literal, stats *Stats) uint32 {
 	if !ok {
 		i = uint32(len(b.Matcher.extras))
 		b.extras[name] = i
-		needles := make([]needle, len(lits))
-		for k, l := range lits {
-			needles[k] = newNeedle(l, stats)
+		var all []needle
+		for _, l := range lits {
+			all = append(all, needles(l, stats)...)
 		}
-		b.Matcher.extras = append(b.Matcher.extras, needles)
+		b.Matcher.extras = append(b.Matcher.extras, all)
 	}
 	return i
 }
@@ -213,7 +191,7 @@ func (c *chooser) literal(text string) float64 {
 	}
 	cost := foundCost * c.stats.rate(text)
 	for rest := range c.stride {
-		p, rate, ok := place(text, rest, c.stride, c.stats)
+		p, rate, ok := placeGram(text, rest, c.stride, c.stats)
 		switch {
 		case !ok, p.wild >= 0:
 			rate += foldedBytes * falseRate

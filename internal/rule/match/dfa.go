@@ -54,8 +54,13 @@ const (
 	perState = 120             // bytes of a state besides its row and instructions, about
 	// A cache filled by fewer bytes of text per state than this isn't worth
 	// it; the dfa refuses for restBytes then.
-	worthwhile = 16
+	worthwhile = 64
 	restBytes  = 4 << 20
+	// A run may make this many transitions, and one more for so many bytes.
+	// Those from large states count for several.
+	firstSteps   = 128
+	bytesPerStep = 256
+	instsPerStep = 4
 )
 
 func newDFA(p *program, limit int64, budget *atomic.Int64) *dfa {
@@ -73,17 +78,15 @@ func (d *dfa) empty(era int) *cache {
 func (d *dfa) stride() uint32 { return uint32(len(d.runes)) + 2 }
 
 // run returns which expressions have a match in b that lies between from and
-// to. A rune must begin at from, behind one of ASCII unless that is b's begin.
-// It may return early once it has found all that are wanted. It is not ok if
-// there is not enough memory for an answer.
+// to. A rune must begin at from. It may return early once it has found all that
+// are wanted. It is not ok if there is not enough memory for an answer, or if
+// that takes too many new states.
 func (d *dfa) run(b []byte, from, to int, want uint64) (found uint64, ok bool) {
 	if d.ran.Add(int64(to-from)+1) < d.rest.Load() {
 		return 0, false
 	}
-	context := uint8(atBegin)
-	if from > 0 {
-		context = d.after(rune(b[from-1]))
-	}
+	context := d.contextAt(b, from)
+	spare := firstSteps + (to-from)/bytesPerStep
 	c := d.cache.Load()
 	s := atomic.LoadUint32(&c.begin[context])
 	if s == 0 {
@@ -112,7 +115,7 @@ func (d *dfa) run(b []byte, from, to int, want uint64) (found uint64, ok bool) {
 			continue
 		}
 		if t == 0 {
-			if c, t, ok = d.step(c, s, class); !ok {
+			if c, t, ok = d.step(c, s, class, &spare); !ok {
 				return 0, false
 			}
 			trans = c.trans
@@ -143,11 +146,15 @@ func (d *dfa) start(context uint8) (*cache, uint32, bool) {
 	return c, s, ok
 }
 
-// step makes a transition. It returns the cache in which it leads somewhere.
-func (d *dfa) step(c *cache, s, class uint32) (*cache, uint32, bool) {
+// step makes a transition, and takes it off what is to spare. It returns the
+// cache in which it leads somewhere.
+func (d *dfa) step(c *cache, s, class uint32, spare *int) (*cache, uint32, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	st := c.states[s/d.stride()-1]
+	if *spare -= 1 + len(st.insts)/instsPerStep; *spare < 0 {
+		return nil, 0, false
+	}
 	r := d.runes[class]
 	insts, matched := d.walk.step(st.insts, st.context, r)
 	t := uint32(dead)

@@ -71,7 +71,7 @@ func TestDFAWithLittleMemory(t *testing.T) {
 	}
 }
 
-// A Matcher whose automata get no memory falls back on package regexp.
+// A Matcher whose automata get no memory decides without.
 func TestMatchWithoutStates(t *testing.T) {
 	lines := trapLines()
 	o := newOracle(t, trapPatterns)
@@ -106,11 +106,17 @@ func TestDFAWindow(t *testing.T) {
 		{`b\z`, "ab", 1, 2, true},
 		{`bc`, "abc", 1, 3, true},
 		{`bcd`, "abcd", 1, 3, false},
+		{`\bb`, "éb", 2, 3, true},
+		{`b\b`, "bé", 0, 1, true},
+		{`\Bb`, "éb", 2, 3, false},
 	} {
 		d := newTestDFA(t, 1<<20, 1<<20, tt.pattern)
 		found, ok := d.run([]byte(tt.line), tt.from, tt.to, 1)
-		if !ok || (found != 0) != tt.want {
-			t.Errorf("%s on %q from %d to %d: %v, %v", tt.pattern, tt.line, tt.from, tt.to, found, ok)
+		_, bits := newNFA(&d.program).run([]byte(tt.line), tt.from, tt.to)
+		w := walker{program: &d.program}
+		walked := w.run([]byte(tt.line), tt.from, tt.to)
+		if !ok || (found != 0) != tt.want || bits != tt.want || walked != tt.want {
+			t.Errorf("%s on %q from %d to %d: %v, %v, %v, %v", tt.pattern, tt.line, tt.from, tt.to, found, ok, bits, walked)
 		}
 	}
 }

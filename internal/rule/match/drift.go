@@ -63,7 +63,7 @@ func (m *Matcher) calibrate(sample []byte) {
 	s := m.newScratch()
 	var lines int
 	for line := range bytes.Lines(sample) {
-		m.match(s, bytes.TrimRight(line, "\r\n"), nil)
+		m.match(s, bytes.TrimRight(line, "\r\n"), nil, unlimited)
 		lines++
 	}
 	m.meter.expected = float64(s.effort.work) / float64(max(lines, 1))

@@ -62,9 +62,9 @@ type placement struct {
 	wild   int  // index of the byte of the gram that may be anything; -1 = none
 }
 
-// place chooses a literal's gram for those that begin rest bytes before one of
+// placeGram chooses a literal's gram for those that begin rest bytes before one of
 // the places looked at.
-func place(text string, rest, stride int, stats *Stats) (best placement, rate float64, ok bool) {
+func placeGram(text string, rest, stride int, stats *Stats) (best placement, rate float64, ok bool) {
 	for o := rest; o+8 <= len(text); o += stride {
 		if r := stats.rate(text[o : o+8]); !ok || r < rate {
 			best, rate, ok = placement{o, true, -1}, r, true
@@ -95,7 +95,7 @@ func place(text string, rest, stride int, stats *Stats) (best placement, rate fl
 func wildGrams(n, stride int) (wild int, ok bool) {
 	text := string(make([]byte, min(n, 2*stride+8)))
 	for rest := range stride {
-		p, _, ok := place(text, rest, stride, fixed())
+		p, _, ok := placeGram(text, rest, stride, fixed())
 		if !ok {
 			return 0, false
 		}
@@ -128,7 +128,7 @@ func filterOf(lits []literal, stats *Stats, stride, most int) *filter {
 	pairs, singles := map[uint64][]entry{}, map[uint32][]entry{}
 	for i, l := range lits {
 		for rest := range stride {
-			p, _, ok := place(l.text, rest, stride, stats)
+			p, _, ok := placeGram(l.text, rest, stride, stats)
 			if !ok || len(singles) > most {
 				return nil
 			}

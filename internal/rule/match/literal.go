@@ -49,8 +49,8 @@ const (
 func sum(a, b int) int { return min(a+b, unbounded) }
 
 // analyze derives facts about a simplified expression. Where it has a choice of
-// sets that it can't leave open, it takes the one that cost is least for.
-func analyze(re *syntax.Regexp, cost func(set) float64) facts {
+// sets that it can't leave open, it takes the one that is rarest in common lines.
+func analyze(re *syntax.Regexp) facts {
 	switch re.Op {
 	case syntax.OpEmptyMatch:
 		return facts{exact: []literal{{}}, pure: true}
@@ -63,16 +63,16 @@ func analyze(re *syntax.Regexp, cost func(set) float64) facts {
 	case syntax.OpAnyChar, syntax.OpAnyCharNotNL:
 		return facts{max: utf8.UTFMax}
 	case syntax.OpCapture:
-		return analyze(re.Sub[0], cost)
+		return analyze(re.Sub[0])
 	case syntax.OpQuest:
-		f := analyze(re.Sub[0], cost)
+		f := analyze(re.Sub[0])
 		if f.exact == nil {
 			return facts{max: f.max}
 		}
 		f.exact = distinct(append([]literal{{}}, f.exact...))
 		return f
 	case syntax.OpPlus:
-		f := analyze(re.Sub[0], cost)
+		f := analyze(re.Sub[0])
 		if f.exact != nil {
 			f.sets = []set{{lits: f.exact}}
 		}
@@ -88,7 +88,7 @@ func analyze(re *syntax.Regexp, cost func(set) float64) facts {
 				if sub.Op == syntax.OpConcat { // of what was a repeat
 					add(sub.Sub)
 				} else {
-					parts = append(parts, analyze(sub, cost))
+					parts = append(parts, analyze(sub))
 				}
 			}
 		}
@@ -97,9 +97,9 @@ func analyze(re *syntax.Regexp, cost func(set) float64) facts {
 	case syntax.OpAlternate:
 		branches := make([]facts, len(re.Sub))
 		for i, sub := range re.Sub {
-			branches[i] = analyze(sub, cost)
+			branches[i] = analyze(sub)
 		}
-		return alternate(branches, cost)
+		return alternate(branches)
 	}
 	return facts{max: unbounded} // OpStar, OpNoMatch
 }
@@ -264,7 +264,7 @@ func join(a, b literal) (l literal, same bool) {
 	return literal{lower(a.text + b.text), true}, !hasLetter(strict)
 }
 
-func alternate(branches []facts, cost func(set) float64) facts {
+func alternate(branches []facts) facts {
 	all := facts{pure: true}
 	n := 0
 	for _, b := range branches {
@@ -284,7 +284,7 @@ func alternate(branches []facts, cost func(set) float64) facts {
 	}
 	var any set
 	for _, b := range branches {
-		best, ok := cheapest(b.all(), cost)
+		best, ok := rarest(b.all())
 		if !ok {
 			return facts{max: all.max}
 		}
@@ -303,19 +303,29 @@ func (f facts) all() []set {
 	return f.sets
 }
 
-// cheapest returns the set that cost is least for, of those without an empty
-// string.
-func cheapest(sets []set, cost func(set) float64) (best set, ok bool) {
+// rarest returns the set whose literals are rarest in common lines, of those
+// without an empty string.
+func rarest(sets []set) (best set, ok bool) {
 	least := math.Inf(1)
 	for _, s := range sets {
 		if shortest(s.lits) == 0 {
 			continue
 		}
-		if c := cost(s); c < least {
+		if c := commonness(s); c < least {
 			least, best, ok = c, s, true
 		}
 	}
 	return best, ok
+}
+
+// commonness is how often a set's literals occur in common lines. It is no matter
+// of Stats: what is known of an expression holds for all Matchers.
+func commonness(s set) float64 {
+	total := 0.0
+	for _, l := range s.lits {
+		total += fixed().rate(l.text)
+	}
+	return total
 }
 
 // minimal leaves out the literals that contain another one of the set, and

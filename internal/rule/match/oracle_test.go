@@ -81,7 +81,7 @@ func newOracle(t testing.TB, patterns []string) oracle {
 	return o
 }
 
-func (o oracle) match(line []byte, in Subset) []uint32 {
+func (o oracle) match(line []byte, in Mask) []uint32 {
 	var out []uint32
 	for i, re := range o {
 		if in.Has(i) && re.Match(line) {
@@ -93,24 +93,23 @@ func (o oracle) match(line []byte, in Subset) []uint32 {
 
 func build(t testing.TB, patterns []string, stats *Stats) *Matcher {
 	t.Helper()
-	ps := make([]Pattern, len(patterns))
+	ps := make([]*Pattern, len(patterns))
 	for i, p := range patterns {
-		ps[i].Expr = p
+		var err error
+		if ps[i], err = NewPattern(p); err != nil {
+			t.Fatal(err)
+		}
 	}
-	m, err := Build(ps, stats)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
+	return Build(ps, stats)
 }
 
 // compare reports a difference between the matcher and the oracle.
-func compare(t testing.TB, m *Matcher, o oracle, line string, in Subset) {
+func compare(t testing.TB, m *Matcher, o oracle, line string, in Mask) {
 	t.Helper()
 	check(t, m, o, line, in, o.match([]byte(line), in))
 }
 
-func check(t testing.TB, m *Matcher, o oracle, line string, in Subset, want []uint32) {
+func check(t testing.TB, m *Matcher, o oracle, line string, in Mask, want []uint32) {
 	t.Helper()
 	got := m.Match([]byte(line), in, nil)
 	if slices.Equal(got, want) {
@@ -119,11 +118,11 @@ func check(t testing.TB, m *Matcher, o oracle, line string, in Subset, want []ui
 	for i, re := range o {
 		g, w := slices.Contains(got, uint32(i)), slices.Contains(want, uint32(i))
 		if g != w {
-			t.Errorf("%q on %q: %v, want %v", re, line, g, w)
+			t.Errorf("%q on %.300q (%d bytes): %v, want %v", re, line, len(line), g, w)
 		}
 	}
 	if !t.Failed() {
-		t.Errorf("on %q: %v, want %v: order or doubles", line, got, want)
+		t.Errorf("on %.300q: %v, want %v: order or doubles", line, got, want)
 	}
 }
 
@@ -260,9 +259,9 @@ func TestRandomPatterns(t *testing.T) {
 		o := newOracle(t, patterns)
 		everyStride(t, patterns, stats, func(m *Matcher) {
 			for i, l := range lines {
-				in := Subset(nil)
+				in := Mask(nil)
 				if i%3 == 0 {
-					in = NewSubset(len(patterns))
+					in = NewMask(len(patterns))
 					for range 8 {
 						in.Add(r.IntN(len(patterns)))
 					}
@@ -294,6 +293,8 @@ func FuzzMatch(f *testing.F) {
 		everyStride(t, patterns, nil, func(m *Matcher) {
 			compare(t, m, o, line, nil)
 			compare(t, m, o, strings.Repeat("x", 37)+line+line, nil)
+			everyMeans(m, func() { compare(t, m, o, line+strings.Repeat("é", 200)+line, nil) })
+			compareGroups(t, m, o, strings.Repeat("é", 37)+line+line)
 		})
 	})
 }

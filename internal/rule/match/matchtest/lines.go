@@ -67,6 +67,25 @@ func Flood(size int, rules []Rule) []byte {
 	return b.Bytes()
 }
 
+// Hostile makes a line of a length that holds what each of the rules looks for, as
+// often as it can, with all that makes automata take many states between.
+func Hostile(length int, rules []Rule, seed uint64) []byte {
+	r := newSource(seed)
+	var b bytes.Buffer
+	for b.Len() < length {
+		ru := rules[r.IntN(len(rules))]
+		part := ru.Part
+		if part == "" {
+			part = ru.Example[:len(ru.Example)*9/10]
+		}
+		b.WriteString(part)
+		for range 8 {
+			b.WriteString(r.pick([]string{"ERROR", " ERROR ", "level=error ", "exception", "a", "b", "ab", "\"", " ", "x", "5"}))
+		}
+	}
+	return b.Bytes()[:length]
+}
+
 // Long makes lines of about length bytes.
 func Long(size, length int) []byte {
 	b := Mixed(size, nil, 0, 1)

@@ -158,3 +158,16 @@ func (r source) rule() Rule {
 	}
 	return Rule{fmt.Sprintf(`%s_%s(_total)?: [A-Z]+`, a, b), a + "_" + b + ": FAIL", a + "_" + b}
 }
+
+// Wide makes n rules whose matches may be hundreds of bytes long, or as long as
+// the line.
+func Wide(n int) []Rule {
+	r := newSource(43)
+	out := make([]Rule, n)
+	for i := range out {
+		w := r.word() + " " + r.word()
+		form := []string{`ERROR.{0,500}%s`, `(?i)exception.{1,200}%s`, `ERROR.*%s.*\d{3}x`, `ERROR [ab]{1,300}%s`, `(a|b)*a(a|b){12}%s`}[i%5]
+		out[i] = Rule{Pattern: fmt.Sprintf(form, w), Example: "exception ERROR aaaaaaaaaaaaaaa" + w + " 123x", Part: w}
+	}
+	return out
+}

@@ -1,0 +1,98 @@
+package api
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+)
+
+// A test of a rule takes a bounded amount of work, whatever the rule and the
+// lines are, and says which lines it gave up.
+func TestRuleTestIsBounded(t *testing.T) {
+	b := newBench(t)
+	dear := strings.Repeat("a", 10_000) + "b"
+	lines := []string{"aab"}
+	for range 40 {
+		lines = append(lines, dear)
+	}
+	lines = append(lines, "aab")
+	res := must[RuleTestResult](t)(b.TestRule(t.Context(), RuleTest{Pattern: `(a?){1000}.*c`, Lines: lines}))
+	givenUp := 0
+	for _, l := range res.Lines {
+		if l.GivenUp {
+			givenUp++
+		}
+	}
+	if res.Matched != 0 || res.Lines[0].GivenUp || res.Lines[1].GivenUp || !res.Lines[len(lines)-1].GivenUp || givenUp < 20 {
+		t.Errorf("%d of %d lines given up, the first: %+v", givenUp, len(lines), res.Lines[:2])
+	}
+	// One line alone may be too much, and then it is that line's matter.
+	res = must[RuleTestResult](t)(b.TestRule(t.Context(), RuleTest{Pattern: `(a?){1000}.*b`, Lines: []string{strings.Repeat(dear, 3), "aab"}}))
+	if !res.Lines[0].GivenUp || res.Lines[0].Matched || res.Lines[1].GivenUp || !res.Lines[1].Matched || res.Lines[1].Spans[0] != (Span{0, 3}) {
+		t.Errorf("%+v", res)
+	}
+}
+
+// A test says which condition a line doesn't fulfil.
+func TestRuleTestSaysWhy(t *testing.T) {
+	b := newBench(t)
+	ask := RuleTest{Pattern: "status=5", All: []string{"GET"}, Ignore: []string{"/health"}, Lines: []string{"GET / status=500", "GET / status=200", "PUT / status=500", "GET /health status=503"}}
+	res := must[RuleTestResult](t)(b.TestRule(t.Context(), ask))
+	want := []LineTest{{Matched: true}, {Failed: "pattern"}, {Failed: "all", By: "GET"}, {Failed: "ignore", By: "/health"}}
+	for i, l := range res.Lines {
+		if l.Matched != want[i].Matched || l.Failed != want[i].Failed || l.By != want[i].By {
+			t.Errorf("%s: %+v", ask.Lines[i], l)
+		}
+	}
+	ask.Ignore = []string{"("}
+	if _, err := b.TestRule(t.Context(), ask); err == nil || !strings.Contains(err.Error(), "ignore: pattern 1 ") {
+		t.Errorf("a pattern that is none: %v", err)
+	}
+	r := must[Rule](t)(b.CreateRule(t.Context(), RuleCreate{Name: "r", Pattern: "x", RuleFields: RuleFields{"ignore": []string{"y", "z,1"}}}))
+	if _, err := b.TestRule(t.Context(), RuleTest{RuleID: r.ID, Ignore: []string{"y"}, Lines: []string{"x"}}); err == nil || !strings.Contains(err.Error(), "go with a pattern") {
+		t.Errorf("conditions beside a rule: %v", err)
+	}
+	changed := must[Rule](t)(b.UpdateRule(t.Context(), r.ID, RuleFields{"all": []string{"w"}}))
+	if len(changed.Ignore) != 2 || changed.Ignore[1] != "z,1" || len(changed.All) != 1 {
+		t.Errorf("%+v", changed)
+	}
+}
+
+// A test ends in time whatever groups and places take, which is not counted.
+func TestRuleTestEnds(t *testing.T) {
+	s := &server{testing: make(chan struct{}, testsAtOnce), testTime: 50 * time.Millisecond}
+	lines := make([]string, 500)
+	for i := range lines {
+		lines[i] = strings.Repeat("ab", 2000) + "x"
+	}
+	out, err := s.testRule(t.Context(), &struct{ Body RuleTest }{RuleTest{Pattern: `([ab]{0,900}c|x)`, Lines: lines}})
+	if err != nil || out.Body.Matched == 0 || !out.Body.Lines[len(lines)-1].GivenUp {
+		t.Errorf("%v, of %d lines %d match", err, len(lines), out.Body.Matched)
+	}
+}
+
+// Tests of rules wait for each other, and for a client only as long as it does.
+func TestRuleTestsWait(t *testing.T) {
+	s := &server{testing: make(chan struct{}, testsAtOnce)}
+	for range testsAtOnce {
+		s.testing <- struct{}{}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	try := func() {
+		_, err := s.testRule(ctx, &struct{ Body RuleTest }{RuleTest{Pattern: "x", Lines: []string{"x"}}})
+		done <- err
+	}
+	go try()
+	<-s.testing
+	if err := <-done; err != nil {
+		t.Errorf("with room: %v", err)
+	}
+	s.testing <- struct{}{}
+	go try()
+	cancel()
+	if err := <-done; err == nil {
+		t.Error("went on for a client that has gone")
+	}
+}

@@ -1,0 +1,145 @@
+// Package event defines what logscan has to tell: an Event, the sources it
+// comes from and how severe it is. It imports nothing of ours, so that rules,
+// triggers, the store, the API and the command line share one definition; how
+// an event is stored or sent is theirs.
+package event
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Event is something that somebody may have to know. Its ID is given when it is
+// stored.
+type Event struct {
+	ID        int64
+	Source    Source
+	Severity  Severity
+	Message   string
+	Metadata  map[string]any // in JSON's types; a hit's keys are in the manual
+	CreatedAt time.Time
+
+	Time time.Time // the line's; zero where there is none. It is not kept.
+	// Labels are the container's. They are not kept.
+	Labels map[string]string
+	Shape  string // the line's, see package shape; "" where it isn't known. It is not kept.
+	// IncidentID is the incident that it was folded into; 0 for none.
+	IncidentID int64
+}
+
+// InARow is the key in a hit's metadata for the number of its rule's hits in its
+// container in a row, where they are many.
+const InARow = "in_a_row"
+
+// Severity says how much an event matters.
+type Severity string
+
+const (
+	Info     Severity = "info"
+	Warn     Severity = "warn"
+	Error    Severity = "error"
+	Critical Severity = "critical"
+)
+
+// Source says who speaks in an event.
+type Source string
+
+const (
+	Logscan Source = "logscan" // a hit of a rule
+	System  Source = "system"  // logscan about itself
+)
+
+var (
+	severities = []Severity{Info, Warn, Error, Critical}
+	sources    = []Source{Logscan, System}
+)
+
+// Severities returns all severities, from the least to the most severe.
+func Severities() []Severity { return slices.Clone(severities) }
+
+// Sources returns all sources.
+func Sources() []Source { return slices.Clone(sources) }
+
+// Compare returns a negative number where s is less severe than other, a
+// positive one where it is more so, and 0 where they are the same. What is no
+// severity is less severe than all.
+func (s Severity) Compare(other Severity) int {
+	return slices.Index(severities, s) - slices.Index(severities, other)
+}
+
+// Validate returns an error for users unless s is one of the severities.
+func (s Severity) Validate() error { return validate(s, severities) }
+
+// Validate returns an error for users unless s is one of the sources.
+func (s Source) Validate() error { return validate(s, sources) }
+
+// Split reads a comma-separated list, without blanks and repetitions. What it
+// holds isn't checked.
+func Split[T ~string](list string) []T {
+	var out []T
+	for v := range strings.SplitSeq(list, ",") {
+		if v := T(strings.TrimSpace(v)); v != "" && !slices.Contains(out, v) {
+			out = append(out, v)
+		}
+	}
+	return out
+}
+
+// ParseSeverities is Split for severities; the error is for users.
+func ParseSeverities(list string) ([]Severity, error) {
+	out := Split[Severity](list)
+	for _, s := range out {
+		if err := s.Validate(); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// Join is the inverse of Split.
+func Join[T ~string](values []T) string {
+	var b strings.Builder
+	for i, v := range values {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		b.WriteString(string(v))
+	}
+	return b.String()
+}
+
+// Names returns values as text, for flags and messages.
+func Names[T ~string](values []T) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = string(v)
+	}
+	return out
+}
+
+// OneOf lists values as a sentence does: "a, b or c".
+func OneOf[T ~string](values []T) string {
+	names := Names(values)
+	last := len(names) - 1
+	if last < 1 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
+
+func validate[T ~string](v T, known []T) error {
+	if !slices.Contains(known, v) {
+		return fmt.Errorf("must be %s, not %q", OneOf(known), shown(string(v)))
+	}
+	return nil
+}
+
+// shown bounds what an error repeats of its input.
+func shown(s string) string {
+	if len(s) > 64 {
+		return strings.ToValidUTF8(s[:64], "") + "…"
+	}
+	return s
+}

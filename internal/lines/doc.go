@@ -1,0 +1,31 @@
+// Package lines makes lines of a journal's frames. It is the one way there: what
+// evaluates rules, and whatever else looks at lines, sees the same ones.
+//
+// What it promises:
+//
+//   - Streams are told apart, and long lines, which the Engine hands over in
+//     chunks, are put together again. Each line knows where in the journal it
+//     lies.
+//   - A line is bounded: what is beyond Config.Max is left out, and the line says
+//     so.
+//   - Which lines there are depends on the frames and their offsets alone, never
+//     on how they are read, when, or how often reading was interrupted. A line
+//     that doesn't end is one as far as it goes when its container's attachment
+//     ends, when another line of its stream begins, when much else was written
+//     since it began, or when the other stream says that Config.Gap has passed;
+//     what comes after is a line of its own. The one exception is End, by which
+//     the reader of a log that goes on has such a line at once: it leaves its
+//     trace in the Position, so that who goes on from there sees no line twice.
+//   - A Source reads no further than it has to, blocks on nothing but the disk,
+//     and holds a block of frames at most, and one line for each stream.
+//
+// # Positions
+//
+// A position is the offset up to which everything is in lines that were given,
+// but for lines that began before it and go on behind it: of those it has the
+// offset at which they begin. Reading goes on at the smallest of these offsets;
+// what lies before the first one and belongs to no such line is passed over.
+//
+// What puts several lines together, such as a stack trace, is a step behind a
+// Source: Line has all that it needs.
+package lines

@@ -1,8 +1,0 @@
-package rule
-
-// CheckPattern says why an expression can't be used, be it for lines or for
-// events' messages: the same bounds hold for all.
-func CheckPattern(pattern string) error {
-	_, err := parsePattern(pattern)
-	return err
-}

@@ -1,0 +1,43 @@
+package rule
+
+import (
+	"errors"
+
+	"logscan/internal/event"
+	"logscan/internal/fields"
+	"logscan/internal/incident"
+)
+
+// Fields are all that can be said about a rule.
+var Fields = fields.NewTable("rule", []fields.Field[Rule]{
+	{Name: "name", Flag: "NAME", Doc: "What the rule is called", Check: func(r Rule) error { return CheckName(r.Name) }},
+	{Name: "description", Flag: "description", Default: "", Doc: "What it means, for those who read the events", Check: func(r Rule) error { return CheckText(r.Description, MaxDescription) }},
+	{Name: "pattern", Flag: "PATTERN", Doc: "A regular expression (RE2 syntax) that matches anywhere in a line", Check: func(r Rule) error { return CheckPattern(r.Pattern) }},
+	{Name: "all", Flag: "all", Kind: fields.Several, Default: []string{}, None: "none", Doc: "Further regular expressions, each of which a line has to match too", Check: func(r Rule) error { return checkPatterns(r.All) }},
+	{Name: "ignore", Flag: "ignore", Kind: fields.Several, Default: []string{}, None: "none", Doc: "Regular expressions: a line that any of them matches is no match", Check: func(r Rule) error { return checkPatterns(r.Ignore) }},
+	{Name: "severity", Flag: "severity", Default: "warn", Values: event.Names(event.Severities()), Doc: "Severity of the events"},
+	{Name: "streams", Flag: "stream", Default: "all", Values: Streams, Doc: "Stream to watch"},
+	{Name: "cooldown_seconds", Flag: "cooldown", Kind: fields.Duration, Default: int64(300), Doc: "After a hit, only count further ones of that container and shape for so long (0 for none)", Check: func(r Rule) error { return CheckSeconds(r.CooldownSeconds) }},
+	{Name: "cooldown_by", Flag: "cooldown-by", Default: ByShape, Values: []string{ByShape, ByRule}, Doc: "What the cooldown is for: lines of one shape, so that what is another trouble isn't held back, or all lines that match"},
+	{Name: "enabled", Flag: "disabled", Kind: fields.Switch, Default: true, Doc: "Whether it is switched on; an override that is off takes the global rule away in its workload",
+		Usage: "Keep it switched off; an override then takes the global rule away in its workload"},
+	{Name: "workload_id", Flag: "workload", Kind: fields.Workload, Default: "", None: "all", Doc: "Only for containers of this workload", Check: func(r Rule) error { return CheckText(r.WorkloadID, MaxWorkload) }},
+	{Name: "overrides_id", Flag: "overrides", Kind: fields.Override, Default: int64(0), Doc: "Replace this global rule, given by name or id, in the workload; switched off, it takes it away there", Check: func(r Rule) error {
+		if r.OverridesID < 0 {
+			return errors.New("must be a rule's id, or 0 for none")
+		}
+		return nil
+	}},
+	{Name: "images", Flag: "image", Kind: fields.Listed, Default: "", None: "all", Doc: "Only for containers of these images, as docker ps shows them, where * is any text", Check: func(r Rule) error { return CheckGlobs(r.Images) }},
+	{Name: "names", Flag: "container", Kind: fields.Listed, Default: "", None: "all", Doc: "Only for containers with these names, where * is any text", Check: func(r Rule) error { return CheckGlobs(r.Names) }},
+	{Name: "labels", Flag: "label", Kind: fields.Listed, Default: "", None: "all", Doc: "Only for containers with all of these labels, KEY or KEY=VALUE, where * is any text", Check: func(r Rule) error { return CheckLabels(r.Labels) }},
+	{Name: "resolve_after_seconds", Flag: "resolve-after", Kind: fields.Duration, Default: int64(incident.Defaults.ResolveAfter.Seconds()), Doc: "An incident is over when there was no hit for so long (0 for never)", Check: func(r Rule) error { return CheckSeconds(r.ResolveAfter) }},
+	{Name: "repeat_seconds", Flag: "repeat", Kind: fields.Duration, Default: int64(incident.Defaults.Repeat.Seconds()), Doc: "An open incident that nobody acknowledged is told again after so long, then after twice as long each time, up to a day (0 for never)", Check: func(r Rule) error { return CheckSeconds(r.Repeat) }},
+	{Name: "tell_resolved", Flag: "tell-resolved", Kind: fields.Bool, Default: false, Doc: "Whether the end of an incident is told too"},
+}...)
+
+// Table implements fields.Defined.
+func (Rule) Table() *fields.Table[Rule] { return Fields }
+
+// New returns a rule with every default.
+func New() Rule { return Fields.New() }

@@ -1,0 +1,5 @@
+//go:build !race
+
+package match
+
+const slowness = 1

@@ -1,0 +1,131 @@
+package scan
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+
+	"logscan/internal/event"
+	"logscan/internal/journal"
+	"logscan/internal/lines"
+	"logscan/internal/rule"
+	"logscan/internal/store"
+)
+
+// open opens f's journal at its cursor.
+func (s *Scanner) open(f *follower) error {
+	if f.j != nil {
+		return nil
+	}
+	j, err := s.cfg.Journals.Acquire(f.id)
+	if err != nil {
+		return err
+	}
+	if !j.Container().Scan {
+		j.Release()
+		f.off.Store(true)
+		f.wantsTick.Store(false)
+		return nil
+	}
+	if !f.loaded {
+		if err := s.load(f, j); err != nil {
+			j.Release()
+			return err
+		}
+	}
+	if birth := j.State().Birth; f.at.Next < birth { // of another log, which was removed
+		f.at = lines.Position{Next: birth}
+		f.done.Store(birth)
+		f.hold.Store(birth)
+	}
+	// Patient, since no rule sees what is passed over.
+	cfg := lines.Config{Max: s.cfg.MaxLine, Gap: s.cfg.FlushAfter, Patient: true}
+	f.j, f.src, f.held = j, lines.New(j, f.at, cfg), -1
+	return nil
+}
+
+// load reads f's cursor: where reading goes on, and with what state.
+func (s *Scanner) load(f *follower, j *journal.Journal) error {
+	c, ok, err := s.cfg.Store.Cursor(context.Background(), f.id)
+	if err != nil {
+		return err
+	}
+	var at lines.Position
+	if ok {
+		if err := at.UnmarshalBinary(c.Position); err != nil {
+			s.log.Error("cursor not readable; scanning from the beginning", "container", f.id, "err", err)
+		} else if err := f.rules.UnmarshalBinary(c.State); err != nil {
+			s.log.Error("engine state not readable; cooldowns begin anew", "container", f.id, "err", err)
+		} else {
+			adoptStreaks(&f.rules, c.Position)
+		}
+	}
+	if _, end := j.Bounds(); at.Next > end {
+		// The database survived a power cut that the log's end did not.
+		s.log.Warn("log ends before its cursor; going on at its end", "container", f.id, "cursor", at.Next, "end", end)
+		at = lines.Position{Next: end}
+	}
+	f.at, f.loaded = at, true
+	f.revision.Store(c.Revision)
+	f.done.Store(at.Next)
+	f.hold.Store(at.Start())
+	return nil
+}
+
+// adoptStreaks takes over the streaks of a position in version 1, where they were
+// kept: {"runs": {"<rule>": {"n": <hits>, "at": <time of the last>}}}.
+func adoptStreaks(state *rule.State, position []byte) {
+	var v struct {
+		Runs map[int64]struct{ N, At int64 }
+	}
+	if !bytes.HasPrefix(position, []byte("{")) || json.Unmarshal(position, &v) != nil {
+		return
+	}
+	for id, r := range v.Runs {
+		state.SetStreak(id, r.N, r.At)
+	}
+}
+
+// submit hands events and the cursor behind them to the committer.
+func (s *Scanner) submit(f *follower, events []event.Event) {
+	at := f.src.Position()
+	position, _ := at.MarshalBinary()   // never fails
+	state, _ := f.rules.MarshalBinary() // likewise
+	f.owed, f.sent = false, f.now
+	f.uncommitted.Add(1)
+	s.commits.add(f, progress{
+		n: 1, hold: at.Start(),
+		cursor: store.Cursor{ContainerID: f.id, Position: position, State: state},
+	}, events, suppressed(f.rules.TakeSuppressed(), &f.meta))
+}
+
+func (s *Scanner) closeJournal(f *follower) {
+	if f.j != nil {
+		f.at = f.src.Position()
+		f.src.Close()
+		f.j.Release()
+		f.j, f.src = nil, nil
+	}
+}
+
+// refuse deals with a journal or cursor that can't be opened: later, or never.
+func (s *Scanner) refuse(f *follower, err error) outcome {
+	f.wantsTick.Store(true)
+	if !errors.Is(err, journal.ErrNotFound) {
+		if !f.failing {
+			s.log.Error("scanning waits", "container", f.id, "err", err)
+		}
+		f.failing = true
+		return caughtUp
+	}
+	if f.uncommitted.Load() > 0 {
+		return caughtUp // its commit would bring the cursor back
+	}
+	if err := s.cfg.Store.DeleteCursor(context.Background(), f.id); err != nil {
+		s.log.Warn("cursor of a removed container", "container", f.id, "err", err)
+		return caughtUp
+	}
+	f.reset()
+	return gone
+}

@@ -1,0 +1,93 @@
+package scan
+
+import (
+	"maps"
+	"time"
+
+	"logscan/internal/event"
+	"logscan/internal/incident"
+	"logscan/internal/journal"
+	"logscan/internal/rule"
+	"logscan/internal/shape"
+)
+
+// streakFrom is up to how long a streak of hits goes unsaid. Events beyond say
+// how long it is, and so their messages carry a mark wherever they are sent
+// (package trigger).
+const streakFrom = 32
+
+// hitEvent is what a hit becomes.
+func hitEvent(h *rule.Hit, c *journal.Container) event.Event {
+	m := map[string]any{
+		"workload_id":    c.Workload,
+		"container_id":   c.ID,
+		"container_name": c.Name,
+		"image":          c.Image,
+		"rule_id":        h.Rule.ID,
+		"rule_name":      h.Rule.Name,
+		"stream":         h.Stream,
+		"line_time":      timestamp(h.TimeNano),
+	}
+	if len(h.Captures) > 0 {
+		m["captures"] = h.Captures
+	}
+	if h.Suppressed > 0 {
+		m["suppressed"] = h.Suppressed
+		m["suppressed_since"] = timestamp(h.SuppressedSince)
+	}
+	if h.Streak > streakFrom {
+		m[event.InARow] = h.Streak
+	}
+	return event.Event{
+		Source: event.Logscan, Severity: h.Rule.Severity, Message: h.Text, Metadata: m,
+		Time: time.Unix(0, h.TimeNano).UTC(), Shape: shapeOf(h.Rule, h.Shape), Labels: c.Labels,
+	}
+}
+
+// scopeOf is what decides which rules hold for a container.
+func scopeOf(c *journal.Container) rule.Container {
+	return rule.Container{Workload: c.Workload, Name: c.Name, Image: c.Image, Labels: c.Labels}
+}
+
+// suppressed is what was held back, as incidents see it.
+func suppressed(all []rule.Suppressed, c *journal.Container) []incident.Hit {
+	out := make([]incident.Hit, len(all))
+	for n, s := range all {
+		out[n] = incident.Hit{
+			Key: incident.Key{RuleID: s.Rule.ID, Workload: c.Workload, Shape: shapeOf(s.Rule, s.Shape)},
+			At:  time.Unix(0, s.Last).UTC(), Rule: s.Rule.Name, Severity: s.Rule.Severity, Container: c.Name, Image: c.Image, Labels: c.Labels, Text: s.Text,
+			Suppressed: s.Matches, SuppressedSince: time.Unix(0, s.First).UTC(), Others: s.Bucket && s.Rule.CooldownBy != rule.ByRule,
+		}
+	}
+	return out
+}
+
+// shapeOf is the shape by which matches of a rule are incidents.
+func shapeOf(r *rule.Rule, of shape.Shape) string {
+	switch {
+	case r.CooldownBy == rule.ByRule:
+		return incident.AllShapes
+	case of == shape.Shape{}:
+		return incident.OtherShapes
+	}
+	return of.String()
+}
+
+func timestamp(nano int64) string { return time.Unix(0, nano).UTC().Format(time.RFC3339Nano) }
+
+// maxReason bounds what an event says of an error, in bytes.
+const maxReason = 500
+
+// refusal is what tells of a hit that the store refuses, in its place. It has
+// nothing of what the container wrote.
+func refusal(hit event.Event, err error) event.Event {
+	m := maps.Clone(hit.Metadata)
+	delete(m, "captures")
+	reason := err.Error()
+	m["about"], m["reason"] = "refused_hit", reason[:min(len(reason), maxReason)]
+	return event.Event{
+		Source: event.System, Severity: "error",
+		Message:  "A hit could not be stored and is lost; metadata has its rule, container and time, and the reason.",
+		Metadata: m,
+	}
+}

@@ -1,0 +1,143 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"logscan/internal/event"
+	"logscan/internal/incident"
+)
+
+// IncidentFilter selects incidents; what is zero doesn't select.
+type IncidentFilter struct {
+	States   []incident.State
+	Rule     string
+	Workload string
+	Severity event.Severity // at least
+	Before   int64          // the id of an incident: only older ones
+	Limit    int            // at most 1,000, which 0 means too
+}
+
+// maxIncidents bounds one answer of Incidents.
+const maxIncidents = 1000
+
+// Incidents returns the incidents that match, the newest first.
+func (s *Store) Incidents(ctx context.Context, f IncidentFilter) ([]incident.Incident, error) {
+	q, args := "SELECT "+incidentColumns+" FROM incidents i WHERE true", []any{}
+	and := func(condition string, v any) { q, args = q+" AND "+condition, append(args, v) }
+	if len(f.States) > 0 {
+		and("state IN (SELECT value FROM json_each(?))", asJSON(f.States))
+	}
+	if f.Rule != "" {
+		and("rule = ?", f.Rule)
+	}
+	if f.Workload != "" {
+		and("workload = ?", f.Workload)
+	}
+	if f.Severity != "" {
+		var atLeast []event.Severity
+		for _, v := range event.Severities() {
+			if v.Compare(f.Severity) >= 0 {
+				atLeast = append(atLeast, v)
+			}
+		}
+		and("severity IN (SELECT value FROM json_each(?))", asJSON(atLeast))
+	}
+	if f.Before > 0 {
+		and("id < ?", f.Before)
+	}
+	if f.Limit <= 0 || f.Limit > maxIncidents {
+		f.Limit = maxIncidents
+	}
+	rows, err := s.r.QueryContext(ctx, q+" ORDER BY id DESC LIMIT ?", append(args, f.Limit)...)
+	out, err := collect(rows, err, scanIncident)
+	return out, wrap("read incidents", err)
+}
+
+// Incident returns one incident.
+func (s *Store) Incident(ctx context.Context, id int64) (incident.Incident, error) {
+	i, err := scanIncident(s.r.QueryRowContext(ctx, "SELECT "+incidentColumns+" FROM incidents i WHERE id = ?", id))
+	return i, wrap("read incident", err)
+}
+
+// Noticed is a notice that was kept.
+type Noticed struct {
+	ID int64
+	incident.Notice
+	Incident   int64
+	Severity   event.Severity
+	Matches    int64 // by then
+	SilencedBy int64 // the silence that held it back; 0 for none
+	CreatedAt  time.Time
+}
+
+// Notices returns the notices of an incident that are kept, the oldest first.
+func (s *Store) Notices(ctx context.Context, incidentID int64) ([]Noticed, error) {
+	rows, err := s.r.QueryContext(ctx, "SELECT id, incident_id, kind, reason, severity, matches, at, created_at, silenced_by FROM notices WHERE incident_id = ? ORDER BY id", incidentID)
+	out, err := collect(rows, err, func(r row) (n Noticed, err error) {
+		var at, created int64
+		err = r.Scan(&n.ID, &n.Incident, &n.Kind, &n.Reason, &n.Severity, &n.Matches, &at, &created, &n.SilencedBy)
+		n.At, n.CreatedAt = instant(at), instant(created)
+		return n, err
+	})
+	return out, wrap("read notices", err)
+}
+
+// ChangeIncident does to an incident what change does. Where change returns a
+// notice, it is told. An error of change leaves everything as it is.
+func (s *Store) ChangeIncident(ctx context.Context, id int64, change func(*incident.Incident) (incident.Notice, error)) (incident.Incident, error) {
+	return s.changeIncident(ctx, id, change, func(*sql.Tx) error { return nil })
+}
+
+// ErrUsed is returned for a token that was used before.
+var ErrUsed = errors.New("used before")
+
+// ChangeIncidentOnce is ChangeIncident for a token that is good once, and expires.
+func (s *Store) ChangeIncidentOnce(ctx context.Context, id int64, token string, until time.Time, change func(*incident.Incident) (incident.Notice, error)) (incident.Incident, error) {
+	return s.changeIncident(ctx, id, change, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM used_actions WHERE until < ?", nanos(s.now().Add(-time.Hour))); err != nil {
+			return err
+		}
+		res, err := tx.ExecContext(ctx, "INSERT INTO used_actions VALUES (?, ?) ON CONFLICT DO NOTHING", token, nanos(until))
+		if err := found(res, err); errors.Is(err, ErrNotFound) {
+			return ErrUsed
+		} else if err != nil {
+			return err
+		}
+		return nil
+	})
+}
+
+// Used reports whether ChangeIncidentOnce has used a token.
+func (s *Store) Used(ctx context.Context, token string) (used bool, err error) {
+	err = s.r.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM used_actions WHERE token = ?)", token).Scan(&used)
+	return used, wrap("read used links", err)
+}
+
+func (s *Store) changeIncident(ctx context.Context, id int64, change func(*incident.Incident) (incident.Notice, error), first func(*sql.Tx) error) (incident.Incident, error) {
+	var i incident.Incident
+	_, err := s.tx(ctx, func(tx *sql.Tx) (_ []event.Event, err error) {
+		if err := first(tx); err != nil {
+			return nil, err
+		}
+		i, err = scanIncident(tx.QueryRowContext(ctx, "SELECT "+incidentColumns+" FROM incidents i WHERE id = ?", id))
+		if err != nil {
+			return nil, wrap("read incident", err)
+		}
+		n, err := change(&i)
+		if err != nil {
+			return nil, err
+		}
+		f := s.newFolding(tx)
+		f.use(&i)
+		if n.Kind != "" {
+			if err := f.tell(ctx, n, &i); err != nil {
+				return nil, err
+			}
+		}
+		return nil, f.flush(ctx)
+	})
+	return i, err
+}

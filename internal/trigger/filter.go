@@ -1,0 +1,81 @@
+package trigger
+
+import (
+	"regexp"
+	"slices"
+
+	"logscan/internal/event"
+	"logscan/internal/glob"
+	"logscan/internal/incident"
+)
+
+// filter is what a trigger is for, ready to match; empty parts match all.
+type filter struct {
+	severities       []event.Severity
+	minSeverity      event.Severity
+	sources          []event.Source
+	rules, workloads []string // globs
+	labels           []string // KEY or KEY=VALUE, globs
+	pattern          string   // message's
+	message          *regexp.Regexp
+}
+
+func newFilter(t Trigger, message *regexp.Regexp) filter {
+	return filter{
+		severities: t.Severities, minSeverity: t.MinSeverity, sources: t.Sources, rules: t.Rules, workloads: t.Workloads, labels: t.Labels,
+		pattern: t.MessageRegex, message: message,
+	}
+}
+
+// subject is what a filter looks at, of an event or of an incident.
+type subject struct {
+	source         event.Source
+	severity       event.Severity
+	rule, workload string
+	labels         map[string]string
+	message        string
+}
+
+// ofLogscan is the name under which rules' filters know what logscan says about itself.
+const ofLogscan = "logscan"
+
+func ofEvent(e event.Event) subject {
+	text := func(key string) string {
+		v, _ := e.Metadata[key].(string)
+		return v
+	}
+	s := subject{e.Source, e.Severity, text("rule_name"), text("workload_id"), e.Labels, e.Message}
+	if e.Source == event.System {
+		s.rule = ofLogscan
+	}
+	return s
+}
+
+func ofIncident(i *incident.Incident) subject {
+	s := subject{event.Logscan, i.Severity, i.Rule, i.Key.Workload, i.Labels, i.LastText}
+	if i.Key.RuleID == 0 {
+		s.source = event.System
+	}
+	return s
+}
+
+// refuses returns the name of the field that doesn't let s pass; "" where all do.
+func (f *filter) refuses(s subject) string {
+	switch {
+	case len(f.severities) > 0 && !slices.Contains(f.severities, s.severity):
+		return "severities"
+	case f.minSeverity != "" && s.severity.Compare(f.minSeverity) < 0:
+		return "min_severity"
+	case len(f.sources) > 0 && !slices.Contains(f.sources, s.source):
+		return "sources"
+	case !glob.Any(f.rules, s.rule):
+		return "rules"
+	case !glob.Any(f.workloads, s.workload):
+		return "workloads"
+	case !glob.Labels(f.labels, s.labels):
+		return "labels"
+	case f.message != nil && !f.message.MatchString(s.message):
+		return "message_regex"
+	}
+	return ""
+}

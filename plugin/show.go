@@ -1,0 +1,249 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/spf13/cobra"
+
+	"logscan/internal/api"
+)
+
+// showCommand prints all that is known of each of some things: rows of a label
+// and a value, or what a format makes of it. What names one, such as "rule".
+func showCommand[T any](c *cli, what, short string, rows func(T) [][2]string, get func(context.Context, *api.Client) (func(ref string) (T, error), error)) *cobra.Command {
+	var format string
+	ref := strings.ToUpper(what)
+	cmd := &cobra.Command{
+		Use: fmt.Sprintf("show [OPTIONS] %s [%s...]", ref, ref), Aliases: []string{"inspect"}, Short: short, Args: args(1, -1),
+		RunE: func(cmd *cobra.Command, refs []string) error {
+			p, err := newPrinter(c, listing{format: format}, []column[T]{}, func(T) string { return "" })
+			if err != nil {
+				return err
+			}
+			return c.with(cmd, func(ctx context.Context, client *api.Client) error {
+				find, err := get(ctx, client)
+				if err != nil {
+					return err
+				}
+				var errs []error
+				shown := false
+				for _, ref := range refs {
+					it, err := find(ref)
+					switch {
+					case err != nil:
+						errs = append(errs, err)
+						continue
+					case format != "":
+						err = p.one(it)
+					default:
+						if shown {
+							fmt.Fprintln(c.out)
+						}
+						err = c.printRows(rows(it))
+					}
+					if err != nil {
+						return err
+					}
+					shown = true
+				}
+				if len(errs) == 1 {
+					return errs[0]
+				}
+				return errors.Join(errs...)
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&format, "format", "f", "", `Output: "json" or a Go TEMPLATE`)
+	return cmd
+}
+
+// printRows writes labels and values below each other.
+func (c *cli) printRows(rows [][2]string) error {
+	width := 0
+	for _, row := range rows {
+		width = max(width, len(row[0]))
+	}
+	for _, row := range rows {
+		if _, err := fmt.Fprintf(c.out, "%-*s %s\n", width+1, row[0]+":", clean(row[1])); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// when is a time of this machine's, and how long ago that was.
+func when(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.Local().Format(time.DateTime) + " (" + ago(t) + ")"
+}
+
+// ruleDetails is all that is known of a rule.
+type ruleDetails struct {
+	api.Rule
+	Stats        api.RuleStats `json:"stats"`
+	OverriddenBy []api.Rule    `json:"overridden_by"`
+}
+
+func (c *cli) ruleShow() *cobra.Command {
+	cmd := showCommand(c, "rule", "Show all that is known of rules", ruleRows,
+		func(ctx context.Context, client *api.Client) (func(string) (ruleDetails, error), error) {
+			rules, err := client.Rules(ctx)
+			if err != nil {
+				return nil, err
+			}
+			stats, err := client.RuleStats(ctx)
+			if err != nil {
+				return nil, err
+			}
+			return func(ref string) (d ruleDetails, err error) {
+				d.Rule, err = find(c, "rule", ref, rules, func(r api.Rule) int64 { return r.ID }, ruleName)
+				for _, s := range stats {
+					if s.RuleID == d.ID {
+						d.Stats = s
+					}
+				}
+				d.OverriddenBy = []api.Rule{}
+				for _, r := range rules {
+					if r.OverridesID == d.ID && d.ID != 0 {
+						d.OverriddenBy = append(d.OverriddenBy, r)
+					}
+				}
+				return d, err
+			}, nil
+		})
+	cmd.Long = `Show all that is known of rules, given by name or id: their fields, what overrides
+them, and what became of their matches since the plugin's start.`
+	cmd.Example = `  docker logscan rule show oom
+  docker logscan rule show oom --format '{{.Stats.Hits}}'`
+	cmd.ValidArgsFunction = c.completeRules
+	return cmd
+}
+
+func ruleRows(d ruleDetails) [][2]string {
+	n := func(n int64) string { return strconv.FormatInt(n, 10) }
+	rows := [][2]string{
+		{"ID", n(d.ID)},
+		{"Name", d.Name},
+		{"Description", orDash(d.Description)},
+		{"Pattern", d.Pattern},
+		{"Severity", string(d.Severity)},
+		{"Stream", d.Streams},
+		{"Cooldown", cooldown(d.CooldownSeconds)},
+		{"Workload", orAll(d.WorkloadID)},
+	}
+	if d.OverridesID != 0 {
+		rows = append(rows, [2]string{"Overrides", n(d.OverridesID)})
+	}
+	for _, r := range d.OverriddenBy {
+		rows = append(rows, [2]string{"Overridden", fmt.Sprintf("in %s by %s (%d)", r.WorkloadID, r.Name, r.ID)})
+	}
+	rows = append(rows, [2]string{"Enabled", yesNo(d.Enabled)})
+	if d.Stats.Error != "" {
+		rows = append(rows, [2]string{"Not in use", d.Stats.Error})
+	}
+	return append(rows,
+		[2]string{"Created", when(d.CreatedAt)},
+		[2]string{"Changed", when(d.UpdatedAt)},
+		[2]string{"Hits", n(d.Stats.Hits)},
+		[2]string{"Suppressed", fmt.Sprintf("%d (cooldown %d, bucket %d)", d.Stats.Cooldown+d.Stats.Bucket, d.Stats.Cooldown, d.Stats.Bucket)},
+		[2]string{"Ignored", n(d.Stats.Ignored)},
+		[2]string{"Given up", n(d.Stats.GivenUp)},
+	)
+}
+
+func (c *cli) triggerShow() *cobra.Command {
+	cmd := showCommand(c, "trigger", "Show all that is known of triggers", triggerRows,
+		func(ctx context.Context, client *api.Client) (func(string) (api.Trigger, error), error) {
+			triggers, err := client.Triggers(ctx)
+			return func(ref string) (api.Trigger, error) {
+				return find(c, "trigger", ref, triggers, func(t api.Trigger) int64 { return t.ID }, func(t api.Trigger) string { return t.Name })
+			}, err
+		})
+	cmd.Example = `  docker logscan trigger show ops`
+	cmd.ValidArgsFunction = c.completeTriggers
+	return cmd
+}
+
+func triggerRows(t api.Trigger) [][2]string {
+	return slices.Concat([][2]string{{"ID", triggerID(t)}}, rows(t), [][2]string{
+		{"Signed", yesNo(t.ActionSecret != "")},
+		{"Created", when(t.CreatedAt)},
+		{"Changed", when(t.UpdatedAt)},
+	})
+}
+
+func (c *cli) containerShow() *cobra.Command {
+	cmd := showCommand(c, "container", "Show all that is known of containers", containerRows,
+		func(ctx context.Context, client *api.Client) (func(string) (api.Container, error), error) {
+			containers, err := client.Containers(ctx)
+			return func(ref string) (api.Container, error) { return c.findContainer(containers, ref) }, err
+		})
+	cmd.Long = "Show all that is known of containers whose logs are kept, given by name, id or the\nbeginning of an id."
+	cmd.Example = `  docker logscan container show web`
+	cmd.ValidArgsFunction = c.completeContainers
+	return cmd
+}
+
+func containerRows(ct api.Container) [][2]string {
+	return [][2]string{
+		{"ID", ct.ID},
+		{"Name", orDash(ct.Name)},
+		{"Image", orDash(ct.Image)},
+		{"Workload", orDash(ct.Workload)},
+		{"Status", containerStatus(ct)},
+		{"Scan", onOff(ct.Scan)},
+		{"Size", units.HumanSize(float64(ct.Bytes))},
+		{"Lag", units.HumanSize(float64(ct.Lag))},
+		{"Started", when(ct.Started)},
+		{"Last line", when(ct.Latest)},
+	}
+}
+
+// findContainer looks a container up by its name, its id or the beginning of
+// its id, as docker does.
+func (c *cli) findContainer(containers []api.Container, ref string) (api.Container, error) {
+	var found []api.Container
+	for _, ct := range containers {
+		switch {
+		case ct.ID == ref:
+			return ct, nil
+		case ct.Name == ref || ref != "" && strings.HasPrefix(ct.ID, ref):
+			found = append(found, ct)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return api.Container{}, advise(c.name()+" container ls", "there is no log of a container %q", ref)
+	}
+	ids := "one of the ids"
+	for _, ct := range found {
+		ids += " " + shortID(ct.ID)
+	}
+	return api.Container{}, advise(ids, "%q are %d containers", ref, len(found))
+}
+
+func (c *cli) completeContainers(cmd *cobra.Command, _ []string, _ string) (out []string, _ cobra.ShellCompDirective) {
+	_ = c.with(cmd, func(ctx context.Context, client *api.Client) error {
+		containers, err := client.Containers(ctx)
+		for _, ct := range containers {
+			name := ct.Name
+			if name == "" || clean(name) != name {
+				name = shortID(ct.ID)
+			}
+			out = append(out, name)
+		}
+		return err
+	})
+	return out, cobra.ShellCompDirectiveNoFileComp
+}

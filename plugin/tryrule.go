@@ -1,0 +1,217 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"logscan/internal/api"
+)
+
+// Bounds of what is sent to be tested at once, well within the API's.
+const (
+	testLines = 500
+	testBytes = 256 << 10
+	// testLine is how long a single line may be; the rest is left out.
+	testLine = 256 << 10
+)
+
+func (c *cli) ruleTest() *cobra.Command {
+	var pattern string
+	var all, ignore []string
+	var quiet, why bool
+	cmd := &cobra.Command{
+		Use:   "test [OPTIONS] [RULE] [LINE...]",
+		Short: "Try a rule or a pattern on lines",
+		Long: `Try a rule (by name or id), or a pattern before it becomes one, on lines given
+as arguments or, without any, on standard input. Each line is tried for itself:
+cooldown and stream don't count. Lines that match are printed; with --why the others
+too, with what they don't fulfil. Exits with 3 if nothing matches.`,
+		Example: `  docker logscan rule test oom 'Out of memory: Killed process 42'
+  docker logs web 2>&1 | docker logscan rule test --pattern 'status=(?P<code>5\d\d)'
+  docker logscan rule test --pattern 'status=5' --ignore /health --why 'GET /health status=503'`,
+		ValidArgsFunction: func(cmd *cobra.Command, a []string, s string) ([]string, cobra.ShellCompDirective) {
+			if len(a) > 0 || pattern != "" {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return c.completeRules(cmd, a, s)
+		},
+		RunE: func(cmd *cobra.Command, a []string) error {
+			given := cmd.Flags().Changed("pattern")
+			if !given && len(a) == 0 {
+				return &usageError{cmd, errors.New("give a rule, or --pattern")}
+			}
+			if !given && len(all)+len(ignore) > 0 {
+				return &usageError{cmd, errors.New("--all and --ignore go with --pattern: a rule has its own")}
+			}
+			return c.with(cmd, func(ctx context.Context, client *api.Client) error {
+				req := api.RuleTest{Pattern: pattern, All: all, Ignore: ignore}
+				if !given {
+					rules, err := client.Rules(ctx)
+					if err != nil {
+						return err
+					}
+					r, err := find(c, "rule", a[0], rules, func(r api.Rule) int64 { return r.ID }, ruleName)
+					if err != nil {
+						return err
+					}
+					req.RuleID, a = r.ID, a[1:]
+				}
+				t := &tester{c: c, client: client, req: req, quiet: quiet, why: why}
+				if err := t.run(ctx, a); err != nil {
+					return err
+				}
+				if !quiet {
+					fmt.Fprintf(c.err, "%d of %d lines match\n", t.matched, t.lines)
+					if t.givenUp > 0 {
+						fmt.Fprintf(c.err, "%d lines would take too much work to check; the rule would give them up\n", t.givenUp)
+					}
+				}
+				if t.matched == 0 {
+					return exitError(exitNoMatch)
+				}
+				return nil
+			})
+		},
+	}
+	cmd.Flags().StringVarP(&pattern, "pattern", "p", "", "Try this pattern instead of a rule")
+	cmd.Flags().StringArrayVar(&all, "all", nil, "With --pattern: another one that lines have to match too")
+	cmd.Flags().StringArrayVar(&ignore, "ignore", nil, "With --pattern: lines that match this are no match")
+	cmd.Flags().BoolVar(&why, "why", false, "Print the lines that don't match too, and why")
+	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "Print nothing; the exit code tells")
+	return cmd
+}
+
+// tester sends lines in portions and prints what matches.
+type tester struct {
+	c              *cli
+	client         *api.Client
+	req            api.RuleTest
+	quiet, why     bool
+	lines, matched int
+	givenUp        int
+}
+
+func (t *tester) run(ctx context.Context, lines []string) error {
+	if len(lines) > 0 {
+		for portion := range slices.Chunk(lines, testLines) {
+			if err := t.portion(ctx, portion); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	var portion []string
+	size := 0
+	r := bufio.NewReaderSize(t.c.in, 64<<10)
+	for {
+		line, err := readLine(r)
+		if err != nil && err != io.EOF {
+			return fmt.Errorf("standard input: %w", err)
+		}
+		end := err == io.EOF
+		if !end || line != "" {
+			portion, size = append(portion, line), size+len(line)
+		}
+		// The pattern is checked also where there are no lines. What is there
+		// is answered at once when the input pauses, as with `docker logs -f`.
+		if end && (len(portion) > 0 || t.lines == 0) || len(portion) >= testLines || size >= testBytes || len(portion) > 0 && r.Buffered() == 0 {
+			if err := t.portion(ctx, portion); err != nil {
+				return err
+			}
+			portion, size = nil, 0
+		}
+		if end {
+			return nil
+		}
+	}
+}
+
+// readLine returns the next line without its end, at most testLine of it, and
+// io.EOF with the last one if that has no newline.
+func readLine(r *bufio.Reader) (string, error) {
+	var line []byte
+	for {
+		part, err := r.ReadSlice('\n')
+		if room := testLine - len(line); room > 0 {
+			line = append(line, part[:min(room, len(part))]...)
+		}
+		if err == bufio.ErrBufferFull {
+			continue
+		}
+		return strings.TrimRight(string(line), "\r\n"), err
+	}
+}
+
+func (t *tester) portion(ctx context.Context, lines []string) error {
+	req := t.req
+	req.Lines = append([]string{}, lines...)
+	res, err := t.client.TestRule(ctx, req)
+	if err != nil {
+		return err
+	}
+	t.lines += len(lines)
+	t.matched += res.Matched
+	if t.quiet {
+		return nil
+	}
+	for i, l := range res.Lines[:min(len(res.Lines), len(lines))] {
+		if l.GivenUp {
+			t.givenUp++
+		}
+		if !l.Matched {
+			if t.why {
+				if _, err := fmt.Fprintf(t.c.out, "%s\n    no match: %s\n", clean(lines[i]), reason(l)); err != nil {
+					return err
+				}
+			}
+			continue
+		}
+		if _, err := fmt.Fprintln(t.c.out, t.mark(lines[i], l.Spans)); err != nil {
+			return err
+		}
+		for _, name := range slices.Sorted(maps.Keys(l.Captures)) {
+			fmt.Fprintf(t.c.out, "    %s = %s\n", clean(name), clean(l.Captures[name]))
+		}
+	}
+	return nil
+}
+
+// reason says why a line is no match.
+func reason(l api.LineTest) string {
+	switch {
+	case l.GivenUp:
+		return "it would take too much work to check"
+	case l.Failed == "all":
+		return "it doesn't match " + clean(l.By) + " too"
+	case l.Failed == "ignore":
+		return "ignored by " + clean(l.By)
+	}
+	return "it doesn't match the pattern"
+}
+
+// mark shows the matches in a line.
+func (t *tester) mark(line string, spans []api.Span) string {
+	if !t.c.color {
+		return clean(line)
+	}
+	var b strings.Builder
+	at := 0
+	for _, s := range spans {
+		if s.Start < at || s.End < s.Start || s.End > len(line) {
+			continue
+		}
+		b.WriteString(clean(line[at:s.Start]))
+		b.WriteString("\x1b[1;31m" + clean(line[s.Start:s.End]) + "\x1b[0m")
+		at = s.End
+	}
+	b.WriteString(clean(line[at:]))
+	return b.String()
+}
