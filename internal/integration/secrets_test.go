@@ -28,11 +28,16 @@ var (
 	shownLabels  = map[string]string{"team": "label-shown-1", "visible.tier": "label-shown-2"}
 )
 
-const secretMark = "Xq7-"
+const (
+	secretMark = "Xq7-"
+	envMark    = "Xq7-env-"
+	labelMark  = "Xq7-label-"
+)
 
 // TestSecretsStayOut looks for environment and labels in every file that the
 // plugin keeps and in all that it says, at its most talkative: while containers
-// run, after kills, after starts that failed.
+// run, after kills, after starts that failed. Labels are kept where rules and
+// triggers choose containers by them, and nowhere else.
 func TestSecretsStayOut(t *testing.T) {
 	t.Parallel()
 	e := enginetest.Start(t, enginetest.Options{})
@@ -99,8 +104,17 @@ func TestSecretsStayOut(t *testing.T) {
 // noSecrets fails the test where a secret is in a file or was said.
 func noSecrets(t *testing.T, e *enginetest.Engine, data string) {
 	t.Helper()
-	for _, path := range find(t, data, secretMark)[secretMark] {
-		t.Errorf("a secret is in %s", path)
+	found := find(t, data, envMark, labelMark)
+	for _, path := range found[envMark] {
+		t.Errorf("a secret of the environment is in %s", path)
+	}
+	for _, path := range found[labelMark] {
+		if name := filepath.Base(path); name != "container.json" && !strings.HasPrefix(name, "logscan.db") {
+			t.Errorf("a label's value is in %s", path)
+		}
+		if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("others than root can read %s: %v", path, info.Mode())
+		}
 	}
 	log := e.Log()
 	for _, said := range []string{"level=DEBUG msg=attached", "max-sizes"} {
