@@ -42,7 +42,7 @@ func addOptions[T fields.Defined[T]](c *cli, cmd *cobra.Command, change bool) {
 			doc = "New " + name
 		case f.Kind == fields.Duration && f.Default != int64(0):
 			fallback = shortDuration(time.Duration(f.Default.(int64)) * time.Second)
-		case f.Kind != fields.Override:
+		case f.Kind != fields.Override && f.Kind != fields.Count:
 			fallback, _ = f.Default.(string)
 		}
 		if f.IsArgument() && !change {
@@ -53,6 +53,8 @@ func addOptions[T fields.Defined[T]](c *cli, cmd *cobra.Command, change bool) {
 			cmd.Flags().StringSlice(name, nil, doc)
 		case fields.Several:
 			cmd.Flags().StringArray(name, nil, doc)
+		case fields.Count:
+			cmd.Flags().Int64(name, f.Default.(int64), doc)
 		default:
 			cmd.Flags().String(name, fallback, doc)
 		}
@@ -119,6 +121,12 @@ func given[T fields.Defined[T]](c *cli, cmd *cobra.Command, args ...string) (api
 			n, err := seconds(name, v.text)
 			if err != nil {
 				return nil, &usageError{cmd, err}
+			}
+			out[f.Name] = n
+		case fields.Count:
+			n, err := cmd.Flags().GetInt64(name)
+			if err != nil {
+				return nil, err
 			}
 			out[f.Name] = n
 		case fields.Listed:

@@ -47,6 +47,7 @@ const (
 	Listed        // a List, several times or with commas
 	Several       // Texts, an option that may be given several times
 	Secret        // Text that a file or standard input may hold
+	Count         // a whole number
 )
 
 // Error refuses a thing because of one of its fields, by its name in JSON.

@@ -3,6 +3,7 @@ package rule
 import (
 	"bytes"
 	"slices"
+	"strings"
 	"unicode/utf8"
 
 	"logscan/internal/rule/match"
@@ -53,6 +54,7 @@ type Matching struct {
 	mask       match.Mask     // of conditions that count
 	work       int64          // that conditions took, for the line
 	unmet      []Unmet
+	matches    []Match
 }
 
 // Unmet is a rule's condition that a line doesn't fulfil though it matches the rule's
@@ -166,13 +168,18 @@ func (m *Matching) Except(hidden func(id int64) bool) int {
 }
 
 // Admit updates st by the rules that the line matched which Match was last
-// called with, and appends the hits, by rule id.
+// called with, and appends the hits, by rule id. What matches rules whose hits depend
+// on more than the line is for TakeMatches.
 func (m *Matching) Admit(st *State, l Line, hits []Hit) []Hit {
 	st.Retain(m.set)
 	slices.SortFunc(m.found, byID)
 	text := l.text()
 	line := shape.Of(text)
 	for _, c := range m.found {
+		if c.rule.Correlated() {
+			m.add(st, c, l)
+			continue
+		}
 		h := Hit{Rule: c.rule, TimeNano: l.TimeNano, Stream: l.Stream, Shape: line}
 		if !st.admit(m.set, c.rule, l, &h) {
 			continue
@@ -185,6 +192,48 @@ func (m *Matching) Admit(st *State, l Line, hits []Hit) []Hit {
 		hits = append(hits, h)
 	}
 	return hits
+}
+
+// add notes that a line matches a rule whose hits depend on more than the line.
+func (m *Matching) add(st *State, c *compiled, l Line) {
+	text := l.text()
+	match := Match{Rule: c.rule, TimeNano: l.TimeNano, Stream: l.Stream, Text: clip(text)}
+	if len(c.by) > 0 || c.distinct > 0 {
+		at, took, ok := m.set.snapshot.matcher.Submatch(c.pattern, text, m.left)
+		m.left -= took
+		switch {
+		case !ok:
+			st.count(c.rule.ID, Counts{GivenUp: 1})
+			return
+		case at == nil:
+			st.count(c.rule.ID, Counts{Unconfirmed: 1})
+			return
+		}
+		group := func(n int) string {
+			if from, to := at[2*n], at[2*n+1]; from >= 0 {
+				return short(strings.ToValidUTF8(string(text[from:min(to, from+2*MaxByText)]), "\uFFFD"))
+			}
+			return ""
+		}
+		values := make([]string, len(c.by))
+		for i, n := range c.by {
+			values[i] = group(n)
+		}
+		match.By = byText(c.rule.By, values)
+		if c.distinct > 0 {
+			match.Distinct = group(c.distinct)
+		}
+	}
+	st.count(c.rule.ID, Counts{Matches: 1})
+	m.matches = append(m.matches, match)
+}
+
+// TakeMatches returns what lines matched since it was last called, of the rules whose
+// hits depend on more than a line.
+func (m *Matching) TakeMatches() []Match {
+	out := m.matches
+	m.matches = nil
+	return out
 }
 
 // Work returns how many units of package match's work it took to match the latest

@@ -55,6 +55,16 @@ type Rule struct {
 	Images          fields.List[string] `json:"images"`       // globs
 	Names           fields.List[string] `json:"names"`        // globs of containers' names
 	Labels          fields.List[string] `json:"labels"`       // KEY or KEY=VALUE, globs, of which a container has all
+	Kind            string              `json:"kind"`
+	By              fields.List[string] `json:"by"`  // groups of the pattern, such as $user
+	Per             string              `json:"per"` // whose matches add up
+	AtLeast         int64               `json:"at_least"`
+	WithinSeconds   int64               `json:"within_seconds"`
+	Distinct        string              `json:"distinct"` // a group, such as $user
+	ForSeconds      int64               `json:"for_seconds"`
+	GraceSeconds    int64               `json:"grace_seconds"`
+	Arm             string              `json:"arm"`
+	WhenStopped     string              `json:"when_stopped"`
 	ResolveAfter    int64               `json:"resolve_after_seconds"`
 	Repeat          int64               `json:"repeat_seconds"`
 	TellResolved    bool                `json:"tell_resolved"`
@@ -68,9 +78,14 @@ func (r *Rule) Cooldown() time.Duration { return time.Duration(r.CooldownSeconds
 
 // Incidents is what r says about its incidents.
 func (r *Rule) Incidents() incident.Settings {
-	return incident.Settings{
+	s := incident.Settings{
 		ResolveAfter: time.Duration(r.ResolveAfter) * time.Second, Repeat: time.Duration(r.Repeat) * time.Second, TellResolved: r.TellResolved,
 	}
+	if r.Correlated() {
+		s.ResolveAfter = 0 // what the rule waits for ends it
+		s.TellResolved = s.TellResolved || r.Kind == KindAbsent
+	}
+	return s
 }
 
 // CheckName says why a name can't be used, be it a rule's or another thing's: the

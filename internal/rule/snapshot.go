@@ -74,6 +74,7 @@ type Snapshot struct {
 	// rule's pattern.
 	conditions *match.Matcher
 	global     *Set // of workloads without rows of their own
+	correlated []*Rule
 	narrower   sets // of containers for which not all rules of their workload are
 }
 
@@ -91,6 +92,8 @@ type compiled struct {
 	names   []string // of captures; "" for the match as a whole
 	// Numbers in Snapshot.conditions, as the rule has them.
 	all, ignore []uint32
+	by          []int // groups that the rule's By names
+	distinct    int   // the group that its Distinct names; 0 for none
 }
 
 // Compile makes a snapshot. A rule that can't be used is left out alone, and
@@ -133,6 +136,9 @@ func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
 		if err := c.compile(s.compiler, kept, &patterns, &conditions); err != nil {
 			drop("%v", err)
 			continue
+		}
+		if r.Correlated() {
+			s.correlated = append(s.correlated, r)
 		}
 		if r.WorkloadID == "" {
 			s.globals = append(s.globals, c)
@@ -193,8 +199,28 @@ func (c *compiled) compile(compiler *Patterns, kept map[string]*pattern, pattern
 		return err
 	}
 	c.pattern, c.names = patterns.add(c.rule.Pattern, main), main.names
+	return c.key()
+}
+
+// key finds the groups by which c's rule adds matches up.
+func (c *compiled) key() error {
+	for _, name := range c.rule.By {
+		n := captureIndex(c.names, name)
+		if n == 0 {
+			return fmt.Errorf("by: the pattern has no group %.64s", name)
+		}
+		c.by = append(c.by, n)
+	}
+	if name := c.rule.Distinct; name != "" {
+		if c.distinct = captureIndex(c.names, name); c.distinct == 0 {
+			return fmt.Errorf("distinct: the pattern has no group %.64s", name)
+		}
+	}
 	return nil
 }
+
+// Correlated returns the rules of the snapshot whose hits depend on more than a line.
+func (s *Snapshot) Correlated() []*Rule { return s.correlated }
 
 // Drifted reports whether the lines that were matched since it was last asked,
 // if there were many, cost much more than lines like those of WithStats would.

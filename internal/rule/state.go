@@ -104,6 +104,7 @@ type Counts struct {
 	Cooldown int64 // held back by the rule's cooldown
 	Bucket   int64 // held back by the container's token bucket
 	Ignored  int64 // that one of the rule's patterns to ignore matches too: no matches
+	Matches  int64 // that the rule adds up, of which a hit is made elsewhere
 	// GivenUp is lines for which it was not found out whether they match, or
 	// what the groups of a hit are, because that takes too much work.
 	GivenUp int64
@@ -118,6 +119,7 @@ func (c *Counts) Add(n Counts) {
 	c.Cooldown += n.Cooldown
 	c.Bucket += n.Bucket
 	c.Ignored += n.Ignored
+	c.Matches += n.Matches
 	c.GivenUp += n.GivenUp
 	c.Unconfirmed += n.Unconfirmed
 }

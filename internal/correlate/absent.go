@@ -1,0 +1,143 @@
+package correlate
+
+import (
+	"fmt"
+	"time"
+
+	"logscan/internal/incident"
+	"logscan/internal/rule"
+)
+
+// arm has the rules of kind absent wait for the lines of a container that runs. At its
+// start they wait anew.
+func (e *Engine) arm(c *containerState, at int64, started bool) {
+	if e.snapshot == nil {
+		return
+	}
+	for _, r := range e.snapshot.ForContainer(c.scope()).Rules() {
+		if r.Kind != rule.KindAbsent {
+			continue
+		}
+		rs := e.rules[r.ID]
+		scope := scopeOf(rs.rule, &c.Container)
+		if r.Arm == rule.ArmStart {
+			key := Key{r.ID, scope, ""}
+			s := rs.keys[key]
+			if s == nil {
+				s = &state{key: key, container: c.ID}
+				rs.keys[key] = s
+			} else if !started && s.armed {
+				continue
+			}
+			e.wait(rs, s, at)
+			continue
+		}
+		if !started {
+			continue
+		}
+		for k, s := range rs.keys {
+			if k.Scope == scope && (s.paused() || s.armed && r.Per == rule.PerContainer) {
+				e.wait(rs, s, at)
+			}
+		}
+	}
+}
+
+func (c *containerState) scope() rule.Container {
+	return rule.Container{Workload: c.Workload, Name: c.Name, Image: c.Image, Labels: c.Labels}
+}
+
+// paused reports whether a key has had a match, and isn't waited for since nothing runs.
+func (s *state) paused() bool { return !s.armed && s.last != 0 }
+
+// wait has a match be waited for from a start on.
+func (e *Engine) wait(rs *ruleState, s *state, at int64) {
+	if s.open || s.armed && s.last >= at {
+		return
+	}
+	s.armed, s.last, s.wait = true, at, int64(rs.rule.Grace())
+	e.plan(rs, s)
+	e.dirty[s.key] = true
+}
+
+// pause has no match be waited for.
+func (e *Engine) pause(rs *ruleState, s *state, at int64) {
+	e.settle(rs, s, s.to)
+	if s.open {
+		e.end(rs, s, at, "no container runs any more")
+	}
+	s.armed = false
+	e.plan(rs, s)
+	e.dirty[s.key] = true
+}
+
+// present takes note of a match. It counts once those are known that may be before it.
+func (e *Engine) present(rs *ruleState, s *state, at int64) {
+	if s.from == 0 {
+		s.from, s.to = at, at
+	}
+	s.from, s.to = min(s.from, at), max(s.to, at)
+	e.settle(rs, s, max(at, s.seen)-slack) // those that came late
+}
+
+// settle has the matches count that none can be before any more.
+func (e *Engine) settle(rs *ruleState, s *state, upTo int64) {
+	for s.from != 0 && s.from <= upTo {
+		e.came(rs, s, s.from)
+		if s.from == s.to {
+			s.from, s.to = 0, 0
+			return
+		}
+		s.from = s.to // those between them are as close to each as they are
+	}
+}
+
+// came has a match at a time count. Those before it have.
+func (e *Engine) came(rs *ruleState, s *state, at int64) {
+	if s.armed && !s.open && at > s.deadline(rs.rule) {
+		e.missed(rs, s)
+	}
+	if s.open && at >= s.last {
+		e.end(rs, s, at, fmt.Sprintf("there was a match again, after %s", incident.Span(time.Duration(at-s.last))))
+	}
+	s.armed = true
+	if at > s.last {
+		s.last, s.wait = at, 0
+	}
+}
+
+// deadline is until when there has to be a match.
+func (s *state) deadline(r *rule.Rule) int64 { return s.last + int64(r.For()) + s.wait }
+
+// missed gives the hit that no match came.
+func (e *Engine) missed(rs *ruleState, s *state) {
+	h := Hit{TimeNano: s.deadline(rs.rule), Since: s.last}
+	h.Text = fmt.Sprintf("no match for %s", incident.Span(rs.rule.For()))
+	if s.line != "" {
+		h.Line, h.Stream, h.LineTime = s.line, s.stream, s.seen
+		h.Text += "; the last: " + s.line
+	}
+	s.open = true
+	e.hit(rs, s, h)
+}
+
+func (s *state) dueAbsent(r *rule.Rule) int64 {
+	due := int64(0)
+	if s.from != 0 {
+		due = s.from + slack
+	}
+	if s.armed && !s.open {
+		if at := s.deadline(r) + slack; due == 0 || at < due {
+			due = at
+		}
+	}
+	return due
+}
+
+// passAbsent has the matches up to a time count, and says what is missing by then.
+func (e *Engine) passAbsent(rs *ruleState, s *state, upTo int64) {
+	e.settle(rs, s, upTo)
+	if s.armed && !s.open && s.deadline(rs.rule) <= upTo {
+		e.missed(rs, s)
+	}
+}

@@ -1,0 +1,157 @@
+package correlate
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"hash/fnv"
+	"strconv"
+	"strings"
+
+	"logscan/internal/rule"
+)
+
+// Rows are JSON. What is kept of a key is a stored; of a container, under its scope
+// and rule 0, a containerState; of a rule's bucket, under "bucket ID" and rule 0, a
+// storedBucket; of the engine, under "seen" and rule 0, a storedSeen.
+
+// storedVersion is of a stored whose fields mean what they mean today.
+const storedVersion = 1
+
+type stored struct {
+	Version   int      `json:"v"`
+	Meaning   string   `json:"m"` // of the rule, in short: what is kept of another one is worth nothing
+	Container string   `json:"c"`
+	Open      bool     `json:"o,omitempty"`
+	Seen      int64    `json:"s,omitempty"`
+	Line      string   `json:"l,omitempty"`
+	Stream    string   `json:"st,omitempty"`
+	Times     []byte   `json:"t,omitempty"` // the first as a varint, of the others how much later each is
+	Values    []string `json:"vs,omitempty"`
+	First     string   `json:"f,omitempty"`
+	Armed     bool     `json:"a,omitempty"`
+	Last      int64    `json:"la,omitempty"`
+	From      int64    `json:"fr,omitempty"`
+	To        int64    `json:"to,omitempty"`
+	Wait      int64    `json:"w,omitempty"`
+}
+
+type storedBucket struct {
+	Debt int64 `json:"debt"`
+	At   int64 `json:"at"`
+}
+
+type storedSeen struct {
+	Seen int64 `json:"seen"`
+}
+
+var seenKey = Key{Scope: "seen"}
+
+const bucketScope = "bucket "
+
+func bucketKey(rule int64) Key { return Key{Scope: bucketScope + strconv.FormatInt(rule, 10)} }
+
+// encode is the row of a key as it is now.
+func (e *Engine) encode(k Key) []byte {
+	if k.Rule != 0 {
+		rs := e.rules[k.Rule]
+		if rs == nil || rs.keys[k] == nil {
+			return nil
+		}
+		return rs.keys[k].encode(rs.rule)
+	}
+	if id, ok := strings.CutPrefix(k.Scope, containerScope); ok {
+		if c := e.containers[id]; c != nil {
+			return asJSON(c)
+		}
+		return nil
+	}
+	if id, ok := strings.CutPrefix(k.Scope, bucketScope); ok {
+		n, _ := strconv.ParseInt(id, 10, 64)
+		if rs := e.rules[n]; rs != nil && rs.debt > 0 {
+			return asJSON(storedBucket{rs.debt, rs.at})
+		}
+	}
+	return nil
+}
+
+// loadOwn reads a row of rule 0, and reports whether it could.
+func (e *Engine) loadOwn(r Row) bool {
+	if id, ok := strings.CutPrefix(r.Scope, containerScope); ok {
+		var c containerState
+		if json.Unmarshal(r.Data, &c) != nil || c.ID != id {
+			return false
+		}
+		e.containers[id] = &c
+		return true
+	}
+	if r.Scope == seenKey.Scope {
+		var v storedSeen
+		if json.Unmarshal(r.Data, &v) != nil {
+			return false
+		}
+		e.seen, e.written = v.Seen, v.Seen
+		return true
+	}
+	id, ok := strings.CutPrefix(r.Scope, bucketScope)
+	n, err := strconv.ParseInt(id, 10, 64)
+	var v storedBucket
+	if !ok || err != nil || json.Unmarshal(r.Data, &v) != nil || v.Debt < 0 {
+		return false
+	}
+	e.buckets[n] = v
+	return true
+}
+
+func (s *state) encode(r *rule.Rule) []byte {
+	v := stored{
+		Version: storedVersion, Meaning: inShort(meaning(r)), Container: s.container, Open: s.open, Seen: s.seen, Line: s.line, Stream: s.stream,
+		Values: s.values, First: s.first, Armed: s.armed, Last: s.last, From: s.from, To: s.to, Wait: s.wait,
+	}
+	last := int64(0)
+	for _, t := range s.times {
+		v.Times = binary.AppendVarint(v.Times, t-last)
+		last = t
+	}
+	return asJSON(v)
+}
+
+// decode reads a row of a key whose rule has a meaning. It is false where it isn't one
+// of that.
+func decode(b []byte, meaning string) (*state, bool) {
+	var v stored
+	if json.Unmarshal(b, &v) != nil || v.Version != storedVersion || v.Meaning != inShort(meaning) {
+		return nil, false
+	}
+	s := &state{
+		container: v.Container, open: v.Open, seen: v.Seen, line: v.Line, stream: v.Stream,
+		values: v.Values, first: v.First, armed: v.Armed, last: v.Last, from: v.From, to: v.To, wait: v.Wait,
+	}
+	last := int64(0)
+	for len(v.Times) > 0 {
+		d, n := binary.Varint(v.Times)
+		if n <= 0 || len(s.times) > 0 && (d < 0 || last+d < last) {
+			return nil, false
+		}
+		last += d
+		s.times, v.Times = append(s.times, last), v.Times[n:]
+	}
+	if len(s.values) > 0 && len(s.values) != len(s.times) || (s.from == 0) != (s.to == 0) || s.from > s.to {
+		return nil, false
+	}
+	return s, true
+}
+
+// inShort is a meaning as rows have it.
+func inShort(meaning string) string {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(meaning))
+	return strconv.FormatUint(h.Sum64(), 16)
+}
+
+func asJSON(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic("correlate: " + err.Error()) // none of these can fail
+	}
+	return b
+}

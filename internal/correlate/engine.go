@@ -1,0 +1,594 @@
+package correlate
+
+import (
+	"cmp"
+	"container/heap"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"logscan/internal/rule"
+)
+
+const (
+	// Slack is how much entries may be out of order: those of stdout and stderr, and
+	// of several containers.
+	Slack = 2 * time.Second
+	// MaxKeys is how many keys of a rule are known. Beyond, the one seen longest ago
+	// is forgotten.
+	MaxKeys = 10_000
+
+	slack = int64(Slack)
+)
+
+// Container is what is known of a container.
+type Container struct {
+	ID       string            `json:"id"`
+	Name     string            `json:"name"`
+	Workload string            `json:"workload"`
+	Image    string            `json:"image"`
+	Labels   map[string]string `json:"labels,omitempty"`
+}
+
+// Hit is a hit of a rule.
+type Hit struct {
+	TimeNano  int64
+	Text      string // what there is to say, in a sentence
+	Line      string // the last line that matched; "" for none
+	Stream    string // of that line
+	LineTime  int64  // of that line, in nanoseconds
+	Matches   int64  // that are the hit; 0 of a rule that waits for one
+	Since     int64  // when the first of them was
+	FirstLine string // of them; "" where it isn't known any more
+}
+
+// More is matches that are no hits, but count where one was.
+type More struct {
+	Matches     int64
+	First, Last int64
+	Text        string // the last line
+	Held        bool   // a hit that the rule's bucket holds back
+}
+
+// End is the end of what a hit began.
+type End struct {
+	TimeNano int64
+	Why      string
+}
+
+// Outcome is one thing that matches, or time, gave: exactly one of Hit, More and End.
+type Outcome struct {
+	Rule      *rule.Rule
+	Container *Container // the last one that a line came from
+	By        string     // the key
+	Hit       *Hit
+	More      *More
+	End       *End
+}
+
+// Workload is the workload that an outcome is of; "" where its rule adds up those of
+// several.
+func (o *Outcome) Workload() string {
+	if o.Rule.Per == rule.PerRule {
+		return ""
+	}
+	return o.Container.Workload
+}
+
+// Key is where a row stands. Rule 0 has what is known of containers and of the engine.
+type Key struct {
+	Rule      int64
+	Scope, By string
+}
+
+// Row is what is known under a key; nil for nothing any more.
+type Row struct {
+	Key
+	Data []byte
+}
+
+// Engine adds up matches. One goroutine at a time uses it.
+type Engine struct {
+	bucket     rule.Bucket
+	snapshot   *rule.Snapshot
+	rules      map[int64]*ruleState
+	containers map[string]*containerState
+	buckets    map[int64]storedBucket // of rules that were not known yet
+	unread     []Row                  // of rules that were not known yet
+	due        dueHeap
+	dirty      map[Key]bool
+	seen       int64 // the latest watermark
+	written    int64 // what is stored of seen
+	Forgotten  map[int64]int64
+
+	out []Outcome
+}
+
+// ruleState is a rule, with what is known of its keys.
+type ruleState struct {
+	rule *rule.Rule
+	keys map[Key]*state
+	debt int64 // of its bucket, in nanoseconds, as of at
+	at   int64
+}
+
+// containerState is what is known of a container.
+type containerState struct {
+	Container
+	Started int64 `json:"started"` // its latest start, in nanoseconds
+	Running bool  `json:"running"`
+}
+
+// state is what is known of a key. Which fields are used depends on the rule's kind.
+type state struct {
+	key       Key
+	container string // id of the last one
+	open      bool
+	seen      int64 // the time of the latest match
+	line      string
+	stream    string
+
+	times  []int64  // of count: the latest matches, in order
+	values []string // of count with distinct: theirs
+	first  string   // of count: the line of times[0]; "" where it isn't known
+	more   *More    // since the last call of Take; of an open one
+
+	armed    bool  // of absent
+	last     int64 // of absent: from when a match is waited for
+	from, to int64 // of absent: the first and the last match that may be out of order; 0 for none
+	wait     int64 // of absent: so much longer
+
+	at   int64 // when it is due, as it stands in Engine.due; 0 for not
+	heap int   // its place there
+}
+
+// New returns an engine that knows nothing. The bucket bounds the hits of a rule.
+func New(bucket rule.Bucket) *Engine {
+	return &Engine{bucket: bucket, rules: map[int64]*ruleState{}, containers: map[string]*containerState{}, buckets: map[int64]storedBucket{}, dirty: map[Key]bool{}, Forgotten: map[int64]int64{}}
+}
+
+// Load has e know what rows say. It is called before SetRules. Rows that can't be read
+// are left out and returned.
+func (e *Engine) Load(rows []Row) (bad []Key) {
+	for _, r := range rows {
+		if r.Rule != 0 {
+			e.unread = append(e.unread, r)
+			continue
+		}
+		if !e.loadOwn(r) {
+			bad = append(bad, r.Key)
+		}
+	}
+	return bad
+}
+
+// SetRules has the rules of a snapshot be in effect, as of a time in nanoseconds. What
+// is known of rules that mean another thing now is forgotten.
+func (e *Engine) SetRules(snapshot *rule.Snapshot, now int64) (bad []Key) {
+	e.snapshot = snapshot
+	known := map[int64]bool{}
+	for _, r := range snapshot.Correlated() {
+		known[r.ID] = true
+		rs := e.rules[r.ID]
+		if rs == nil {
+			rs = &ruleState{keys: map[Key]*state{}, debt: e.buckets[r.ID].Debt, at: e.buckets[r.ID].At}
+			e.rules[r.ID] = rs
+		} else if meaning(rs.rule) != meaning(r) {
+			e.forgetRule(rs, now, "the rule was changed")
+		}
+		rs.rule = r
+	}
+	for _, row := range e.unread {
+		rs := e.rules[row.Rule]
+		if rs == nil {
+			e.dirty[row.Key] = true // it goes
+			continue
+		}
+		s, ok := decode(row.Data, meaning(rs.rule))
+		if !ok {
+			bad = append(bad, row.Key)
+			e.dirty[row.Key] = true
+			continue
+		}
+		s.key = row.Key
+		rs.keys[s.key] = s
+		e.plan(rs, s)
+	}
+	for id := range e.buckets {
+		if !known[id] {
+			e.dirty[bucketKey(id)] = true
+		}
+	}
+	e.unread, e.buckets = nil, nil
+	for id, rs := range e.rules {
+		if !known[id] {
+			e.forgetRule(rs, now, "the rule was removed or switched off")
+			delete(e.rules, id)
+			e.dirty[bucketKey(id)] = true
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(e.containers)) {
+		if c := e.containers[id]; c.Running {
+			e.arm(c, now, false)
+		}
+	}
+	return bad
+}
+
+// meaning is what a rule's state depends on.
+func meaning(r *rule.Rule) string {
+	parts := []string{r.Kind, r.Per, r.By.String(), r.Distinct, r.Arm, r.Pattern}
+	parts = append(parts, r.All...)
+	parts = append(parts, "\x00")
+	parts = append(parts, r.Ignore...)
+	return strings.Join(parts, "\x00")
+}
+
+func (e *Engine) forgetRule(rs *ruleState, now int64, why string) {
+	for _, k := range slices.SortedFunc(maps.Keys(rs.keys), compareKeys) {
+		e.forget(rs, rs.keys[k], now, why)
+	}
+}
+
+func compareKeys(a, b Key) int {
+	return cmp.Or(cmp.Compare(a.Rule, b.Rule), cmp.Compare(a.Scope, b.Scope), cmp.Compare(a.By, b.By))
+}
+
+// forget forgets a key, and ends what is open of it.
+func (e *Engine) forget(rs *ruleState, s *state, now int64, why string) {
+	if s.open {
+		e.end(rs, s, now, why)
+	}
+	e.unplan(s)
+	delete(rs.keys, s.key)
+	e.dirty[s.key] = true
+}
+
+// Started has a container run since a time in nanoseconds. To say so again changes
+// nothing.
+func (e *Engine) Started(c Container, at int64) {
+	cs := e.containers[c.ID]
+	if cs != nil && cs.Running && cs.Started == at {
+		return
+	}
+	if cs == nil {
+		cs = &containerState{}
+		e.containers[c.ID] = cs
+	}
+	cs.Container, cs.Started, cs.Running = c, at, true
+	e.dirty[containerKey(c.ID)] = true
+	e.arm(cs, at, true)
+}
+
+// Stopped has a container run no more.
+func (e *Engine) Stopped(id string, at int64) {
+	cs := e.containers[id]
+	if cs == nil || !cs.Running {
+		return
+	}
+	cs.Running = false
+	e.dirty[containerKey(id)] = true
+	for _, rs := range e.sorted() {
+		r := rs.rule
+		if r.Kind != rule.KindAbsent || r.WhenStopped == rule.StoppedHit {
+			continue
+		}
+		for _, k := range slices.SortedFunc(maps.Keys(rs.keys), compareKeys) {
+			if s := rs.keys[k]; k.Scope == scopeOf(r, &cs.Container) && !e.runs(k.Scope) {
+				e.pause(rs, s, at)
+			}
+		}
+	}
+}
+
+// Gone has a container be forgotten, which was removed with its log.
+func (e *Engine) Gone(id string, at int64) {
+	cs := e.containers[id]
+	if cs == nil {
+		return
+	}
+	e.Stopped(id, at)
+	for _, rs := range e.sorted() {
+		if rs.rule.Per != rule.PerContainer {
+			continue
+		}
+		for _, k := range slices.SortedFunc(maps.Keys(rs.keys), compareKeys) {
+			if k.Scope == scopeOf(rs.rule, &cs.Container) {
+				e.forget(rs, rs.keys[k], at, "its container was removed")
+			}
+		}
+	}
+	delete(e.containers, id)
+	e.dirty[containerKey(id)] = true
+}
+
+func (e *Engine) sorted() []*ruleState {
+	out := slices.Collect(maps.Values(e.rules))
+	slices.SortFunc(out, func(a, b *ruleState) int { return cmp.Compare(a.rule.ID, b.rule.ID) })
+	return out
+}
+
+// scopeOf is whose matches a rule adds up with those of a container.
+func scopeOf(r *rule.Rule, c *Container) string {
+	switch r.Per {
+	case rule.PerWorkload:
+		return "workload " + c.Workload
+	case rule.PerRule:
+		return "rule"
+	}
+	return containerScope + c.ID
+}
+
+const containerScope = "container "
+
+func containerKey(id string) Key { return Key{Scope: containerScope + id} }
+
+// runs reports whether any container of a scope runs.
+func (e *Engine) runs(scope string) bool {
+	what, name, _ := strings.Cut(scope, " ")
+	if what+" " == containerScope {
+		c := e.containers[name]
+		return c != nil && c.Running
+	}
+	for _, c := range e.containers {
+		if c.Running && (what == "rule" || c.Workload == name) {
+			return true
+		}
+	}
+	return false
+}
+
+// Match adds a match of a line that a container wrote. Of rules that aren't in effect
+// any more, nothing comes.
+func (e *Engine) Match(c *Container, m *rule.Match) {
+	rs := e.rules[m.Rule.ID]
+	if rs == nil {
+		return
+	}
+	key := Key{rs.rule.ID, scopeOf(rs.rule, c), m.By}
+	s := rs.keys[key]
+	if s == nil {
+		s = &state{key: key}
+		e.room(rs, m.TimeNano)
+		rs.keys[key] = s
+	}
+	if e.containers[c.ID] == nil {
+		e.containers[c.ID] = &containerState{Container: *c}
+		e.dirty[containerKey(c.ID)] = true
+	}
+	s.container = c.ID
+	// Time first: what is due by then is before the match.
+	switch rs.rule.Kind {
+	case rule.KindCount:
+		e.passCount(rs, s, m.TimeNano, m.TimeNano-slack)
+		e.count(rs, s, m)
+	case rule.KindAbsent:
+		e.passAbsent(rs, s, m.TimeNano-slack)
+		e.present(rs, s, m.TimeNano)
+	}
+	if m.TimeNano >= s.seen {
+		s.seen, s.line, s.stream = m.TimeNano, m.Text, m.Stream
+	}
+	e.plan(rs, s)
+	e.dirty[key] = true
+}
+
+// room makes room for one key more of a rule.
+func (e *Engine) room(rs *ruleState, now int64) {
+	if len(rs.keys) < MaxKeys {
+		return
+	}
+	all := slices.SortedFunc(maps.Values(rs.keys), func(a, b *state) int {
+		return cmp.Or(cmp.Compare(a.seen, b.seen), compareKeys(a.key, b.key))
+	})
+	for _, s := range all[:MaxKeys/100] { // some at once: to find the first takes as long
+		e.forget(rs, s, now, "there are too many values to know them all")
+		e.Forgotten[rs.rule.ID]++
+	}
+}
+
+// Advance has time pass up to watermarks, in nanoseconds: all, up to which everything
+// is evaluated, and of, that of a container. No watermark is behind now.
+func (e *Engine) Advance(now, all int64, of func(container string) int64) {
+	var later []*state
+	for len(e.due) > 0 && e.due[0].at <= now {
+		s := e.due[0]
+		rs := e.rules[s.key.Rule]
+		upTo := all
+		if id, ok := strings.CutPrefix(s.key.Scope, containerScope); ok {
+			upTo = of(id)
+		}
+		e.unplan(s)
+		if s.due(rs.rule) > upTo {
+			later = append(later, s)
+			continue
+		}
+		switch rs.rule.Kind {
+		case rule.KindCount:
+			e.passCount(rs, s, upTo-slack, upTo-slack)
+		case rule.KindAbsent:
+			e.passAbsent(rs, s, upTo-slack)
+		}
+		e.dirty[s.key] = true
+		if s.idle() {
+			e.forget(rs, s, upTo, "")
+			continue
+		}
+		e.plan(rs, s)
+	}
+	for _, s := range later {
+		e.plan(e.rules[s.key.Rule], s)
+	}
+	if all > e.seen {
+		e.seen = all
+	}
+}
+
+// Waits reports whether time alone may give something.
+func (e *Engine) Waits() bool { return len(e.due) > 0 }
+
+// Stood says that for so long, up to now, nothing was evaluated and containers may not
+// have been able to write: for so much longer what was to come is waited for.
+func (e *Engine) Stood(d time.Duration) {
+	for _, rs := range e.sorted() {
+		if rs.rule.Kind != rule.KindAbsent {
+			continue
+		}
+		for _, k := range slices.SortedFunc(maps.Keys(rs.keys), compareKeys) {
+			s := rs.keys[k]
+			e.settle(rs, s, s.to)
+			if s.armed && !s.open {
+				s.wait += int64(d)
+				e.dirty[s.key] = true
+				e.plan(rs, s)
+			}
+		}
+	}
+}
+
+// Seen is the latest watermark that is known to have been stored, in nanoseconds; 0 for
+// none.
+func (e *Engine) Seen() int64 { return e.written }
+
+// due is the watermark by which time alone changes something; 0 for never.
+func (s *state) due(r *rule.Rule) int64 {
+	switch r.Kind {
+	case rule.KindCount:
+		return s.dueCount(r)
+	case rule.KindAbsent:
+		return s.dueAbsent(r)
+	}
+	return 0
+}
+
+// idle reports whether a key is as if it had never been seen.
+func (s *state) idle() bool { return !s.open && len(s.times) == 0 && s.last == 0 && s.from == 0 }
+
+// hit gives a hit, unless the rule's bucket is empty: then it is held back. It reports
+// which.
+func (e *Engine) hit(rs *ruleState, s *state, h Hit) {
+	o := Outcome{Rule: rs.rule, Container: e.container(s), By: s.key.By}
+	if rs.take(e.bucket, h.TimeNano) {
+		o.Hit = &h
+	} else {
+		o.More = &More{Matches: max(h.Matches, 1), First: h.TimeNano, Last: h.TimeNano, Text: h.Text, Held: true}
+		if h.Since != 0 {
+			o.More.First = h.Since
+		}
+	}
+	e.dirty[bucketKey(rs.rule.ID)] = true
+	e.out = append(e.out, o)
+}
+
+func (e *Engine) end(rs *ruleState, s *state, at int64, why string) {
+	e.tellMore(rs, s)
+	e.out = append(e.out, Outcome{Rule: rs.rule, Container: e.container(s), By: s.key.By, End: &End{at, why}})
+	s.open = false
+}
+
+// tellMore gives what came while a key was open.
+func (e *Engine) tellMore(rs *ruleState, s *state) {
+	if s.more != nil {
+		e.out = append(e.out, Outcome{Rule: rs.rule, Container: e.container(s), By: s.key.By, More: s.more})
+		s.more = nil
+	}
+}
+
+func (e *Engine) container(s *state) *Container {
+	if c := e.containers[s.container]; c != nil {
+		return &c.Container
+	}
+	c := Container{ID: s.container}
+	if what, name, _ := strings.Cut(s.key.Scope, " "); what == "workload" {
+		c.Workload = name
+	}
+	return &c
+}
+
+// take takes a token of the rule's bucket.
+func (rs *ruleState) take(b rule.Bucket, at int64) bool {
+	if b.Refill <= 0 {
+		return true
+	}
+	refill := int64(b.Refill)
+	capacity := int64(max(b.Burst, 1)) * refill
+	if at > rs.at {
+		rs.debt = max(0, rs.debt-min(at-rs.at, rs.debt))
+		rs.at = at
+	}
+	if rs.debt > capacity-refill {
+		return false
+	}
+	rs.debt += refill
+	return true
+}
+
+// Take returns what came since it was last called, and the rows that changed by it.
+func (e *Engine) Take() ([]Outcome, []Row) {
+	keys := slices.SortedFunc(maps.Keys(e.dirty), compareKeys)
+	for _, k := range keys {
+		if rs := e.rules[k.Rule]; rs != nil && rs.keys[k] != nil {
+			e.tellMore(rs, rs.keys[k])
+		}
+	}
+	rows := make([]Row, 0, len(keys)+1)
+	for _, k := range keys {
+		rows = append(rows, Row{k, e.encode(k)})
+	}
+	clear(e.dirty)
+	if e.seen > e.written && (len(rows) > 0 || e.Waits() && e.seen-e.written >= int64(time.Minute)) {
+		e.written = e.seen
+		rows = append(rows, Row{seenKey, asJSON(storedSeen{e.seen})})
+	}
+	out := e.out
+	e.out = nil
+	return out, rows
+}
+
+// plan notes when a key is due.
+func (e *Engine) plan(rs *ruleState, s *state) {
+	at := s.due(rs.rule)
+	switch {
+	case at == s.at:
+	case at == 0:
+		e.unplan(s)
+	case s.at == 0:
+		s.at = at
+		heap.Push(&e.due, s)
+	default:
+		s.at = at
+		heap.Fix(&e.due, s.heap)
+	}
+}
+
+func (e *Engine) unplan(s *state) {
+	if s.at != 0 {
+		heap.Remove(&e.due, s.heap)
+		s.at = 0
+	}
+}
+
+// dueHeap has the key that is due first at its top.
+type dueHeap []*state
+
+func (h dueHeap) Len() int { return len(h) }
+func (h dueHeap) Less(i, j int) bool {
+	return cmp.Or(cmp.Compare(h[i].at, h[j].at), compareKeys(h[i].key, h[j].key)) < 0
+}
+func (h dueHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].heap, h[j].heap = i, j
+}
+func (h *dueHeap) Push(v any) {
+	s := v.(*state)
+	s.heap = len(*h)
+	*h = append(*h, s)
+}
+func (h *dueHeap) Pop() any {
+	old := *h
+	s := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return s
+}

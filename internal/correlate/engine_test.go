@@ -1,0 +1,525 @@
+package correlate
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sort"
+	"strings"
+	"testing"
+	"time"
+
+	"logscan/internal/rule"
+)
+
+// rig is an engine at work, that can be killed.
+type rig struct {
+	t        *testing.T
+	e        *Engine
+	snapshot *rule.Snapshot
+	rules    map[int64]*rule.Rule
+	rows     map[Key][]byte
+	out      []string
+}
+
+var web = Container{ID: "c1", Name: "web", Workload: "shop/web", Image: "nginx:1"}
+
+func newRig(t *testing.T, rules ...rule.Rule) *rig {
+	t.Helper()
+	r := &rig{t: t, rules: map[int64]*rule.Rule{}, rows: map[Key][]byte{}}
+	r.use(rules...)
+	r.start()
+	return r
+}
+
+func (r *rig) use(rules ...rule.Rule) {
+	r.t.Helper()
+	for i := range rules {
+		if err := rule.Fields.Validate(rules[i]); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	snapshot, bad := rule.Compile(rules)
+	if len(bad) > 0 {
+		r.t.Fatal(bad)
+	}
+	r.snapshot = snapshot
+	clear(r.rules)
+	for _, v := range snapshot.Correlated() {
+		r.rules[v.ID] = v
+	}
+}
+
+// start makes an engine of what is stored.
+func (r *rig) start() {
+	r.e = New(rule.Bucket{})
+	var rows []Row
+	for k, b := range r.rows {
+		rows = append(rows, Row{k, b})
+	}
+	if bad := r.e.Load(rows); len(bad) > 0 {
+		r.t.Errorf("not readable: %v", bad)
+	}
+	if bad := r.e.SetRules(r.snapshot, 0); len(bad) > 0 {
+		r.t.Errorf("not readable: %v", bad)
+	}
+}
+
+// commit stores what came.
+func (r *rig) commit() {
+	out, rows := r.e.Take()
+	for _, row := range rows {
+		if row.Data == nil {
+			delete(r.rows, row.Key)
+		} else {
+			r.rows[row.Key] = row.Data
+		}
+	}
+	for _, o := range out {
+		r.out = append(r.out, say(o))
+	}
+}
+
+func say(o Outcome) string {
+	by := ""
+	if o.By != "" {
+		by = " [" + o.By + "]"
+	}
+	switch {
+	case o.Hit != nil:
+		return fmt.Sprintf("%s hit%s: %s", at(o.Hit.TimeNano), by, o.Hit.Text)
+	case o.More != nil && o.More.Held:
+		return fmt.Sprintf("%s held%s: %s", at(o.More.Last), by, o.More.Text)
+	case o.More != nil:
+		return fmt.Sprintf("%s %d more%s", at(o.More.Last), o.More.Matches, by)
+	}
+	return fmt.Sprintf("%s end%s: %s", at(o.End.TimeNano), by, o.End.Why)
+}
+
+func at(nano int64) string { return time.Duration(nano).String() }
+
+func (r *rig) line(c Container, sec float64, text string) {
+	r.t.Helper()
+	r.lineAt(c, int64(sec*1e9), text)
+}
+
+func (r *rig) lineAt(c Container, nano int64, text string) {
+	r.t.Helper()
+	m := r.snapshot.ForContainer(rule.Container{Workload: c.Workload, Name: c.Name, Image: c.Image, Labels: c.Labels}).Begin()
+	defer m.End()
+	var st rule.State
+	l := rule.Line{Stream: "stdout", TimeNano: nano, Text: []byte(text)}
+	if m.Match(&st, l) {
+		m.Admit(&st, l, nil)
+	}
+	for _, match := range m.TakeMatches() {
+		r.e.Match(&c, &match)
+	}
+	r.commit()
+}
+
+// until has time pass up to so many seconds.
+func (r *rig) until(sec float64) {
+	upTo := int64(sec * 1e9)
+	r.e.Advance(upTo, upTo, func(string) int64 { return upTo })
+	r.commit()
+}
+
+func (r *rig) want(lines ...string) {
+	r.t.Helper()
+	if got, want := strings.Join(r.out, "\n"), strings.Join(lines, "\n"); got != want {
+		r.t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	r.out = nil
+}
+
+func count(atLeast, within int64) rule.Rule {
+	r := rule.New()
+	r.ID, r.Name, r.Pattern, r.Kind, r.AtLeast, r.WithinSeconds = 1, "logins", `failed for (?P<user>\w+) from (?P<ip>\S+)`, rule.KindCount, atLeast, within
+	return r
+}
+
+func absent(seconds int64) rule.Rule {
+	r := rule.New()
+	r.ID, r.Name, r.Pattern, r.Kind, r.ForSeconds, r.GraceSeconds = 2, "backup", `backup of (?P<db>\w+) done`, rule.KindAbsent, seconds, 60
+	return r
+}
+
+func TestCount(t *testing.T) {
+	r := count(3, 60)
+	r.By = []string{"$ip"}
+	g := newRig(t, r)
+	g.line(web, 0, "failed for root from 192.0.2.7")
+	g.line(web, 10, "failed for root from 192.0.2.8")
+	g.line(web, 20, "failed for admin from 192.0.2.7")
+	g.line(web, 30, "nothing")
+	g.want()
+	g.line(web, 60, "failed for bob from 192.0.2.7")
+	g.want("1m0s hit [ip=192.0.2.7]: 3 matches in 1 min: failed for bob from 192.0.2.7")
+	g.line(web, 61, "failed for bob from 192.0.2.7")
+	g.want("1m1s 1 more [ip=192.0.2.7]")
+	// Fewer than half, two, for one minute: one in the last minute from 2m0s on.
+	g.until(181)
+	g.want()
+	g.until(183)
+	g.want("3m0s end [ip=192.0.2.7]: less than half of 3 within 1 min")
+	g.line(web, 190, "failed for bob from 192.0.2.7")
+	g.want()
+	if len(g.rows) != 4 { // the container, the bucket is full, two keys and what was seen
+		for k, v := range g.rows {
+			t.Logf("%v %s", k, v)
+		}
+	}
+}
+
+func TestCountDistinct(t *testing.T) {
+	r := count(3, 60)
+	r.By, r.Distinct = []string{"$ip"}, "$user"
+	g := newRig(t, r)
+	for i, user := range []string{"root", "root", "admin", "root", "admin"} {
+		g.line(web, float64(i), "failed for "+user+" from 192.0.2.7")
+	}
+	g.want()
+	g.line(web, 10, "failed for bob from 192.0.2.7")
+	g.want("10s hit [ip=192.0.2.7]: 3 values of $user in 7 s: failed for bob from 192.0.2.7")
+}
+
+func TestCountOfAWorkload(t *testing.T) {
+	other := Container{ID: "c2", Name: "web2", Workload: "shop/web"}
+	third := Container{ID: "c3", Name: "db", Workload: "shop/db"}
+	r := count(2, 60)
+	r.Per = rule.PerWorkload
+	g := newRig(t, r)
+	g.line(web, 0, "failed for root from 192.0.2.7")
+	g.line(third, 1, "failed for root from 192.0.2.7")
+	g.want()
+	g.line(other, 2, "failed for root from 192.0.2.7")
+	g.want("2s hit: 2 matches in 2 s: failed for root from 192.0.2.7")
+	r.Per = rule.PerRule
+	g = newRig(t, r)
+	g.line(web, 0, "failed for root from 192.0.2.7")
+	g.line(third, 1, "failed for root from 192.0.2.7")
+	g.want("1s hit: 2 matches in 1 s: failed for root from 192.0.2.7")
+}
+
+func TestAbsent(t *testing.T) {
+	g := newRig(t, absent(60))
+	g.e.Started(web, 0)
+	g.until(1000)
+	g.want() // armed by the first
+	g.line(web, 1000, "backup of shop done")
+	g.until(1061)
+	g.want()
+	g.until(1062)
+	g.want("17m40s hit: no match for 1 min; the last: backup of shop done")
+	g.until(2000)
+	g.want() // once
+	g.line(web, 2000, "backup of shop done")
+	g.until(2003)
+	g.want("33m20s end: there was a match again, after 16 min")
+	// Missed and made up for while nobody looked.
+	g.line(web, 2070, "backup of shop done")
+	g.line(web, 2100, "backup of shop done")
+	g.want("34m20s hit: no match for 1 min; the last: backup of shop done", "34m30s end: there was a match again, after 1 min 10 s")
+	g.e.Stopped(web.ID, int64(2101e9))
+	g.until(9000)
+	g.want()
+	g.e.Started(web, int64(9000e9))
+	g.until(9121)
+	g.want()
+	g.until(9122)
+	g.want("2h32m0s hit: no match for 1 min; the last: backup of shop done")
+	g.e.Stopped(web.ID, int64(9200e9))
+	g.commit()
+	g.want("2h33m20s end: no container runs any more")
+	g.e.Gone(web.ID, int64(9300e9))
+	g.commit()
+	for k, v := range g.rows {
+		if k != seenKey {
+			t.Errorf("%v is kept: %s", k, v)
+		}
+	}
+}
+
+func TestAbsentFromTheStart(t *testing.T) {
+	r := absent(60)
+	r.Arm = rule.ArmStart
+	g := newRig(t, r)
+	g.e.Started(web, int64(10e9))
+	g.until(131)
+	g.want()
+	g.start() // killed
+	g.until(132)
+	g.want("2m10s hit: no match for 1 min")
+	// A container that runs when the rule comes.
+	g = newRig(t)
+	g.e.Started(web, int64(10e9))
+	g.commit()
+	g.use(r)
+	g.e.SetRules(g.snapshot, int64(100e9))
+	g.until(221)
+	g.want()
+	g.until(222)
+	g.want("3m40s hit: no match for 1 min")
+}
+
+func TestAbsentOfAWorkload(t *testing.T) {
+	other := Container{ID: "c2", Name: "web2", Workload: "shop/web"}
+	r := absent(60)
+	r.Per = rule.PerWorkload
+	g := newRig(t, r)
+	g.e.Started(web, 0)
+	g.e.Started(other, 0)
+	g.line(web, 10, "backup of shop done")
+	g.e.Stopped(web.ID, int64(11e9))
+	g.line(other, 60, "backup of shop done")
+	g.until(121)
+	g.want()
+	g.until(122)
+	g.want("2m0s hit: no match for 1 min; the last: backup of shop done")
+}
+
+func TestStood(t *testing.T) {
+	g := newRig(t, absent(60))
+	g.e.Started(web, 0)
+	g.line(web, 10, "backup of shop done")
+	g.e.Stood(time.Hour)
+	g.until(3671)
+	g.want()
+	g.until(3672)
+	g.want("1h1m10s hit: no match for 1 min; the last: backup of shop done")
+}
+
+// TestChanges shows what a rule's change does to what is known.
+func TestChanges(t *testing.T) {
+	r := count(2, 60)
+	g := newRig(t, r)
+	line := "failed for root from 192.0.2.7"
+	g.line(web, 0, line)
+	r.Severity, r.WithinSeconds = "critical", 90
+	g.use(r)
+	g.e.SetRules(g.snapshot, 0)
+	g.line(web, 80, line)
+	g.want("1m20s hit: 2 matches in 1 min 20 s: " + line)
+	r.Pattern = `failed for (?P<user>\w+)`
+	g.use(r)
+	g.e.SetRules(g.snapshot, int64(81e9))
+	g.commit()
+	g.want("1m21s end: the rule was changed")
+	g.line(web, 82, line)
+	g.want()
+	g.use()
+	g.e.SetRules(g.snapshot, int64(83e9))
+	g.commit()
+	for k := range g.rows {
+		if k.Rule != 0 {
+			t.Errorf("%v is kept", k)
+		}
+	}
+	g.start()
+}
+
+func TestKeysAreBounded(t *testing.T) {
+	r := count(2, 60)
+	r.By = []string{"$ip"}
+	g := newRig(t, r)
+	for n := range MaxKeys + 50 {
+		g.line(web, float64(n)/1000, fmt.Sprintf("failed for root from %d", n))
+	}
+	if n := len(g.e.rules[1].keys); n > MaxKeys || g.e.Forgotten[1] < 50 {
+		t.Errorf("%d keys, %d forgotten", n, g.e.Forgotten[1])
+	}
+	g.line(web, 10.5, "failed for root from 60") // the first ones went
+	g.line(web, 10.6, fmt.Sprintf("failed for root from %d", MaxKeys))
+	g.want("10.6s hit [ip=10000]: 2 matches in less than a second: failed for root from 10000")
+	g.until(100)
+	if n := len(g.e.rules[1].keys); n != 1 {
+		t.Errorf("%d keys are known although they don't count any more", n)
+	}
+}
+
+func TestBucket(t *testing.T) {
+	r := count(1, 60)
+	r.By = []string{"$ip"}
+	g := newRig(t, r)
+	g.e.bucket = rule.Bucket{Burst: 2, Refill: 2 * time.Second}
+	for n := range 4 {
+		g.line(web, float64(n)/10, fmt.Sprintf("failed for root from %d", n))
+	}
+	g.want(
+		"0s hit [ip=0]: 1 matches in less than a second: failed for root from 0",
+		"100ms hit [ip=1]: 1 matches in less than a second: failed for root from 1",
+		"200ms held [ip=2]: 1 matches in less than a second: failed for root from 2",
+		"300ms held [ip=3]: 1 matches in less than a second: failed for root from 3")
+}
+
+// oracle counts without forgetting anything.
+type oracle struct {
+	r     rule.Rule
+	times []int64
+	open  bool
+	out   []string
+}
+
+func (o *oracle) pass(upTo int64) {
+	if !o.open {
+		return
+	}
+	half := int(o.r.AtLeast+1) / 2
+	if over := o.times[len(o.times)-half] + 2*int64(o.r.Within()); over <= upTo {
+		o.open = false
+		o.out = append(o.out, fmt.Sprintf("%s end", at(over)))
+	}
+}
+
+func (o *oracle) match(t int64) {
+	o.pass(t)
+	o.times = append(o.times, t)
+	slices.Sort(o.times)
+	if o.open {
+		o.out = append(o.out, fmt.Sprintf("%s more", at(t)))
+		return
+	}
+	n := int(o.r.AtLeast)
+	for from := 0; from+n <= len(o.times); from++ {
+		first, last := o.times[from], o.times[from+n-1]
+		if first <= t && t <= last && last-first <= int64(o.r.Within()) {
+			o.open = true
+			o.out = append(o.out, fmt.Sprintf("%s hit", at(t)))
+			return
+		}
+	}
+}
+
+// jittered are times of which each is at most Slack before one that came earlier.
+func jittered(rnd *rand.Rand, n int, gap time.Duration) []int64 {
+	times := make([]int64, n)
+	now := int64(1e9)
+	for i := range times {
+		now += rnd.Int64N(int64(gap))
+		if rnd.IntN(10) == 0 {
+			now += rnd.Int64N(20 * int64(gap))
+		}
+		times[i] = max(1, now-rnd.Int64N(slack))
+	}
+	return times
+}
+
+// TestCountOracle compares with the oracle, and with runs that are killed and whose
+// watermark is looked at at other times.
+func TestCountOracle(t *testing.T) {
+	for seed := range uint64(300) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		r := count(1+rnd.Int64N(6), 1+rnd.Int64N(20))
+		times := jittered(rnd, 150, time.Duration(1+rnd.Int64N(5))*time.Second)
+		o := &oracle{r: r}
+		for _, v := range times {
+			o.match(v)
+		}
+		if got := runCount(t, r, times, rnd); !slices.Equal(got, o.out) {
+			t.Fatalf("seed %d, %d in %d s: %s", seed, r.AtLeast, r.WithinSeconds, differ(got, o.out))
+		}
+	}
+}
+
+// differ is the first difference.
+func differ(got, want []string) string {
+	n := 0
+	for n < min(len(got), len(want)) && got[n] == want[n] {
+		n++
+	}
+	from := max(0, n-3)
+	return fmt.Sprintf("at %d: got\n%s\nwant\n%s", n, strings.Join(got[from:min(n+3, len(got))], "\n"), strings.Join(want[from:min(n+3, len(want))], "\n"))
+}
+
+func runCount(t *testing.T, r rule.Rule, times []int64, rnd *rand.Rand) []string {
+	g := newRig(t, r)
+	wall := int64(0)
+	for _, v := range times {
+		wall = max(wall, v)
+		switch rnd.IntN(4) {
+		case 0:
+			g.start() // killed
+		case 1:
+			// What is written after this is of no earlier time than wall less Slack.
+			if g.e.Waits() {
+				g.e.Advance(wall, wall, func(string) int64 { return wall })
+				g.commit()
+			}
+		}
+		g.lineAt(web, v, "failed for root from 192.0.2.7")
+	}
+	var out []string
+	for _, s := range g.out {
+		when, what, _ := strings.Cut(s, " ")
+		switch {
+		case strings.HasPrefix(what, "hit"):
+			out = append(out, when+" hit")
+		case strings.HasPrefix(what, "end"):
+			out = append(out, when+" end")
+		default:
+			out = append(out, when+" more")
+		}
+	}
+	return out
+}
+
+// TestAbsentOracle compares with what the times say in their order.
+func TestAbsentOracle(t *testing.T) {
+	for seed := range uint64(300) {
+		rnd := rand.New(rand.NewPCG(seed, 2))
+		r := absent(5 + rnd.Int64N(20))
+		times := jittered(rnd, 100, time.Duration(1+rnd.Int64N(8))*time.Second)
+		sorted := slices.Clone(times)
+		slices.Sort(sorted)
+		var want []string
+		for i := 1; i < len(sorted); i++ {
+			if sorted[i]-sorted[i-1] > int64(r.For()) {
+				want = append(want, at(sorted[i-1]+int64(r.For()))+" hit", at(sorted[i])+" end")
+			}
+		}
+		g := newRig(t, r)
+		wall := int64(0)
+		for _, v := range times {
+			wall = max(wall, v)
+			switch rnd.IntN(4) {
+			case 0:
+				g.start()
+			case 1:
+				g.e.Advance(wall, wall, func(string) int64 { return wall })
+				g.commit()
+			}
+			g.lineAt(web, v, "backup of shop done")
+		}
+		g.until(float64(wall)/1e9 + 3)
+		var got []string
+		for _, s := range g.out {
+			when, what, _ := strings.Cut(s, " ")
+			what, _, _ = strings.Cut(what, ":")
+			got = append(got, when+" "+what)
+		}
+		if !slices.Equal(got, want) {
+			t.Fatalf("seed %d, for %d s: %s", seed, r.ForSeconds, differ(got, want))
+		}
+	}
+}
+
+func FuzzDecode(f *testing.F) {
+	r := count(3, 60)
+	s := &state{times: []int64{1, 2, 3e9}, container: "c", open: true, line: "x"}
+	f.Add(s.encode(&r))
+	f.Add([]byte(`{"v":1}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		s, ok := decode(b, meaning(&r))
+		if !ok {
+			return
+		}
+		if !sort.SliceIsSorted(s.times, func(i, j int) bool { return s.times[i] < s.times[j] }) {
+			t.Errorf("out of order: %v", s.times)
+		}
+		again, ok := decode(s.encode(&r), meaning(&r))
+		if !ok || !slices.Equal(again.times, s.times) {
+			t.Errorf("%v became %v", s, again)
+		}
+	})
+}

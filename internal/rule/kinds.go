@@ -1,0 +1,229 @@
+package rule
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"logscan/internal/fields"
+)
+
+// What the matches of a rule add up to.
+const (
+	KindLine   = "line"   // each match is a hit
+	KindCount  = "count"  // the match that makes so many of them within a time is one
+	KindAbsent = "absent" // that there was none for a time is one
+)
+
+// Kinds are all kinds of rules.
+var Kinds = []string{KindLine, KindCount, KindAbsent}
+
+// Whose matches a rule adds up.
+const (
+	PerContainer = "container"
+	PerWorkload  = "workload"
+	PerRule      = "rule" // of all containers
+)
+
+// From when on a rule of KindAbsent waits for a match.
+const (
+	ArmFirst = "first" // from the first one on
+	ArmStart = "start" // from the start of a container on
+)
+
+// What a rule of KindAbsent does where no container runs.
+const (
+	StoppedPause = "pause" // it doesn't wait
+	StoppedHit   = "hit"   // it waits all the same
+)
+
+// Bounds of what rules add up.
+const (
+	MaxAtLeast = 10_000          // matches
+	MaxBy      = 4               // values of a key
+	MaxByText  = 128             // bytes of each
+	MinFor     = 5 * time.Second // that a match is waited for
+)
+
+// Correlated reports whether the rule's hits depend on more than a line.
+func (r *Rule) Correlated() bool { return r.Kind != KindLine && r.Kind != "" }
+
+// Within is the time in which matches are counted.
+func (r *Rule) Within() time.Duration { return time.Duration(r.WithinSeconds) * time.Second }
+
+// For is how long there has to be no match.
+func (r *Rule) For() time.Duration { return time.Duration(r.ForSeconds) * time.Second }
+
+// Grace is how much longer a match is waited for behind the start of a container.
+func (r *Rule) Grace() time.Duration { return time.Duration(r.GraceSeconds) * time.Second }
+
+// ofKinds says that a field is of rules of some kinds, and is missing or too much in r.
+func ofKinds(r Rule, given, required bool, kinds ...string) error {
+	switch is := slices.Contains(kinds, r.Kind); {
+	case is && required && !given:
+		return fmt.Errorf("is required for rules of kind %s", r.Kind)
+	case !is && given:
+		return fmt.Errorf("is for rules of kind %s only; this one is of kind %s", strings.Join(kinds, ", "), r.Kind)
+	}
+	return nil
+}
+
+// checkKind checks all that depends on the kind.
+func checkKind(r Rule) error {
+	if !slices.Contains(Kinds, r.Kind) {
+		return fmt.Errorf("must be one of %s, not %.64q", strings.Join(Kinds, ", "), r.Kind)
+	}
+	for _, f := range []struct {
+		name  string
+		check func(Rule) error
+	}{{"by", checkBy}, {"per", checkPer}, {"at_least", checkAtLeast}, {"within_seconds", checkWithin}, {"distinct", checkDistinct}, {"for_seconds", checkFor}, {"arm", checkArm}, {"when_stopped", checkWhenStopped}} {
+		if err := f.check(r); err != nil {
+			return &fields.Error{Field: f.name, Reason: err.Error()}
+		}
+	}
+	return nil
+}
+
+func checkBy(r Rule) error {
+	if err := ofKinds(r, len(r.By) > 0, false, KindCount, KindAbsent); err != nil {
+		return err
+	}
+	if len(r.By) > MaxBy {
+		return fmt.Errorf("has %d values; the most is %d", len(r.By), MaxBy)
+	}
+	for _, name := range r.By {
+		if err := checkCapture(r, name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkPer(r Rule) error { return ofKinds(r, r.Per != PerContainer, false, KindCount, KindAbsent) }
+
+func checkAtLeast(r Rule) error {
+	if r.AtLeast < 0 || r.AtLeast > MaxAtLeast {
+		return fmt.Errorf("must be from 1 to %d", MaxAtLeast)
+	}
+	return ofKinds(r, r.AtLeast != 0, true, KindCount)
+}
+
+func checkWithin(r Rule) error {
+	if err := CheckSeconds(r.WithinSeconds); err != nil {
+		return err
+	}
+	return ofKinds(r, r.WithinSeconds != 0, true, KindCount)
+}
+
+func checkDistinct(r Rule) error {
+	if err := ofKinds(r, r.Distinct != "", false, KindCount); err != nil || r.Distinct == "" {
+		return err
+	}
+	return checkCapture(r, r.Distinct)
+}
+
+func checkFor(r Rule) error {
+	if err := CheckSeconds(r.ForSeconds); err != nil {
+		return err
+	}
+	if err := ofKinds(r, r.ForSeconds != 0, true, KindAbsent); err != nil {
+		return err
+	}
+	if r.ForSeconds != 0 && r.For() < MinFor {
+		return fmt.Errorf("must be at least %s: entries may be a little out of order", MinFor)
+	}
+	return nil
+}
+
+func checkArm(r Rule) error {
+	if r.Arm == ArmStart && len(r.By) > 0 {
+		return fmt.Errorf("can't be %s where by is given: which values to wait for is known from their first match on", ArmStart)
+	}
+	return ofKinds(r, r.Arm != ArmFirst, false, KindAbsent)
+}
+
+func checkWhenStopped(r Rule) error {
+	return ofKinds(r, r.WhenStopped != StoppedPause, false, KindAbsent)
+}
+
+// checkCapture says why a pattern has no group of a name such as $user or $1.
+func checkCapture(r Rule, name string) error {
+	tree, err := parsePattern(r.Pattern)
+	if err != nil {
+		return nil // that is said of the pattern
+	}
+	if !strings.HasPrefix(name, "$") || len(name) < 2 {
+		return fmt.Errorf("%.64q is no group of the pattern: write $name for (?P<name>…), or $1 for the first without a name", name)
+	}
+	names := captureNames(tree)
+	if captureIndex(names, name) == 0 {
+		return fmt.Errorf("the pattern has no group %.64s: it has %s", name, groups(names))
+	}
+	return nil
+}
+
+// captureIndex is which of a pattern's groups a name such as $user or $1 is; 0 for none.
+func captureIndex(names []string, name string) int {
+	for i, n := range names {
+		if i > 0 && (n == name || n == strings.TrimPrefix(name, "$")) {
+			return i
+		}
+	}
+	return 0
+}
+
+// groups lists a pattern's groups as by takes them.
+func groups(names []string) string {
+	if len(names) < 2 {
+		return "none"
+	}
+	out := make([]string, 0, len(names)-1)
+	for _, n := range names[1:] {
+		out = append(out, "$"+strings.TrimPrefix(n, "$"))
+	}
+	return strings.Join(out, ", ")
+}
+
+// Match is a line that a rule matches whose hits depend on more than a line.
+type Match struct {
+	Rule     *Rule
+	TimeNano int64
+	Stream   string
+	Text     string // of the line: valid UTF-8, MaxText bytes at most
+	By       string // the values that the rule's By names, such as "ip=192.0.2.7, user=root"; "" for none
+	Distinct string // the value that the rule's Distinct names, MaxByText bytes at most
+}
+
+// byText writes the values of a key for people, so that different values differ.
+func byText(names, values []string) string {
+	var b strings.Builder
+	for i, v := range values {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(strings.TrimPrefix(names[i], "$"))
+		b.WriteByte('=')
+		if v == "" || strings.ContainsFunc(v, func(r rune) bool {
+			return r <= ' ' || r == ',' || r == '"' || r == utf8.RuneError || !strconv.IsPrint(r)
+		}) {
+			v = strconv.Quote(v)
+		}
+		b.WriteString(v)
+	}
+	return b.String()
+}
+
+// short is the beginning of a value of a key.
+func short(v string) string {
+	if len(v) <= MaxByText {
+		return v
+	}
+	n := MaxByText
+	for n > 0 && !utf8.RuneStart(v[n]) {
+		n--
+	}
+	return v[:n]
+}
