@@ -77,7 +77,7 @@ func TestRuleOnTheWire(t *testing.T) {
 	_, body := b.raw("POST", rulesPath, "application/json", `{"name":"n","pattern":"x"}`)
 	stored := must[rule.Rule](t)(b.store.Rule(t.Context(), 1))
 	at, _ := json.Marshal(stored.CreatedAt)
-	want := `{"id":1,"name":"n","description":"","pattern":"x","all":[],"ignore":[],"severity":"warn","streams":"all","cooldown_seconds":300,"cooldown_by":"shape","enabled":true,"workload_id":"","overrides_id":0,"images":"","names":"","labels":"","resolve_after_seconds":900,"repeat_seconds":3600,"tell_resolved":false,"created_at":` + string(at) + `,"updated_at":` + string(at) + `}`
+	want := `{"id":1,"name":"n","description":"","pattern":"x","all":[],"ignore":[],"severity":"warn","streams":"all","cooldown_seconds":300,"cooldown_by":"shape","enabled":true,"workload_id":"","overrides_id":0,"images":"","names":"","labels":"","kind":"line","by":"","per":"container","at_least":0,"within_seconds":0,"distinct":"","for_seconds":0,"grace_seconds":60,"arm":"first","when_stopped":"pause","resolve_after_seconds":900,"repeat_seconds":3600,"tell_resolved":false,"created_at":` + string(at) + `,"updated_at":` + string(at) + `}`
 	if got := strings.TrimSpace(body); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -90,7 +90,7 @@ func TestTriggerOnTheWire(t *testing.T) {
 	_, body := b.raw("POST", triggersPath, "application/json", `{"name":"n","action_url":"https://h.example.com/secret","severities":"error, critical","action_secret":"s3cr3t"}`)
 	stored := must[trigger.Trigger](t)(b.store.Trigger(t.Context(), 1))
 	at, _ := json.Marshal(stored.CreatedAt)
-	want := `{"id":1,"name":"n","enabled":true,"mode":"incidents","severities":"error,critical","min_severity":"","sources":"","rules":"","workloads":"","labels":"","message_regex":"",` +
+	want := `{"id":1,"name":"n","enabled":true,"mode":"incidents","severities":"error,critical","min_severity":"","sources":"","rules":"","workloads":"","labels":"","kinds":"","message_regex":"",` +
 		`"notices":"","unacknowledged_for_seconds":0,"group_by":"workload","group_wait_seconds":0,"group_interval_seconds":300,"at_most":"","active":"","digest":"","title":"","body":"",` +
 		`"action_url":"https://h.example.com/********","action_secret":"********","created_at":` + string(at) + `,"updated_at":` + string(at) + `}`
 	if got := strings.TrimSpace(body); got != want {

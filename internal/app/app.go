@@ -83,6 +83,11 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 
 	var scanning atomic.Pointer[scanning] // nil until the database is open
+	notify := func(id string) {
+		if s := scanning.Load(); s != nil {
+			s.scanner.Notify(id)
+		}
+	}
 	losses := newLossQueue(from.Losses, filepath.Join(cfg.DataDir, "losses"), log)
 	defer losses.Close()
 	journals, err := journal.OpenDir(journal.Config{
@@ -93,20 +98,13 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		Beside:        cfg.besideLogs,
 		CompressAfter: 5 * time.Second,
 		Logger:        log,
-		OnAppend: func(id string) {
-			if s := scanning.Load(); s != nil {
-				s.scanner.Notify(id)
-			}
-		},
-		OnDetach: func(id string) {
-			if s := scanning.Load(); s != nil {
-				s.scanner.Notify(id)
-			}
-		},
-		OnLoss:   losses.add,
-		Drop:     losses.drop,
-		DropRoom: losses.Room(),
-		Losing:   losses.losing,
+		OnAppend:      notify,
+		OnAttach:      notify,
+		OnDetach:      notify,
+		OnLoss:        losses.add,
+		Drop:          losses.drop,
+		DropRoom:      losses.Room(),
+		Losing:        losses.losing,
 	})
 	if journals == nil {
 		return fmt.Errorf("open journals: %w", err)

@@ -119,10 +119,14 @@ func (s *scanning) passTime(ctx context.Context) {
 		}
 		now := time.Now()
 		// The clock between them stands while the machine sleeps, the one on the wall doesn't.
-		if max(now.Sub(looked), now.Round(0).Sub(looked.Round(0))) >= stood {
+		if paused := max(now.Sub(looked), now.Round(0).Sub(looked.Round(0))); paused >= stood {
 			quiet = now.Add(stood)
+			s.scanner.Stood(paused)
 		}
 		looked = now
+		if !now.Before(quiet) {
+			s.scanner.Pass()
+		}
 		if due := s.store.Due(); (due.IsZero() || due.After(now)) && now.Sub(passed) < passLeast {
 			continue
 		}

@@ -116,7 +116,7 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	}
 	db.UseIncidents(&s.incidents)
 	db.UseWorkloads(func() map[string]time.Time { return lastLines(c.journals) })
-	s.scanner = scan.New(scan.Config{Journals: c.journals, Store: db, Route: s.router.Match, Echo: marks.key.Verify, Logger: c.log})
+	s.scanner = scan.New(scan.Config{Journals: c.journals, Store: db, Route: s.router.Match, Echo: marks.key.Verify, Bucket: s.bucket, Logger: c.log})
 	s.worker = trigger.NewWorker(trigger.WorkerConfig{Store: db, Route: s.router.Match, Mark: marks.mark, Logger: c.log, Targets: c.cfg.Targets})
 	for said := false; ; {
 		err := s.reload(ctx)

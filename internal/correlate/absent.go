@@ -20,6 +20,10 @@ func (e *Engine) arm(c *containerState, at int64, started bool) {
 		}
 		rs := e.rules[r.ID]
 		scope := scopeOf(rs.rule, &c.Container)
+		at := at
+		if !r.UpdatedAt.IsZero() {
+			at = max(at, r.UpdatedAt.UnixNano()) // it doesn't wait for what was before it
+		}
 		if r.Arm == rule.ArmStart {
 			key := Key{r.ID, scope, ""}
 			s := rs.keys[key]
@@ -112,7 +116,7 @@ func (s *state) deadline(r *rule.Rule) int64 { return s.last + int64(r.For()) + 
 // missed gives the hit that no match came.
 func (e *Engine) missed(rs *ruleState, s *state) {
 	h := Hit{TimeNano: s.deadline(rs.rule), Since: s.last}
-	h.Text = fmt.Sprintf("no match for %s", incident.Span(rs.rule.For()))
+	h.Text = fmt.Sprintf("no match for %s%s", incident.Span(rs.rule.For()), s.of())
 	if s.line != "" {
 		h.Line, h.Stream, h.LineTime = s.line, s.stream, s.seen
 		h.Text += "; the last: " + s.line

@@ -105,7 +105,7 @@ func (e *Engine) decide(rs *ruleState, s *state, m *rule.Match, times []int64, w
 	}
 	h := Hit{
 		TimeNano: m.TimeNano, Line: m.Text, Stream: m.Stream, LineTime: m.TimeNano, Matches: r.AtLeast, Since: first,
-		Text: fmt.Sprintf("%d %s in %s: %s", r.AtLeast, what, incident.Span(time.Duration(last-first)), m.Text),
+		Text: fmt.Sprintf("%d %s in %s%s: %s", r.AtLeast, what, incident.Span(time.Duration(last-first)), s.of(), m.Text),
 	}
 	if window == 0 {
 		h.FirstLine = s.first

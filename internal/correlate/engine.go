@@ -20,6 +20,9 @@ const (
 	MaxKeys = 10_000
 
 	slack = int64(Slack)
+
+	// seenEvery is how often it is stored up to when time has passed.
+	seenEvery = 15 * time.Second
 )
 
 // Container is what is known of a container.
@@ -425,6 +428,9 @@ func (e *Engine) Advance(now, all int64, of func(container string) int64) {
 	}
 }
 
+// Containers returns the ids of the containers that are known.
+func (e *Engine) Containers() []string { return slices.Sorted(maps.Keys(e.containers)) }
+
 // Waits reports whether time alone may give something.
 func (e *Engine) Waits() bool { return len(e.due) > 0 }
 
@@ -464,6 +470,14 @@ func (s *state) due(r *rule.Rule) int64 {
 
 // idle reports whether a key is as if it had never been seen.
 func (s *state) idle() bool { return !s.open && len(s.times) == 0 && s.last == 0 && s.from == 0 }
+
+// of says of which key something is.
+func (s *state) of() string {
+	if s.key.By == "" {
+		return ""
+	}
+	return " (" + s.key.By + ")"
+}
 
 // hit gives a hit, unless the rule's bucket is empty: then it is held back. It reports
 // which.
@@ -537,7 +551,7 @@ func (e *Engine) Take() ([]Outcome, []Row) {
 		rows = append(rows, Row{k, e.encode(k)})
 	}
 	clear(e.dirty)
-	if e.seen > e.written && (len(rows) > 0 || e.Waits() && e.seen-e.written >= int64(time.Minute)) {
+	if e.seen > e.written && (len(rows) > 0 || e.Waits() && e.seen-e.written >= int64(seenEvery)) {
 		e.written = e.seen
 		rows = append(rows, Row{seenKey, asJSON(storedSeen{e.seen})})
 	}

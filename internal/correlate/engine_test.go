@@ -155,7 +155,7 @@ func TestCount(t *testing.T) {
 	g.line(web, 30, "nothing")
 	g.want()
 	g.line(web, 60, "failed for bob from 192.0.2.7")
-	g.want("1m0s hit [ip=192.0.2.7]: 3 matches in 1 min: failed for bob from 192.0.2.7")
+	g.want("1m0s hit [ip=192.0.2.7]: 3 matches in 1 min (ip=192.0.2.7): failed for bob from 192.0.2.7")
 	g.line(web, 61, "failed for bob from 192.0.2.7")
 	g.want("1m1s 1 more [ip=192.0.2.7]")
 	// Fewer than half, two, for one minute: one in the last minute from 2m0s on.
@@ -181,7 +181,7 @@ func TestCountDistinct(t *testing.T) {
 	}
 	g.want()
 	g.line(web, 10, "failed for bob from 192.0.2.7")
-	g.want("10s hit [ip=192.0.2.7]: 3 values of $user in 7 s: failed for bob from 192.0.2.7")
+	g.want("10s hit [ip=192.0.2.7]: 3 values of $user in 7 s (ip=192.0.2.7): failed for bob from 192.0.2.7")
 }
 
 func TestCountOfAWorkload(t *testing.T) {
@@ -331,7 +331,7 @@ func TestKeysAreBounded(t *testing.T) {
 	}
 	g.line(web, 10.5, "failed for root from 60") // the first ones went
 	g.line(web, 10.6, fmt.Sprintf("failed for root from %d", MaxKeys))
-	g.want("10.6s hit [ip=10000]: 2 matches in less than a second: failed for root from 10000")
+	g.want("10.6s hit [ip=10000]: 2 matches in less than a second (ip=10000): failed for root from 10000")
 	g.until(100)
 	if n := len(g.e.rules[1].keys); n != 1 {
 		t.Errorf("%d keys are known although they don't count any more", n)
@@ -347,10 +347,10 @@ func TestBucket(t *testing.T) {
 		g.line(web, float64(n)/10, fmt.Sprintf("failed for root from %d", n))
 	}
 	g.want(
-		"0s hit [ip=0]: 1 matches in less than a second: failed for root from 0",
-		"100ms hit [ip=1]: 1 matches in less than a second: failed for root from 1",
-		"200ms held [ip=2]: 1 matches in less than a second: failed for root from 2",
-		"300ms held [ip=3]: 1 matches in less than a second: failed for root from 3")
+		"0s hit [ip=0]: 1 matches in less than a second (ip=0): failed for root from 0",
+		"100ms hit [ip=1]: 1 matches in less than a second (ip=1): failed for root from 1",
+		"200ms held [ip=2]: 1 matches in less than a second (ip=2): failed for root from 2",
+		"300ms held [ip=3]: 1 matches in less than a second (ip=3): failed for root from 3")
 }
 
 // oracle counts without forgetting anything.

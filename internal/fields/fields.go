@@ -148,6 +148,9 @@ func (f Field[T]) set(v *T, raw json.RawMessage) error {
 // meaning, there are none.
 func (f Field[T]) texts(v T) (out []string) {
 	is := f.of(&v)
+	if is.Kind() != reflect.Slice && is.Kind() != reflect.String {
+		return nil
+	}
 	if is.Kind() == reflect.Slice {
 		for i := range is.Len() {
 			out = append(out, is.Index(i).String())
@@ -163,14 +166,12 @@ func (f Field[T]) texts(v T) (out []string) {
 // validate checks the field in v.
 func (f Field[T]) validate(v T) error {
 	var err error
-	switch {
-	case f.Values != nil:
-		for _, s := range f.texts(v) {
-			if !slices.Contains(f.Values, s) {
-				err = fmt.Errorf("must be %s, not %.64q", event.OneOf(f.Values), s)
-			}
+	for _, s := range f.texts(v) {
+		if f.Values != nil && !slices.Contains(f.Values, s) {
+			err = fmt.Errorf("must be %s, not %.64q", event.OneOf(f.Values), s)
 		}
-	case f.Check != nil:
+	}
+	if err == nil && f.Check != nil {
 		err = f.Check(v)
 	}
 	var other *Error

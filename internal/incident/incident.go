@@ -91,6 +91,7 @@ type Hit struct {
 	Key
 	At        time.Time // the line's
 	Rule      string
+	Kind      string // the rule's; "" for what logscan says about itself
 	Severity  event.Severity
 	Container string // its name
 	Image     string
@@ -112,8 +113,9 @@ type Incident struct {
 	Key      Key            `json:"-"`
 	State    State          `json:"-"`
 	Rule     string         `json:"rule"`
-	Severity event.Severity `json:"severity"` // the worst of its hits
-	Readable string         `json:"readable"` // the shape, for people
+	Kind     string         `json:"kind,omitempty"` // the rule's
+	Severity event.Severity `json:"severity"`       // the worst of its hits
+	Readable string         `json:"readable"`       // the shape, for people
 	About    int64          `json:"about,omitempty"`
 	First    time.Time      `json:"first"` // of the hits, by the lines' time
 	Last     time.Time      `json:"last"`
@@ -198,7 +200,7 @@ func New(h Hit, before *Before) (Incident, Notice) {
 		first = h.SuppressedSince
 	}
 	i := Incident{
-		Key: h.Key, State: Open, Rule: h.Rule, Severity: h.Severity, Readable: h.Readable, First: first, About: h.About,
+		Key: h.Key, State: Open, Rule: h.Rule, Kind: h.Kind, Severity: h.Severity, Readable: h.Readable, First: first, About: h.About,
 		FirstText: cut(h.Text), Containers: map[string]int64{}, Hours: map[int64]int64{}, Minutes: map[int64]int64{}, Before: before,
 		Told: h.At,
 	}
@@ -242,6 +244,20 @@ func (i *Incident) escalate(at time.Time) {
 	i.State, i.Snooze = Open, nil
 	i.Escalated, i.EscalatedRate = at, i.within(at, 0, 10)
 	i.Told, i.Repeats = at, 0
+}
+
+// Ending is the end of what opened an incident.
+type Ending struct {
+	At  time.Time
+	Why string
+}
+
+// End ends an incident whose trouble is over. It is false where it is resolved.
+func (i *Incident) End(e Ending) (Notice, bool) {
+	if i.State == Resolved {
+		return Notice{}, false
+	}
+	return i.end(e.At, e.Why, ""), true
 }
 
 // Due is when time alone may change something, by the watermark; zero where it

@@ -34,6 +34,7 @@ type Config struct {
 	SegmentMin int64
 	Logger     *slog.Logger
 	OnAppend   func(id string) // a journal has grown
+	OnAttach   func(id string) // an attachment has begun
 	OnDetach   func(id string) // an attachment has ended
 	OnLoss     func(Loss)
 	// Drop takes the bytes of a loss out of the pipe fd, without blocking, and

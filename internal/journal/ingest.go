@@ -38,6 +38,9 @@ type Writer struct {
 // isn't known whose the frame is: it is removed, and each of them goes on with the
 // first frame that it begins.
 func (j *Journal) Attach(resumed bool) *Writer {
+	if j.dir.cfg.OnAttach != nil {
+		defer j.dir.cfg.OnAttach(j.id)
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if !resumed && j.state.Attached == 0 {

@@ -228,6 +228,9 @@ func (m *Matching) add(st *State, c *compiled, l Line) {
 	m.matches = append(m.matches, match)
 }
 
+// Matches is how many TakeMatches would return.
+func (m *Matching) Matches() int { return len(m.matches) }
+
 // TakeMatches returns what lines matched since it was last called, of the rules whose
 // hits depend on more than a line.
 func (m *Matching) TakeMatches() []Match {

@@ -73,9 +73,6 @@ func ofKinds(r Rule, given, required bool, kinds ...string) error {
 
 // checkKind checks all that depends on the kind.
 func checkKind(r Rule) error {
-	if !slices.Contains(Kinds, r.Kind) {
-		return fmt.Errorf("must be one of %s, not %.64q", strings.Join(Kinds, ", "), r.Kind)
-	}
 	for _, f := range []struct {
 		name  string
 		check func(Rule) error

@@ -222,6 +222,11 @@ func (c *compiled) key() error {
 // Correlated returns the rules of the snapshot whose hits depend on more than a line.
 func (s *Snapshot) Correlated() []*Rule { return s.correlated }
 
+// Waits reports whether any of them is of kind absent.
+func (s *Snapshot) Waits() bool {
+	return slices.ContainsFunc(s.correlated, func(r *Rule) bool { return r.Kind == KindAbsent })
+}
+
 // Drifted reports whether the lines that were matched since it was last asked,
 // if there were many, cost much more than lines like those of WithStats would.
 // One goroutine at a time may ask.

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"logscan/internal/correlate"
 	"logscan/internal/event"
 	"logscan/internal/incident"
 	"logscan/internal/store"
@@ -50,19 +51,56 @@ type committer struct {
 	failing atomic.Bool  // the commit under way has failed
 	refused atomic.Int64 // hits that could not be stored
 
-	mu         sync.Mutex // guards the rest
-	space      sync.Cond  // fewer events wait, or closed
-	events     []event.Event
-	suppressed []incident.Hit
-	cursors    map[*follower]progress // the latest of each
-	taken      int                    // events, and what was held back, in the commit under way
-	// takenFrom is the time of the first line of those.
+	sums  sums        // belongs to run
+	timed atomic.Bool // sums wait for time
+
+	mu      sync.Mutex // guards the rest
+	space   sync.Cond  // fewer events wait, or closed
+	waits   given
+	cursors map[*follower]progress // the latest of each
+	taken   int                    // how much is in the commit under way, see given.size
+	// takenFrom is the time of the first line of that.
 	takenFrom int64
+	timePass  bool          // time is to do what it does
+	stood     time.Duration // see Scanner.Stood
 	closed    bool
 }
 
-func newCommitter(cfg Config) *committer {
+// given is what turns give.
+type given struct {
+	events     []event.Event
+	suppressed []incident.Hit
+	inputs     []input
+	urgent     bool // some inputs may make a hit at once
+}
+
+func (g *given) add(more given) {
+	g.events = append(g.events, more.events...)
+	g.suppressed = append(g.suppressed, more.suppressed...)
+	g.inputs = append(g.inputs, more.inputs...)
+}
+
+// size is how much it is, in events.
+func (g *given) size() int { return len(g.events) + len(g.suppressed) + (len(g.inputs)+3)/4 }
+
+// firstLine is the time of the first line that is among it, in nanoseconds.
+func (g *given) firstLine() int64 {
+	first := int64(math.MaxInt64)
+	for _, e := range g.events {
+		first = min(first, e.Time.UnixNano())
+	}
+	for _, s := range g.suppressed {
+		first = min(first, s.SuppressedSince.UnixNano())
+	}
+	if at := firstMatch(g.inputs); at != 0 {
+		first = min(first, at)
+	}
+	return first
+}
+
+func newCommitter(cfg Config, s *Scanner) *committer {
 	c := &committer{
+		sums:  sums{scanner: s},
 		store: cfg.Store, route: cfg.Route, log: cfg.Logger, every: cfg.CommitEvery,
 		wake: make(chan struct{}, 1), hits: make(chan struct{}, 1), ended: make(chan struct{}), last: make(chan struct{}),
 		cursors: map[*follower]progress{},
@@ -72,22 +110,47 @@ func newCommitter(cfg Config) *committer {
 	return c
 }
 
-// add takes events of a follower, what was held back meanwhile, and its cursor behind
-// them. It waits while too many wait, until close.
-func (c *committer) add(f *follower, p progress, events []event.Event, suppressed []incident.Hit) {
+// add takes what a follower gave, and its cursor behind it. It waits while too much
+// waits, until close.
+func (c *committer) add(f *follower, p progress, g given) {
 	c.mu.Lock()
-	for len(events)+len(suppressed) > 0 && len(c.events)+len(c.suppressed)+c.taken >= maxWaiting && !c.closed {
+	for g.size() > 0 && c.waits.size()+c.taken >= maxWaiting && !c.closed {
 		c.space.Wait()
 	}
-	c.events = append(c.events, events...)
-	c.suppressed = append(c.suppressed, suppressed...)
+	c.waits.add(g)
 	p.n += c.cursors[f].n
 	c.cursors[f] = p
 	c.mu.Unlock()
-	if len(events) > 0 {
+	if len(g.events) > 0 || g.urgent {
 		signal(c.hits)
 	}
 	signal(c.wake)
+}
+
+// gone has what adds up with a container's matches be forgotten.
+func (c *committer) gone(id string) {
+	c.mu.Lock()
+	c.waits.inputs = append(c.waits.inputs, input{container: &correlate.Container{ID: id}, gone: time.Now().UnixNano()})
+	c.mu.Unlock()
+	signal(c.wake)
+}
+
+// pass has time do what it does, where anything waits for it.
+func (c *committer) pass() {
+	if !c.timed.Load() {
+		return
+	}
+	c.mu.Lock()
+	c.timePass = true
+	c.mu.Unlock()
+	signal(c.wake)
+}
+
+// paused notes that for so long nothing was evaluated.
+func (c *committer) paused(d time.Duration) {
+	c.mu.Lock()
+	c.stood += d
+	c.mu.Unlock()
 }
 
 func signal(token chan struct{}) {
@@ -132,19 +195,30 @@ func (c *committer) commit() {
 		return
 	}
 	c.mu.Lock()
-	events, suppressed, cursors := c.events, c.suppressed, c.cursors
-	c.taken, c.takenFrom = len(events)+len(suppressed), c.firstLine()
-	c.events, c.suppressed, c.cursors = nil, nil, map[*follower]progress{}
+	timePass := c.timePass
 	c.mu.Unlock()
-	if len(cursors) == 0 {
+	var clocks clocks
+	if timePass && c.sums.waiting() {
+		clocks = c.sums.clocks() // before what is there is taken: what gave them is among it
+	}
+	c.mu.Lock()
+	g, cursors := c.waits, c.cursors
+	c.taken, c.takenFrom = g.size(), g.firstLine()
+	c.waits, c.cursors = given{}, map[*follower]progress{}
+	c.timePass = false
+	clocks.stood, c.stood = c.stood, 0
+	c.mu.Unlock()
+	b := store.Batch{Events: g.events, Suppressed: g.suppressed, Cursors: make([]store.Cursor, 0, len(cursors))}
+	if !c.load() {
 		return
 	}
-	b := store.Batch{Events: events, Suppressed: suppressed, Cursors: make([]store.Cursor, 0, len(cursors))}
+	c.sums.step(g.inputs, clocks, &b)
+	c.timed.Store(c.sums.waiting())
 	for f, p := range cursors {
 		p.cursor.Revision = f.revision.Add(1)
 		b.Cursors = append(b.Cursors, p.cursor)
 	}
-	if !c.persist(b) {
+	if (len(cursors) > 0 || b.Correlated != nil) && !c.persist(b) {
 		return
 	}
 	c.mu.Lock()
@@ -154,6 +228,33 @@ func (c *committer) commit() {
 	for f, p := range cursors {
 		f.hold.Store(p.hold)
 		f.uncommitted.Add(-p.n)
+	}
+}
+
+// load has what is stored of matches that add up be known, and reports whether that was
+// possible before the end.
+func (c *committer) load() bool {
+	if c.sums.engine != nil {
+		return true
+	}
+	for failure, wait := "", firstRetry; ; wait = min(2*wait, lastRetry) {
+		rows, revision, err := c.store.Correlated(c.ctx)
+		if err == nil {
+			c.sums.load(rows, revision)
+			return true
+		}
+		if c.ctx.Err() != nil {
+			return false
+		}
+		if failure != err.Error() {
+			c.log.Error("what rules add up can't be read; scanning waits, lines are kept", "err", err)
+		}
+		failure = err.Error()
+		select {
+		case <-time.After(wait):
+		case <-c.ctx.Done():
+			return false
+		}
 	}
 }
 
@@ -201,25 +302,14 @@ func (c *committer) persist(b store.Batch) bool {
 	}
 }
 
-// upTo is the time of the first line whose hit waits to be stored, in nanoseconds.
+// upTo is the time of the first line of which what it gave waits to be stored, in
+// nanoseconds.
 func (c *committer) upTo() int64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	first := c.firstLine()
+	first := c.waits.firstLine()
 	if c.taken > 0 {
 		first = min(first, c.takenFrom)
-	}
-	return first
-}
-
-// firstLine is the time of the first line of which what it gave isn't in a commit yet.
-func (c *committer) firstLine() int64 {
-	first := int64(math.MaxInt64)
-	for _, e := range c.events {
-		first = min(first, e.Time.UnixNano())
-	}
-	for _, s := range c.suppressed {
-		first = min(first, s.SuppressedSince.UnixNano())
 	}
 	return first
 }
@@ -227,7 +317,7 @@ func (c *committer) firstLine() int64 {
 func (c *committer) waiting() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.events) + len(c.suppressed) + c.taken
+	return c.waits.size() + c.taken
 }
 
 // close lets everybody go on who waits, and bounds what is left to do.

@@ -94,10 +94,12 @@ func (s *Scanner) submit(f *follower, events []event.Event) {
 	state, _ := f.rules.MarshalBinary() // likewise
 	f.owed, f.sent = false, f.now
 	f.uncommitted.Add(1)
+	g := given{events: events, suppressed: suppressed(f.rules.TakeSuppressed(), &f.meta), inputs: f.inputs, urgent: f.urgent}
+	f.inputs, f.urgent = nil, false
 	s.commits.add(f, progress{
 		n: 1, hold: at.Start(),
 		cursor: store.Cursor{ContainerID: f.id, Position: position, State: state},
-	}, events, suppressed(f.rules.TakeSuppressed(), &f.meta))
+	}, g)
 }
 
 func (s *Scanner) closeJournal(f *follower) {
@@ -126,6 +128,7 @@ func (s *Scanner) refuse(f *follower, err error) outcome {
 		s.log.Warn("cursor of a removed container", "container", f.id, "err", err)
 		return caughtUp
 	}
+	s.commits.gone(f.id)
 	f.reset()
 	return gone
 }

@@ -55,7 +55,7 @@ func suppressed(all []rule.Suppressed, c *journal.Container) []incident.Hit {
 	for n, s := range all {
 		out[n] = incident.Hit{
 			Key: incident.Key{RuleID: s.Rule.ID, Workload: c.Workload, Shape: shapeOf(s.Rule, s.Shape)},
-			At:  time.Unix(0, s.Last).UTC(), Rule: s.Rule.Name, Severity: s.Rule.Severity, Container: c.Name, Image: c.Image, Labels: c.Labels, Text: s.Text,
+			At:  time.Unix(0, s.Last).UTC(), Rule: s.Rule.Name, Kind: rule.KindLine, Severity: s.Rule.Severity, Container: c.Name, Image: c.Image, Labels: c.Labels, Text: s.Text,
 			Suppressed: s.Matches, SuppressedSince: time.Unix(0, s.First).UTC(), Others: s.Bucket && s.Rule.CooldownBy != rule.ByRule,
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"logscan/internal/correlate"
 	"logscan/internal/echo"
 	"logscan/internal/event"
 	"logscan/internal/journal"
@@ -27,15 +28,15 @@ const (
 
 // follower scans one container's journal.
 type follower struct {
-	id             string
-	state          atomic.Int32 // who has it; see queue.go
-	off            atomic.Bool  // not to be scanned
-	heavy          atomic.Bool  // its last turn took far too long
-	suppressedFrom atomic.Int64 // the time of the first line that was held back and isn't submitted, in nanoseconds; 0 for none
-	wantsTick      atomic.Bool  // a turn at the next tick, whatever comes
-	done           atomic.Int64 // up to where its lines are evaluated, for Lag
-	hold           atomic.Int64 // where a restart would begin to read, as committed
-	upTo           atomic.Int64 // the time of the last line that was evaluated, for Watermark
+	id        string
+	state     atomic.Int32 // who has it; see queue.go
+	off       atomic.Bool  // not to be scanned
+	heavy     atomic.Bool  // its last turn took far too long
+	waitsFrom atomic.Int64 // the time of the first line that was held back, or adds up with others, and isn't submitted, in nanoseconds; 0 for none
+	wantsTick atomic.Bool  // a turn at the next tick, whatever comes
+	done      atomic.Int64 // up to where its lines are evaluated, for Lag
+	hold      atomic.Int64 // where a restart would begin to read, as committed
+	upTo      atomic.Int64 // the time of the last line that was evaluated, for Watermark
 
 	uncommitted atomic.Int32 // cursors that were submitted
 	revision    atomic.Int64 // of the stored cursor; the committer counts it on
@@ -61,9 +62,12 @@ type follower struct {
 
 	hits     []rule.Hit // scratch
 	events   []event.Event
-	unseen   int   // bytes of frames and lines since the clock was looked at
-	lines    int64 // evaluated in this turn
-	last     int64 // the time of the last one
+	inputs   []input // for rules that add matches up
+	urgent   bool    // some may make a hit at once
+	run      int64   // the start that was submitted, in nanoseconds; stopped that there is none; 0 for neither
+	unseen   int     // bytes of frames and lines since the clock was looked at
+	lines    int64   // evaluated in this turn
+	last     int64   // the time of the last one
 	overflow int64
 	hidden   int64
 }
@@ -81,10 +85,10 @@ func (s *Scanner) newFollower(id string) *follower { return &follower{id: id, ec
 
 // reset makes f what it is before its cursor is loaded.
 func (f *follower) reset() {
-	f.loaded, f.at, f.rules, f.owed = false, lines.Position{}, rule.State{}, false
+	f.loaded, f.at, f.rules, f.owed, f.run = false, lines.Position{}, rule.State{}, false, 0
 	f.done.Store(0)
 	f.hold.Store(0)
-	f.suppressedFrom.Store(0)
+	f.waitsFrom.Store(0)
 	f.revision.Store(0)
 }
 
@@ -116,6 +120,7 @@ func (s *Scanner) turn(f *follower) outcome {
 		f.snapshot, f.set = snapshot, snapshot.ForContainer(scopeOf(&f.meta))
 	}
 	f.rules.Retain(f.set)
+	f.starts()
 	s.evaluate(f)
 	return s.endTurn(f)
 }
@@ -123,7 +128,10 @@ func (s *Scanner) turn(f *follower) outcome {
 // evaluate evaluates the lines that there are until the turn is over.
 func (s *Scanner) evaluate(f *follower) {
 	f.matching = f.set.Begin()
-	defer f.matching.End()
+	defer func() {
+		f.matched(f.matching.TakeMatches())
+		f.matching.End()
+	}()
 	f.unseen = 0
 	for n := 1; ; n++ {
 		from := f.src.Offset()
@@ -136,7 +144,7 @@ func (s *Scanner) evaluate(f *follower) {
 		if line != nil {
 			f.line(line)
 		}
-		if len(f.events) >= turnEvents || s.stopping.Load() || s.late(f, n) {
+		if len(f.events)+f.matching.Matches()/4 >= turnEvents || s.stopping.Load() || s.late(f, n) {
 			return
 		}
 	}
@@ -174,6 +182,57 @@ func (f *follower) line(l *lines.Line) {
 	}
 }
 
+// stopped is a follower's run where its container doesn't run.
+const stopped = -1
+
+// starts notes that the container has been started.
+func (f *follower) starts() {
+	if at := f.meta.Started.UnixNano(); f.snapshot.Waits() && f.run != at && f.j.State().Attached > 0 {
+		f.run, f.owed = at, true
+		f.inputs = append(f.inputs, input{container: f.container(), started: at})
+	}
+}
+
+// stops notes, behind its last line, that the container runs no more.
+func (f *follower) stops() {
+	if f.run == stopped || !f.snapshot.Waits() || f.j.State().Attached > 0 {
+		return
+	}
+	if _, end := f.j.Bounds(); f.src.Offset() < end || f.src.Unfinished() {
+		return
+	}
+	f.run, f.owed = stopped, true
+	f.inputs = append(f.inputs, input{container: f.container(), stopped: f.now.UnixNano()})
+}
+
+// matched notes matches of rules that add them up.
+func (f *follower) matched(matches []rule.Match) {
+	if len(matches) == 0 {
+		return
+	}
+	c := f.container()
+	for i := range matches {
+		m := &matches[i]
+		f.inputs = append(f.inputs, input{container: c, match: m})
+		f.urgent = f.urgent || m.Rule.Kind != rule.KindAbsent
+	}
+}
+
+// container is f's as package correlate sees it.
+func (f *follower) container() *correlate.Container {
+	return &correlate.Container{ID: f.id, Name: f.meta.Name, Workload: f.meta.Workload, Image: f.meta.Image, Labels: f.meta.Labels}
+}
+
+// firstWaiting is the time of the first line of which what it gave isn't submitted, in
+// nanoseconds; 0 for none.
+func (f *follower) firstWaiting() int64 {
+	first := f.rules.SuppressedFrom()
+	if at := firstMatch(f.inputs); at != 0 && (first == 0 || at < first) {
+		first = at
+	}
+	return first
+}
+
 // endTurn hands on what the turn gave, and says what comes next.
 func (s *Scanner) endTurn(f *follower) outcome {
 	s.counters.lines.Add(f.lines)
@@ -184,13 +243,14 @@ func (s *Scanner) endTurn(f *follower) outcome {
 	s.count(f.id, f.rules.TakeCounts())
 	f.owed = f.owed || f.src.Skipped > 0
 	f.lines, f.overflow, f.hidden, f.src.Malformed, f.src.Skipped = 0, 0, 0, 0, 0
-	if f.owed && !f.src.Replaying() && (len(f.events) > 0 || f.now.Sub(f.sent) >= cursorEvery) {
+	f.stops()
+	if f.owed && !f.src.Replaying() && (len(f.events) > 0 || f.urgent || f.now.Sub(f.sent) >= cursorEvery) {
 		events := f.events
 		f.events = nil
 		s.submit(f, events)
 	}
 	done := f.src.Taken()
-	f.suppressedFrom.Store(f.rules.SuppressedFrom())
+	f.waitsFrom.Store(f.firstWaiting())
 	f.upTo.Store(f.last)
 	f.done.Store(done) // behind submit: what is in no lag is stored, or waits to be
 	if h := f.hold.Load(); h != f.held {

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"logscan/internal/correlate"
 	"logscan/internal/echo"
 	"logscan/internal/event"
 	"logscan/internal/journal"
@@ -23,6 +24,7 @@ type Store interface {
 	Cursor(ctx context.Context, containerID string) (store.Cursor, bool, error)
 	Cursors(ctx context.Context) ([]store.Cursor, error)
 	DeleteCursor(ctx context.Context, containerID string) error
+	Correlated(ctx context.Context) (rows []correlate.Row, revision int64, err error)
 }
 
 // Config is a Scanner's. Journals and Store are required.
@@ -33,6 +35,7 @@ type Config struct {
 	// Echo returns the rules from which a line is hidden because it repeats what
 	// logscan has sent about them; nil: none.
 	Echo        func(text []byte, nano int64) echo.Rules
+	Bucket      rule.Bucket // bounds the hits of a rule that adds matches up; none where it is zero
 	Logger      *slog.Logger
 	Workers     int           // containers scanned at once; 2
 	MaxLine     int           // bytes of a line that are evaluated; 1 MiB
@@ -115,7 +118,7 @@ func New(cfg Config) *Scanner {
 	s := &Scanner{cfg: cfg, log: cfg.Logger, tick: time.Second, now: time.Now, rules: map[int64]rule.Counts{}, gaveUp: map[int64]string{}}
 	s.queue.some.L = &s.queue.mu
 	s.queue.most = max(cfg.Workers-1, 1)
-	s.commits = newCommitter(cfg)
+	s.commits = newCommitter(cfg, s)
 	return s
 }
 
@@ -132,6 +135,7 @@ func (s *Scanner) SetSnapshot(rules *rule.Snapshot) {
 	}
 	s.ruleMu.Unlock()
 	s.notifyAll(func(*follower) bool { return true })
+	signal(s.commits.wake) // for what rules add up
 }
 
 // Notify says that a container's journal has grown or an attachment has ended.
@@ -311,27 +315,51 @@ func (s *Scanner) Watermark() time.Time {
 	if s.snapshot.Load() == nil {
 		return time.Time{}
 	}
-	w := s.now().UnixNano()
-	s.followers.Range(func(_, v any) bool {
-		f := v.(*follower)
-		state := f.state.Load()
-		if f.off.Load() || state == dead {
-			return true
-		}
-		if state != idle {
-			w = min(w, f.upTo.Load())
-		}
-		if from := f.suppressedFrom.Load(); from != 0 {
-			w = min(w, from)
-		}
-		return true
-	})
+	w, _ := s.evaluated(false)
 	w = min(w, s.commits.upTo()) // behind the followers: what they give waits there
 	if w <= 0 {
 		return time.Time{}
 	}
 	return time.Unix(0, w)
 }
+
+// evaluated returns the time up to which everything that the journals hold is evaluated,
+// and where each is true that of each container, in nanoseconds. What that gave is with
+// the committer.
+func (s *Scanner) evaluated(each bool) (all int64, of map[string]int64) {
+	now := s.now().UnixNano()
+	all = now
+	if each {
+		of = map[string]int64{}
+	}
+	s.followers.Range(func(_, v any) bool {
+		f := v.(*follower)
+		state := f.state.Load()
+		if f.off.Load() || state == dead {
+			return true
+		}
+		w := now
+		if state != idle {
+			w = f.upTo.Load()
+		}
+		if from := f.waitsFrom.Load(); from != 0 {
+			w = min(w, from)
+		}
+		all = min(all, w)
+		if each {
+			of[f.id] = w
+		}
+		return true
+	})
+	return all, of
+}
+
+// Pass has time do what it does to rules that wait for something.
+func (s *Scanner) Pass() { s.commits.pass() }
+
+// Stood says that for so long, up to now, nothing was evaluated and containers may not
+// have been able to write: what was to come is waited for so much longer.
+func (s *Scanner) Stood(d time.Duration) { s.commits.paused(d) }
 
 // Echoes returns how many lines of each container were hidden from rules that
 // they match because they repeat what logscan has sent; of those that have any.

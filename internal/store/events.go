@@ -43,6 +43,10 @@ type Batch struct {
 	// Suppressed is what rules held back: no events, it counts in incidents behind
 	// those. Settings are given.
 	Suppressed []incident.Hit
+	// Outcomes are behind those, in order.
+	Outcomes []Outcome
+	// Correlated is what Outcomes leave behind; nil for nothing.
+	Correlated *Correlated
 	// Instead gives the event that is stored in the place of one that the
 	// database refuses with err, which wraps ErrRefused. If that is refused
 	// too, none is stored. nil: Commit fails with err.
@@ -64,6 +68,11 @@ var ErrRefused = errors.New("the database refuses an event for what it holds")
 // stored again, and then no events are returned.
 func (s *Store) Commit(ctx context.Context, b Batch, route func(event.Event) []int64) ([]event.Event, error) {
 	cursors := func(tx *sql.Tx) error {
+		if b.Correlated != nil {
+			if err := putCorrelated(ctx, tx, *b.Correlated); err != nil {
+				return err
+			}
+		}
 		for _, c := range b.Cursors {
 			if err := s.putCursor(ctx, tx, c); err != nil {
 				return err
@@ -73,7 +82,7 @@ func (s *Store) Commit(ctx context.Context, b Batch, route func(event.Event) []i
 	}
 	var events []event.Event
 	var err error
-	if len(b.Events)+len(b.Suppressed) == 0 { // forgotten, the lines before them are evaluated again, to no effect
+	if len(b.Events)+len(b.Suppressed)+len(b.Outcomes) == 0 { // forgotten, the lines before them are evaluated again, to no effect
 		err = s.relaxed(ctx, "commit", cursors)
 	} else {
 		events, err = s.tx(ctx, func(tx *sql.Tx) ([]event.Event, error) {
@@ -94,39 +103,63 @@ func (s *Store) Commit(ctx context.Context, b Batch, route func(event.Event) []i
 func (s *Store) insertEvents(ctx context.Context, tx *sql.Tx, b Batch, route func(event.Event) []int64) ([]event.Event, error) {
 	out := make([]event.Event, 0, len(b.Events))
 	f := s.newFolding(tx)
-	for _, e := range b.Events {
-		if b.Instead != nil {
-			if _, err := tx.ExecContext(ctx, "SAVEPOINT event"); err != nil {
-				return nil, err
-			}
+	insert := func(e event.Event) error {
+		stored, ok, err := s.insertOr(ctx, tx, e, b.Instead, route)
+		if err != nil || !ok {
+			return err
 		}
-		stored, err := s.insertEvent(ctx, tx, e, route)
-		if errors.Is(err, ErrRefused) && b.Instead != nil {
-			if _, err := tx.ExecContext(ctx, "ROLLBACK TO event"); err != nil {
-				return nil, err
-			}
-			stored, err = s.insertEvent(ctx, tx, b.Instead(e, err), route)
-			if errors.Is(err, ErrRefused) {
-				if _, err := tx.ExecContext(ctx, "ROLLBACK TO event"); err != nil {
-					return nil, err
-				}
-				continue
-			}
-		}
-		if err != nil {
-			return nil, err
-		}
-		if stored.IncidentID, err = f.add(ctx, stored); err != nil {
-			return nil, err
-		}
+		stored.IncidentID, err = f.add(ctx, stored)
 		out = append(out, stored)
+		return err
+	}
+	for _, e := range b.Events {
+		if err := insert(e); err != nil {
+			return nil, err
+		}
 	}
 	for _, h := range b.Suppressed {
 		if _, err := f.fold(ctx, f.settle(h)); err != nil {
 			return nil, err
 		}
 	}
+	for _, o := range b.Outcomes {
+		var err error
+		switch {
+		case o.Event != nil:
+			err = insert(*o.Event)
+		case o.More != nil:
+			_, err = f.fold(ctx, f.settle(*o.More))
+		case o.End != nil:
+			err = f.end(ctx, *o.End)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
 	return out, f.flush(ctx)
+}
+
+// insertOr stores an event, or what is stored in the place of one that the database
+// refuses. It is false where that is refused too.
+func (s *Store) insertOr(ctx context.Context, tx *sql.Tx, e event.Event, instead func(event.Event, error) event.Event, route func(event.Event) []int64) (event.Event, bool, error) {
+	if instead == nil {
+		stored, err := s.insertEvent(ctx, tx, e, route)
+		return stored, err == nil, err
+	}
+	if _, err := tx.ExecContext(ctx, "SAVEPOINT event"); err != nil {
+		return e, false, err
+	}
+	stored, err := s.insertEvent(ctx, tx, e, route)
+	for again := true; errors.Is(err, ErrRefused); again = false {
+		if _, err := tx.ExecContext(ctx, "ROLLBACK TO event"); err != nil {
+			return e, false, err
+		}
+		if !again {
+			return e, false, nil
+		}
+		stored, err = s.insertEvent(ctx, tx, instead(e, err), route)
+	}
+	return stored, err == nil, err
 }
 
 // insertEvent stores an event and its deliveries, and returns it as it is stored.

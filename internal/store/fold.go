@@ -10,6 +10,7 @@ import (
 
 	"logscan/internal/event"
 	"logscan/internal/incident"
+	"logscan/internal/rule"
 	"logscan/internal/shape"
 	"logscan/internal/trigger"
 )
@@ -127,17 +128,20 @@ func (f *folding) hit(e event.Event) incident.Hit {
 		return v
 	}
 	h := incident.Hit{
-		Key: incident.Key{RuleID: number(e.Metadata["rule_id"]), Workload: text("workload_id"), Shape: e.Shape},
-		At:  e.Time, Rule: text("rule_name"), Severity: e.Severity, Container: text("container_name"),
+		Key: incident.Key{RuleID: number(e.Metadata["rule_id"]), Workload: text("workload_id"), By: text("by"), Shape: e.Shape},
+		At:  e.Time, Rule: text("rule_name"), Kind: text("kind"), Severity: e.Severity, Container: text("container_name"),
 		Image: text("image"), Labels: e.Labels, Text: e.Message,
 	}
 	if e.Source == event.System {
-		h.RuleID, h.Rule, h.About = 0, "logscan", aboutTrigger(e)
+		h.RuleID, h.Rule, h.Kind, h.By, h.About = 0, "logscan", "", "", aboutTrigger(e)
 		for _, about := range []string{"trigger_id", "silence_id"} { // what is about another one is other trouble
 			if id := number(e.Metadata[about]); id != 0 {
 				h.By = fmt.Sprint(about, " ", id)
 			}
 		}
+	}
+	if h.Kind == "" && h.RuleID != 0 {
+		h.Kind = rule.KindLine
 	}
 	if h.Shape == "" {
 		h.Shape = shape.Of([]byte(e.Message)).String()

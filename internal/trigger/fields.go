@@ -32,6 +32,7 @@ var Fields = fields.NewTable("trigger", []fields.Field[Trigger]{
 	{Name: "rules", Flag: "rule", Kind: fields.Listed, Default: "", None: "all", Doc: "Only hits of rules with these names, where * is any text", Check: func(t Trigger) error { return rule.CheckGlobs(t.Rules) }},
 	{Name: "workloads", Flag: "workload", Kind: fields.Listed, Default: "", None: "all", Doc: "Only hits in these workloads, where * is any text", Check: func(t Trigger) error { return rule.CheckGlobs(t.Workloads) }},
 	{Name: "labels", Flag: "label", Kind: fields.Listed, Default: "", None: "all", Doc: "Only hits in containers with all of these labels, KEY or KEY=VALUE, where * is any text", Check: func(t Trigger) error { return rule.CheckLabels(t.Labels) }},
+	{Name: "kinds", Flag: "kind", Kind: fields.Listed, Default: "", None: "all", Values: rule.Kinds, Doc: "Only hits of rules of these kinds"},
 	{Name: "message_regex", Flag: "match", Default: "", None: "all", Doc: "Only events whose message matches this regular expression", Check: func(t Trigger) error {
 		if t.MessageRegex == "" {
 			return nil

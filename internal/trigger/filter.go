@@ -7,6 +7,7 @@ import (
 	"logscan/internal/event"
 	"logscan/internal/glob"
 	"logscan/internal/incident"
+	"logscan/internal/rule"
 )
 
 // filter is what a trigger is for, ready to match; empty parts match all.
@@ -16,24 +17,26 @@ type filter struct {
 	sources          []event.Source
 	rules, workloads []string // globs
 	labels           []string // KEY or KEY=VALUE, globs
+	kinds            []string // of rules
 	pattern          string   // message's
 	message          *regexp.Regexp
 }
 
 func newFilter(t Trigger, message *regexp.Regexp) filter {
 	return filter{
-		severities: t.Severities, minSeverity: t.MinSeverity, sources: t.Sources, rules: t.Rules, workloads: t.Workloads, labels: t.Labels,
+		severities: t.Severities, minSeverity: t.MinSeverity, sources: t.Sources, rules: t.Rules, workloads: t.Workloads, labels: t.Labels, kinds: t.Kinds,
 		pattern: t.MessageRegex, message: message,
 	}
 }
 
 // subject is what a filter looks at, of an event or of an incident.
 type subject struct {
-	source         event.Source
-	severity       event.Severity
-	rule, workload string
-	labels         map[string]string
-	message        string
+	source     event.Source
+	severity   event.Severity
+	rule, kind string
+	workload   string
+	labels     map[string]string
+	message    string
 }
 
 // ofLogscan is the name under which rules' filters know what logscan says about itself.
@@ -44,17 +47,23 @@ func ofEvent(e event.Event) subject {
 		v, _ := e.Metadata[key].(string)
 		return v
 	}
-	s := subject{e.Source, e.Severity, text("rule_name"), text("workload_id"), e.Labels, e.Message}
-	if e.Source == event.System {
-		s.rule = ofLogscan
+	s := subject{e.Source, e.Severity, text("rule_name"), text("kind"), text("workload_id"), e.Labels, e.Message}
+	switch {
+	case e.Source == event.System:
+		s.rule, s.kind = ofLogscan, ""
+	case s.kind == "":
+		s.kind = rule.KindLine
 	}
 	return s
 }
 
 func ofIncident(i *incident.Incident) subject {
-	s := subject{event.Logscan, i.Severity, i.Rule, i.Key.Workload, i.Labels, i.LastText}
-	if i.Key.RuleID == 0 {
+	s := subject{event.Logscan, i.Severity, i.Rule, i.Kind, i.Key.Workload, i.Labels, i.LastText}
+	switch {
+	case i.Key.RuleID == 0:
 		s.source = event.System
+	case s.kind == "":
+		s.kind = rule.KindLine
 	}
 	return s
 }
@@ -74,6 +83,8 @@ func (f *filter) refuses(s subject) string {
 		return "workloads"
 	case !glob.Labels(f.labels, s.labels):
 		return "labels"
+	case len(f.kinds) > 0 && !slices.Contains(f.kinds, s.kind):
+		return "kinds"
 	case f.message != nil && !f.message.MatchString(s.message):
 		return "message_regex"
 	}

@@ -32,6 +32,8 @@ func TestFilters(t *testing.T) {
 		"rules of logscan":    {func(x *Trigger) { x.Rules = []string{"logscan"} }, "rules", ""},
 		"workloads":           {func(x *Trigger) { x.Workloads = []string{"shop/*"} }, "", "workloads"},
 		"other workloads":     {func(x *Trigger) { x.Workloads = []string{"shop"} }, "workloads", "workloads"},
+		"kinds":               {func(x *Trigger) { x.Kinds = []string{"line", "count"} }, "", "kinds"},
+		"other kinds":         {func(x *Trigger) { x.Kinds = []string{"count", "absent"} }, "kinds", "kinds"},
 		"label":               {func(x *Trigger) { x.Labels = []string{"com.example.team"} }, "", "labels"},
 		"label and value":     {func(x *Trigger) { x.Labels = []string{"com.example.team=db"} }, "", "labels"},
 		"globs":               {func(x *Trigger) { x.Labels = []string{"com.example.*=d?"} }, "", "labels"},

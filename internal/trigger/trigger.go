@@ -23,6 +23,7 @@ type Trigger struct {
 	Rules                    fields.List[string]         `json:"rules"`         // globs of names
 	Workloads                fields.List[string]         `json:"workloads"`     // globs
 	Labels                   fields.List[string]         `json:"labels"`        // KEY or KEY=VALUE, globs, of which a container has all
+	Kinds                    fields.List[string]         `json:"kinds"`         // of rules
 	MessageRegex             string                      `json:"message_regex"` // RE2
 	Notices                  fields.List[string]         `json:"notices"`
 	UnacknowledgedForSeconds int64                       `json:"unacknowledged_for_seconds"`

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"testing"
 
 	"logscan/internal/fields"
@@ -13,8 +14,9 @@ import (
 // Table checks that each field is documented, can be set and set back, keeps what
 // it was where nothing is said, and comes back from its stored form. own sets what
 // is logscan's own in a T, and values has values in JSON, by fields' names, where
-// the last of Values, another truth, 7 and "another" aren't accepted.
-func Table[T any](t *testing.T, table *fields.Table[T], own func(*T), values map[string]string) {
+// the last of Values, another truth, 7 and "another" aren't accepted. together names
+// those that are accepted only with others.
+func Table[T any](t *testing.T, table *fields.Table[T], own func(*T), values map[string]string, together ...string) {
 	t.Helper()
 	for _, f := range table.All {
 		if f.Name == "" || f.Flag == "" || f.Doc == "" {
@@ -36,7 +38,7 @@ func Table[T any](t *testing.T, table *fields.Table[T], own func(*T), values map
 		if got, _ := json.Marshal(f.Value(v)); reflect.DeepEqual(v, before) || string(got) != string(raw) {
 			t.Errorf("%s is not set: %s", f.Name, got)
 		}
-		if err := table.ValidateChange(before, v); err != nil {
+		if err := table.ValidateChange(before, v); (err != nil) != slices.Contains(together, f.Name) {
 			t.Errorf("%s: %v", f.Name, err)
 		}
 		b, err := table.MarshalDefinition(v)

@@ -1,0 +1,185 @@
+package scan
+
+import (
+	"errors"
+	"time"
+
+	"logscan/internal/correlate"
+	"logscan/internal/event"
+	"logscan/internal/incident"
+	"logscan/internal/journal"
+	"logscan/internal/rule"
+	"logscan/internal/store"
+)
+
+// input is what package correlate is told, in order: exactly one of the fields behind
+// the container.
+type input struct {
+	container *correlate.Container
+	match     *rule.Match
+	started   int64 // when it was, in nanoseconds
+	stopped   int64
+	gone      int64
+}
+
+// firstMatch is the time of the first line among inputs, in nanoseconds; 0 for none.
+func firstMatch(inputs []input) int64 {
+	first := int64(0)
+	for _, in := range inputs {
+		if in.match != nil && (first == 0 || in.match.TimeNano < first) {
+			first = in.match.TimeNano
+		}
+	}
+	return first
+}
+
+// sums has rules whose hits depend on more than a line add their matches up. The one
+// who commits uses it.
+type sums struct {
+	scanner  *Scanner
+	engine   *correlate.Engine // nil until load
+	snapshot *rule.Snapshot    // that engine has the rules of
+	revision int64             // of what is stored
+}
+
+// clocks are watermarks, in nanoseconds; zero ones have no time pass.
+type clocks struct {
+	now, all int64
+	of       map[string]int64 // of each container
+	stood    time.Duration    // see Scanner.Stood
+}
+
+// load has s know what is stored.
+func (s *sums) load(rows []correlate.Row, revision int64) {
+	s.engine, s.revision = correlate.New(s.scanner.cfg.Bucket), revision
+	s.unreadable(s.engine.Load(rows))
+	if last := s.engine.Seen(); last > 0 {
+		if stood := time.Duration(s.scanner.now().UnixNano() - last); stood > 0 {
+			s.scanner.Stood(stood)
+		}
+	}
+	for _, id := range s.engine.Containers() {
+		if j, err := s.scanner.cfg.Journals.Acquire(id); err == nil {
+			j.Release()
+		} else if errors.Is(err, journal.ErrNotFound) {
+			s.scanner.commits.gone(id)
+		}
+	}
+}
+
+func (s *sums) unreadable(keys []correlate.Key) {
+	if len(keys) > 0 {
+		s.scanner.log.Error("what rules have added up is not readable; they begin anew", "keys", len(keys), "first", keys[0])
+	}
+}
+
+// waiting reports whether time alone may give something.
+func (s *sums) waiting() bool { return s.engine != nil && s.engine.Waits() }
+
+func (s *sums) clocks() clocks {
+	all, of := s.scanner.evaluated(true)
+	return clocks{now: s.scanner.now().UnixNano(), all: all, of: of}
+}
+
+// step adds inputs up, has time pass, and puts what comes of it into a batch.
+func (s *sums) step(inputs []input, c clocks, b *store.Batch) {
+	now := s.scanner.now().UnixNano()
+	if snapshot := s.scanner.snapshot.Load(); snapshot != s.snapshot && snapshot != nil {
+		s.snapshot = snapshot
+		s.unreadable(s.engine.SetRules(snapshot, now))
+	}
+	for _, in := range inputs {
+		switch {
+		case in.match != nil:
+			s.engine.Match(in.container, in.match)
+		case in.started != 0:
+			s.engine.Started(*in.container, in.started)
+		case in.stopped != 0:
+			s.engine.Stopped(in.container.ID, in.stopped)
+		default:
+			s.engine.Gone(in.container.ID, in.gone)
+		}
+	}
+	if c.stood > 0 {
+		s.engine.Stood(c.stood)
+	}
+	if c.now != 0 {
+		s.engine.Advance(c.now, c.all, func(id string) int64 { return c.of[id] })
+	}
+	outcomes, rows := s.engine.Take()
+	if len(outcomes)+len(rows) == 0 {
+		return
+	}
+	for i := range outcomes {
+		o := &outcomes[i]
+		b.Outcomes = append(b.Outcomes, s.told(o)...)
+	}
+	s.revision++
+	b.Correlated = &store.Correlated{Revision: s.revision, Rows: rows}
+}
+
+// told is what the store is told of an outcome.
+func (s *sums) told(o *correlate.Outcome) []store.Outcome {
+	key := incident.Key{RuleID: o.Rule.ID, Workload: o.Workload(), By: o.By, Shape: incident.AllShapes}
+	more := func(m correlate.More) store.Outcome {
+		return store.Outcome{More: &incident.Hit{
+			Key: key, At: instant(m.Last), Rule: o.Rule.Name, Kind: o.Rule.Kind, Severity: o.Rule.Severity,
+			Container: o.Container.Name, Image: o.Container.Image, Labels: o.Container.Labels, Text: m.Text,
+			Suppressed: m.Matches, SuppressedSince: instant(m.First), Others: m.Held,
+		}}
+	}
+	switch {
+	case o.End != nil:
+		return []store.Outcome{{End: &store.End{Key: key, Ending: incident.Ending{At: instant(o.End.TimeNano), Why: o.End.Why}}}}
+	case o.More != nil:
+		if o.More.Held {
+			s.scanner.count(o.Container.ID, map[int64]rule.Counts{o.Rule.ID: {Bucket: 1}})
+		}
+		return []store.Outcome{more(*o.More)}
+	}
+	s.scanner.count(o.Container.ID, map[int64]rule.Counts{o.Rule.ID: {Hits: 1}})
+	e := outcomeEvent(o)
+	out := []store.Outcome{{Event: &e}}
+	if h := o.Hit; h.Matches > 1 {
+		out = append(out, more(correlate.More{Matches: h.Matches - 1, First: h.Since, Last: h.TimeNano, Text: h.Text}))
+	}
+	return out
+}
+
+// outcomeEvent is what a hit of a rule that adds matches up becomes.
+func outcomeEvent(o *correlate.Outcome) event.Event {
+	h, c := o.Hit, o.Container
+	m := map[string]any{
+		"workload_id":    o.Workload(),
+		"container_id":   c.ID,
+		"container_name": c.Name,
+		"image":          c.Image,
+		"rule_id":        o.Rule.ID,
+		"rule_name":      o.Rule.Name,
+		"kind":           o.Rule.Kind,
+	}
+	set := func(name, value string) {
+		if value != "" {
+			m[name] = value
+		}
+	}
+	set("by", o.By)
+	set("line", h.Line)
+	set("first_line", h.FirstLine)
+	set("stream", h.Stream)
+	if h.LineTime != 0 {
+		m["line_time"] = timestamp(h.LineTime)
+	}
+	if h.Matches != 0 {
+		m["matches"] = h.Matches
+	}
+	if h.Since != 0 {
+		m["since"] = timestamp(h.Since)
+	}
+	return event.Event{
+		Source: event.Logscan, Severity: o.Rule.Severity, Message: h.Text, Metadata: m,
+		Time: instant(h.TimeNano), Shape: incident.AllShapes, Labels: c.Labels,
+	}
+}
+
+func instant(nano int64) time.Time { return time.Unix(0, nano).UTC() }

@@ -1,0 +1,107 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"logscan/internal/correlate"
+	"logscan/internal/event"
+	"logscan/internal/incident"
+)
+
+// Outcome is one thing that became of matches, or of time: exactly one of its fields.
+type Outcome struct {
+	Event *event.Event
+	More  *incident.Hit // matches that were held back, or came while an incident was open; Settings are given
+	End   *End
+}
+
+// End is the end of what opened an incident. Where none is open, nothing comes of it.
+type End struct {
+	incident.Key
+	incident.Ending
+}
+
+// Correlated is what a commit does to what package correlate knows.
+type Correlated struct {
+	Revision int64 // of what was known before, plus 1
+	Rows     []correlate.Row
+}
+
+// Correlated returns what package correlate knows, and the revision of it.
+func (s *Store) Correlated(ctx context.Context) (rows []correlate.Row, revision int64, err error) {
+	tx, err := s.r.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, 0, wrap("read what rules add up", err)
+	}
+	defer tx.Rollback()
+	err = tx.QueryRowContext(ctx, "SELECT revision FROM correlated_revision").Scan(&revision)
+	if err == nil {
+		all, e := tx.QueryContext(ctx, "SELECT rule_id, scope, by_text, data FROM correlated ORDER BY rule_id, scope, by_text")
+		rows, err = collect(all, e, func(r row) (c correlate.Row, err error) {
+			return c, r.Scan(&c.Rule, &c.Scope, &c.By, &c.Data)
+		})
+	}
+	return rows, revision, wrap("read what rules add up", err)
+}
+
+// putCorrelated stores rows that follow what is stored.
+func putCorrelated(ctx context.Context, tx *sql.Tx, c Correlated) error {
+	var revision int64
+	if err := tx.QueryRowContext(ctx, "SELECT revision FROM correlated_revision").Scan(&revision); err != nil {
+		return err
+	}
+	switch revision {
+	case c.Revision:
+		return errStored
+	case c.Revision - 1:
+	default:
+		return fmt.Errorf("what rules add up: revision %d is stored, %d can't follow it", revision, c.Revision)
+	}
+	if _, err := tx.ExecContext(ctx, "UPDATE correlated_revision SET revision = ?", c.Revision); err != nil {
+		return err
+	}
+	put, err := tx.PrepareContext(ctx, "INSERT OR REPLACE INTO correlated VALUES (?, ?, ?, ?)")
+	if err != nil {
+		return err
+	}
+	defer put.Close()
+	for _, r := range c.Rows {
+		if r.Data == nil {
+			_, err = tx.ExecContext(ctx, "DELETE FROM correlated WHERE rule_id = ? AND scope = ? AND by_text = ?", r.Rule, r.Scope, r.By)
+		} else {
+			_, err = put.ExecContext(ctx, r.Rule, r.Scope, r.By, r.Data)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end ends an incident that is open.
+func (f *folding) end(ctx context.Context, e End) error {
+	i, err := f.find(ctx, e.Key)
+	if err != nil || i == nil {
+		return err
+	}
+	n, ok := i.End(e.Ending)
+	if !ok {
+		return nil
+	}
+	f.use(i)
+	if err := f.tell(ctx, n, i); err != nil {
+		return err
+	}
+	// It is no longer the one that hits are folded into.
+	if err := f.write(ctx, i); err != nil {
+		return err
+	}
+	delete(f.unwritten, i)
+	f.open[e.Key] = nil
+	if _, known := f.count[e.RuleID]; known {
+		f.count[e.RuleID]--
+	}
+	return nil
+}
