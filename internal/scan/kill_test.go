@@ -29,12 +29,43 @@ func killRules(t testing.TB, kind string) *rule.Snapshot {
 	if kind == "every line" {
 		return compile(t, rule.Rule{Pattern: `#(\d+)$`})
 	}
+	if kind == "kinds" {
+		return killKinds(t)
+	}
 	rules := []rule.Rule{
 		{ID: 1, Name: "cooldown", Pattern: `#\d+$`, Severity: "warn", Streams: "all", CooldownSeconds: 5, Enabled: true},
 		{ID: 2, Name: "stderr", Pattern: `#\d+3$`, Severity: "warn", Streams: "stderr", CooldownSeconds: 1, Enabled: true},
 		{ID: 3, Name: "bucket", Pattern: `#\d*7$`, Severity: "warn", Streams: "all", Enabled: true},
 	}
 	s, bad := rule.Compile(rules, rule.WithBucket(rule.Bucket{Burst: 5, Refill: 2 * time.Second}))
+	if len(bad) > 0 {
+		t.Fatal(bad)
+	}
+	return s
+}
+
+// killKinds are rules that add matches up: in a sliding window, by a key, of different
+// values, and of a workload; and two that wait.
+func killKinds(t testing.TB) *rule.Snapshot {
+	count := func(id int64, pattern string, atLeast, within int64) rule.Rule {
+		r := rule.New()
+		r.ID, r.Name, r.Pattern, r.Kind, r.AtLeast, r.WithinSeconds = id, fmt.Sprint("count ", id), pattern, rule.KindCount, atLeast, within
+		return r
+	}
+	absent := func(id int64, pattern string, seconds int64) rule.Rule {
+		r := rule.New()
+		r.ID, r.Name, r.Pattern, r.Kind, r.ForSeconds = id, fmt.Sprint("absent ", id), pattern, rule.KindAbsent, seconds
+		return r
+	}
+	keyed, distinct, workload, keyedAbsent := count(2, `#\d*(\d)7$`, 4, 2), count(3, `#\d*(\d)(\d)1$`, 7, 3), count(4, `#\d*99$`, 3, 2), absent(6, `#\d*(\d)33$`, 8)
+	keyed.By, distinct.By, distinct.Distinct, workload.Per, keyedAbsent.By = []string{"$1"}, []string{"$1"}, "$2", rule.PerWorkload, []string{"$1"}
+	rules := []rule.Rule{count(1, `#\d*5$`, 12, 1), keyed, distinct, workload, absent(5, `#\d*777$`, 9), keyedAbsent}
+	for _, r := range rules {
+		if err := rule.Fields.Validate(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, bad := rule.Compile(rules)
 	if len(bad) > 0 {
 		t.Fatal(bad)
 	}
@@ -122,24 +153,40 @@ func TestKill(t *testing.T) {
 	})
 	t.Run("limits", func(t *testing.T) {
 		t.Parallel()
-		want, wantMatches := runChildren(t, "limits", frames, 0)
-		got, matches := runChildren(t, "limits", frames, 25)
+		matches := killedAndNot(t, "limits", frames)
 		// Rule 1 matches each line that has an end.
-		if !maps.Equal(matches, wantMatches) || matches["cooldown"] < lines*9/10 || len(matches) != 3 {
-			t.Errorf("incidents count %v matches, %v without kills", matches, wantMatches)
+		if matches["cooldown"] < lines*9/10 || len(matches) != 3 {
+			t.Errorf("incidents count %v matches", matches)
 		}
-		if len(want) < 50 || len(want) != len(got) {
-			t.Fatalf("%d events, %d without kills", len(got), len(want))
-		}
-		for i := range want {
-			a, b := got[i], want[i]
-			a.CreatedAt, b.CreatedAt = time.Time{}, time.Time{}
-			if !reflect.DeepEqual(a, b) {
-				t.Fatalf("event %d:\n%+v\n%+v without kills", i, a, b)
-			}
-		}
-		t.Log(len(want), "events")
 	})
+	t.Run("kinds", func(t *testing.T) {
+		t.Parallel()
+		if matches := killedAndNot(t, "kinds", frames); len(matches) != 6 {
+			t.Errorf("incidents count %v matches", matches)
+		}
+	})
+}
+
+// killedAndNot compares children that are killed with one that isn't, and returns how
+// many matches of each rule incidents count.
+func killedAndNot(t *testing.T, rules string, frames []byte) map[string]int64 {
+	want, wantMatches := runChildren(t, rules, frames, 0)
+	got, matches := runChildren(t, rules, frames, 25)
+	if !maps.Equal(matches, wantMatches) {
+		t.Errorf("incidents count %v matches, %v without kills", matches, wantMatches)
+	}
+	if len(want) < 50 || len(want) != len(got) {
+		t.Fatalf("%d events, %d without kills", len(got), len(want))
+	}
+	for i := range want {
+		a, b := got[i], want[i]
+		a.CreatedAt, b.CreatedAt = time.Time{}, time.Time{}
+		if !reflect.DeepEqual(a, b) {
+			t.Fatalf("event %d:\n%+v\n%+v without kills", i, a, b)
+		}
+	}
+	t.Log(len(want), "events,", matches)
+	return matches
 }
 
 // runChildren feeds the frames to children of which all but the last are
@@ -239,7 +286,7 @@ func scanPipe(t *testing.T, root, rules string) {
 	go dir.Run(ctx)
 
 	o := journal.Options{MaxSize: 256 << 10, MaxFile: 3, Compress: true} // often rotated and trimmed
-	j, err := dir.Create(journal.Container{ID: containerID(0), Name: "c", Workload: "w", Scan: true, Options: o})
+	j, err := dir.Create(journal.Container{ID: containerID(0), Name: "c", Workload: "w", Scan: true, Options: o, Started: time.Unix(1e9, 0)})
 	if err != nil {
 		t.Fatal(err)
 	}
