@@ -59,7 +59,8 @@ func addOptions[T fields.Defined[T]](c *cli, cmd *cobra.Command, change bool) {
 			cmd.Flags().String(name, fallback, doc)
 		}
 		if change && f.Kind != fields.Several {
-			cmd.Flags().Lookup(name).DefValue = "" // left alone, not set to that
+			flag := cmd.Flags().Lookup(name) // left alone, not set to that
+			flag.DefValue = map[fields.Kind]string{fields.Listed: "[]", fields.Count: "0"}[f.Kind]
 		}
 		switch {
 		case f.Values != nil:

@@ -96,6 +96,7 @@ func incidentRows(d api.IncidentDetails) [][2]string {
 		{"State", d.State},
 		{"Severity", d.Severity},
 		{"Rule", d.Rule},
+		{"Of", orDash(d.ByValues)},
 		{"Workload", orDash(d.Workload)},
 		{"Shape", orDash(d.Shape)},
 		{"First", when(d.First)},

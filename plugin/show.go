@@ -135,6 +135,7 @@ func ruleRows(d ruleDetails) [][2]string {
 		{"Name", d.Name},
 		{"Description", orDash(d.Description)},
 		{"Pattern", d.Pattern},
+		{"Kind", d.Sums()},
 		{"Severity", string(d.Severity)},
 		{"Stream", d.Streams},
 		{"Cooldown", cooldown(d.CooldownSeconds)},

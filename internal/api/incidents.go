@@ -26,6 +26,8 @@ type Incident struct {
 	Severity    string           `json:"severity" doc:"The worst of its hits"`
 	RuleID      int64            `json:"rule_id,omitzero" doc:"Absent for what logscan says about itself"`
 	Rule        string           `json:"rule"`
+	Kind        string           `json:"kind,omitempty" doc:"The rule's"`
+	ByValues    string           `json:"by_values,omitempty" doc:"Of a rule that adds matches up by values: these, such as user=alice"`
 	Workload    string           `json:"workload"`
 	Shape       string           `json:"shape" doc:"Of the lines: what differs from hit to hit left out"`
 	Fingerprint string           `json:"fingerprint" doc:"Of the shape"`
@@ -46,6 +48,14 @@ type Incident struct {
 	Snooze      *Snooze          `json:"snooze,omitempty"`
 	Ended       time.Time        `json:"ended,omitzero"`
 	EndedWhy    string           `json:"ended_why,omitempty"`
+}
+
+// byValues are the values by which a rule adds up what an incident is about.
+func byValues(i incident.Incident) string {
+	if i.Key.RuleID == 0 {
+		return ""
+	}
+	return i.Key.By
 }
 
 // Again is what came before an incident.
@@ -96,7 +106,7 @@ type Fate struct {
 
 func incidentOut(i incident.Incident) Incident {
 	out := Incident{
-		ID: i.ID, State: string(i.State), Severity: string(i.Severity), RuleID: i.Key.RuleID, Rule: i.Rule, Workload: i.Key.Workload,
+		ID: i.ID, State: string(i.State), Severity: string(i.Severity), RuleID: i.Key.RuleID, Rule: i.Rule, Kind: i.Kind, ByValues: byValues(i), Workload: i.Key.Workload,
 		Shape: i.Readable, Fingerprint: i.Key.Shape, First: i.First.UTC(), Last: i.Last.UTC(), Hits: i.Hits, Matches: i.Matches,
 		Container: i.Container, Image: i.Image, Containers: i.Containers, FirstText: i.FirstText, LastText: i.LastText, Shapes: i.Shapes,
 		Hours: map[string]int64{}, By: i.By, Note: i.Note, Ended: i.Ended.UTC(), EndedWhy: i.EndedWhy,

@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"logscan/internal/fields"
+	"logscan/internal/incident"
 )
 
 // What the matches of a rule add up to.
@@ -59,6 +60,32 @@ func (r *Rule) For() time.Duration { return time.Duration(r.ForSeconds) * time.S
 
 // Grace is how much longer a match is waited for behind the start of a container.
 func (r *Rule) Grace() time.Duration { return time.Duration(r.GraceSeconds) * time.Second }
+
+// Sums says in words what the rule's matches add up to.
+func (r *Rule) Sums() string {
+	of := ""
+	if len(r.By) > 0 {
+		of = ", by " + r.By.String()
+	}
+	if r.Per != PerContainer {
+		of += ", per " + r.Per
+	}
+	switch r.Kind {
+	case KindCount:
+		what := "matches"
+		if r.Distinct != "" {
+			what = "values of " + r.Distinct
+		}
+		return fmt.Sprintf("count: %d %s within %s%s", r.AtLeast, what, incident.Span(r.Within()), of)
+	case KindAbsent:
+		from := ""
+		if r.Arm == ArmStart {
+			from = ", from the start"
+		}
+		return fmt.Sprintf("absent: no match for %s%s%s", incident.Span(r.For()), from, of)
+	}
+	return "line: each match"
+}
 
 // ofKinds says that a field is of rules of some kinds, and is missing or too much in r.
 func ofKinds(r Rule, given, required bool, kinds ...string) error {
