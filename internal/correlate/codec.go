@@ -12,7 +12,8 @@ import (
 
 // Rows are JSON. What is kept of a key is a stored; of a container, under its scope
 // and rule 0, a containerState; of a rule's bucket, under "bucket ID" and rule 0, a
-// storedBucket; of the engine, under "seen" and rule 0, a storedSeen.
+// storedBucket; of a rule of kind new whose past is known, under "seeded ID" and rule 0,
+// true; of the engine, under "seen" and rule 0, a storedSeen.
 
 // storedVersion is of a stored whose fields mean what they mean today.
 const storedVersion = 1
@@ -33,6 +34,8 @@ type stored struct {
 	From      int64    `json:"fr,omitempty"`
 	To        int64    `json:"to,omitempty"`
 	Wait      int64    `json:"w,omitempty"`
+	Unsure    bool     `json:"u,omitempty"`
+	Matches   int64    `json:"n,omitempty"`
 }
 
 type storedBucket struct {
@@ -50,6 +53,10 @@ const bucketScope = "bucket "
 
 func bucketKey(rule int64) Key { return Key{Scope: bucketScope + strconv.FormatInt(rule, 10)} }
 
+const seededScope = "seeded "
+
+func seededKey(rule int64) Key { return Key{Scope: seededScope + strconv.FormatInt(rule, 10)} }
+
 // encode is the row of a key as it is now.
 func (e *Engine) encode(k Key) []byte {
 	if k.Rule != 0 {
@@ -64,6 +71,12 @@ func (e *Engine) encode(k Key) []byte {
 			return asJSON(c)
 		}
 		return nil
+	}
+	if id, ok := strings.CutPrefix(k.Scope, seededScope); ok {
+		n, _ := strconv.ParseInt(id, 10, 64)
+		if rs := e.rules[n]; rs != nil && rs.rule.Kind == rule.KindNew && !rs.seeding {
+			return asJSON(true)
+		}
 	}
 	if id, ok := strings.CutPrefix(k.Scope, bucketScope); ok {
 		n, _ := strconv.ParseInt(id, 10, 64)
@@ -92,6 +105,11 @@ func (e *Engine) loadOwn(r Row) bool {
 		e.seen, e.written = v.Seen, v.Seen
 		return true
 	}
+	if id, ok := strings.CutPrefix(r.Scope, seededScope); ok {
+		n, err := strconv.ParseInt(id, 10, 64)
+		e.seeded[n] = err == nil
+		return err == nil
+	}
 	id, ok := strings.CutPrefix(r.Scope, bucketScope)
 	n, err := strconv.ParseInt(id, 10, 64)
 	var v storedBucket
@@ -105,7 +123,10 @@ func (e *Engine) loadOwn(r Row) bool {
 func (s *state) encode(r *rule.Rule) []byte {
 	v := stored{
 		Version: storedVersion, Meaning: inShort(meaning(r)), Container: s.container, Open: s.open, Seen: s.seen, Line: s.line, Stream: s.stream,
-		Values: s.values, First: s.first, Armed: s.armed, Last: s.last, From: s.from, To: s.to, Wait: s.wait,
+		Values: s.values, First: s.first, Armed: s.armed, Last: s.last, From: s.from, To: s.to, Wait: s.wait, Unsure: s.unsure, Matches: s.matches,
+	}
+	if r.Kind == rule.KindNew && !s.unsure {
+		v.Line, v.Stream = "", ""
 	}
 	last := int64(0)
 	for _, t := range s.times {
@@ -125,6 +146,7 @@ func decode(b []byte, meaning string) (*state, bool) {
 	s := &state{
 		container: v.Container, open: v.Open, seen: v.Seen, line: v.Line, stream: v.Stream,
 		values: v.Values, first: v.First, armed: v.Armed, last: v.Last, from: v.From, to: v.To, wait: v.Wait,
+		unsure: v.Unsure, matches: v.Matches, kept: v.Seen,
 	}
 	last := int64(0)
 	for len(v.Times) > 0 {

@@ -88,11 +88,7 @@ func (s *state) prune(r *rule.Rule) {
 // The times are those among which a window was looked for.
 func (e *Engine) decide(rs *ruleState, s *state, m *rule.Match, times []int64, window int) {
 	if s.open {
-		if s.more == nil {
-			s.more = &More{First: m.TimeNano}
-		}
-		s.more.Matches++
-		s.more.First, s.more.Last, s.more.Text = min(s.more.First, m.TimeNano), max(s.more.Last, m.TimeNano), m.Text
+		e.more(s, m)
 		return
 	}
 	if window < 0 {

@@ -52,6 +52,7 @@ type More struct {
 	First, Last int64
 	Text        string // the last line
 	Held        bool   // a hit that the rule's bucket holds back
+	OnlyOpen    bool   // they count where the incident is open alone
 }
 
 // End is the end of what a hit began.
@@ -64,7 +65,8 @@ type End struct {
 type Outcome struct {
 	Rule      *rule.Rule
 	Container *Container // the last one that a line came from
-	By        string     // the key
+	By        string     // the key; "" for none
+	Shape     string     // of the lines; "" where the rule doesn't tell shapes apart
 	Hit       *Hit
 	More      *More
 	End       *End
@@ -97,12 +99,14 @@ type Engine struct {
 	snapshot   *rule.Snapshot
 	rules      map[int64]*ruleState
 	containers map[string]*containerState
+	seeded     map[int64]bool         // rules of kind new, as stored
 	buckets    map[int64]storedBucket // of rules that were not known yet
 	unread     []Row                  // of rules that were not known yet
 	due        dueHeap
-	dirty      map[Key]bool
-	seen       int64 // the latest watermark
-	written    int64 // what is stored of seen
+	dirty      map[Key]bool // whose rows changed
+	grown      map[Key]bool // that have more
+	seen       int64        // the latest watermark
+	written    int64        // what is stored of seen
 	Forgotten  map[int64]int64
 
 	out []Outcome
@@ -112,8 +116,10 @@ type Engine struct {
 type ruleState struct {
 	rule *rule.Rule
 	keys map[Key]*state
-	debt int64 // of its bucket, in nanoseconds, as of at
-	at   int64
+	// seeding is that it isn't known yet what was there before the rule, of kind new.
+	seeding bool
+	debt    int64 // of its bucket, in nanoseconds, as of at
+	at      int64
 }
 
 // containerState is what is known of a container.
@@ -142,13 +148,17 @@ type state struct {
 	from, to int64 // of absent: the first and the last match that may be out of order; 0 for none
 	wait     int64 // of absent: so much longer
 
+	unsure  bool  // of new: whether it is isn't known yet
+	matches int64 // of an unsure one: behind the first
+	kept    int64 // of new: what is stored of seen
+
 	at   int64 // when it is due, as it stands in Engine.due; 0 for not
 	heap int   // its place there
 }
 
 // New returns an engine that knows nothing. The bucket bounds the hits of a rule.
 func New(bucket rule.Bucket) *Engine {
-	return &Engine{bucket: bucket, rules: map[int64]*ruleState{}, containers: map[string]*containerState{}, buckets: map[int64]storedBucket{}, dirty: map[Key]bool{}, Forgotten: map[int64]int64{}}
+	return &Engine{bucket: bucket, rules: map[int64]*ruleState{}, containers: map[string]*containerState{}, buckets: map[int64]storedBucket{}, dirty: map[Key]bool{}, grown: map[Key]bool{}, seeded: map[int64]bool{}, Forgotten: map[int64]int64{}}
 }
 
 // Load has e know what rows say. It is called before SetRules. Rows that can't be read
@@ -175,10 +185,12 @@ func (e *Engine) SetRules(snapshot *rule.Snapshot, now int64) (bad []Key) {
 		known[r.ID] = true
 		rs := e.rules[r.ID]
 		if rs == nil {
-			rs = &ruleState{keys: map[Key]*state{}, debt: e.buckets[r.ID].Debt, at: e.buckets[r.ID].At}
+			rs = &ruleState{keys: map[Key]*state{}, debt: e.buckets[r.ID].Debt, at: e.buckets[r.ID].At, seeding: r.Kind == rule.KindNew && !e.seeded[r.ID]}
 			e.rules[r.ID] = rs
 		} else if meaning(rs.rule) != meaning(r) {
 			e.forgetRule(rs, now, "the rule was changed")
+			rs.seeding = r.Kind == rule.KindNew
+			e.dirty[seededKey(r.ID)] = true
 		}
 		rs.rule = r
 	}
@@ -196,6 +208,9 @@ func (e *Engine) SetRules(snapshot *rule.Snapshot, now int64) (bad []Key) {
 		}
 		s.key = row.Key
 		rs.keys[s.key] = s
+		if s.unsure && !rs.seeding {
+			s.unsure = false
+		}
 		e.plan(rs, s)
 	}
 	for id := range e.buckets {
@@ -208,7 +223,7 @@ func (e *Engine) SetRules(snapshot *rule.Snapshot, now int64) (bad []Key) {
 		if !known[id] {
 			e.forgetRule(rs, now, "the rule was removed or switched off")
 			delete(e.rules, id)
-			e.dirty[bucketKey(id)] = true
+			e.dirty[bucketKey(id)], e.dirty[seededKey(id)] = true, true
 		}
 	}
 	for _, id := range slices.Sorted(maps.Keys(e.containers)) {
@@ -314,11 +329,11 @@ func (e *Engine) sorted() []*ruleState {
 
 // scopeOf is whose matches a rule adds up with those of a container.
 func scopeOf(r *rule.Rule, c *Container) string {
-	switch r.Per {
-	case rule.PerWorkload:
-		return "workload " + c.Workload
-	case rule.PerRule:
+	switch {
+	case r.Per == rule.PerRule:
 		return "rule"
+	case r.Per == rule.PerWorkload, r.Kind == rule.KindNew: // a new container of it has nothing new
+		return "workload " + c.Workload
 	}
 	return containerScope + c.ID
 }
@@ -349,6 +364,10 @@ func (e *Engine) Match(c *Container, m *rule.Match) {
 	if rs == nil {
 		return
 	}
+	if rs.rule.Kind == rule.KindNew {
+		e.see(rs, c, m)
+		return
+	}
 	key := Key{rs.rule.ID, scopeOf(rs.rule, c), m.By}
 	s := rs.keys[key]
 	if s == nil {
@@ -356,10 +375,7 @@ func (e *Engine) Match(c *Container, m *rule.Match) {
 		e.room(rs, m.TimeNano)
 		rs.keys[key] = s
 	}
-	if e.containers[c.ID] == nil {
-		e.containers[c.ID] = &containerState{Container: *c}
-		e.dirty[containerKey(c.ID)] = true
-	}
+	e.know(c)
 	s.container = c.ID
 	// Time first: what is due by then is before the match.
 	switch rs.rule.Kind {
@@ -375,6 +391,14 @@ func (e *Engine) Match(c *Container, m *rule.Match) {
 	}
 	e.plan(rs, s)
 	e.dirty[key] = true
+}
+
+// know notes which container an id is.
+func (e *Engine) know(c *Container) {
+	if e.containers[c.ID] == nil {
+		e.containers[c.ID] = &containerState{Container: *c}
+		e.dirty[containerKey(c.ID)] = true
+	}
 }
 
 // room makes room for one key more of a rule.
@@ -412,6 +436,9 @@ func (e *Engine) Advance(now, all int64, of func(container string) int64) {
 			e.passCount(rs, s, upTo-slack, upTo-slack)
 		case rule.KindAbsent:
 			e.passAbsent(rs, s, upTo-slack)
+		case rule.KindNew:
+			e.forget(rs, s, upTo, "")
+			continue
 		}
 		e.dirty[s.key] = true
 		if s.idle() {
@@ -464,6 +491,8 @@ func (s *state) due(r *rule.Rule) int64 {
 		return s.dueCount(r)
 	case rule.KindAbsent:
 		return s.dueAbsent(r)
+	case rule.KindNew:
+		return s.seen + int64(r.Forget())
 	}
 	return 0
 }
@@ -482,8 +511,12 @@ func (s *state) of() string {
 // hit gives a hit, unless the rule's bucket is empty: then it is held back. It reports
 // which.
 func (e *Engine) hit(rs *ruleState, s *state, h Hit) {
-	o := Outcome{Rule: rs.rule, Container: e.container(s), By: s.key.By}
-	if rs.take(e.bucket, h.TimeNano) {
+	o := e.outcome(rs, s)
+	bucket := e.bucket
+	if rs.rule.Kind == rule.KindNew {
+		bucket = rule.Bucket{Burst: int(rs.rule.AtMost), Refill: time.Hour / time.Duration(rs.rule.AtMost)}
+	}
+	if rs.take(bucket, h.TimeNano) {
 		o.Hit = &h
 	} else {
 		o.More = &More{Matches: max(h.Matches, 1), First: h.TimeNano, Last: h.TimeNano, Text: h.Text, Held: true}
@@ -497,16 +530,37 @@ func (e *Engine) hit(rs *ruleState, s *state, h Hit) {
 
 func (e *Engine) end(rs *ruleState, s *state, at int64, why string) {
 	e.tellMore(rs, s)
-	e.out = append(e.out, Outcome{Rule: rs.rule, Container: e.container(s), By: s.key.By, End: &End{at, why}})
+	o := e.outcome(rs, s)
+	o.End = &End{at, why}
+	e.out = append(e.out, o)
 	s.open = false
 }
 
 // tellMore gives what came while a key was open.
 func (e *Engine) tellMore(rs *ruleState, s *state) {
 	if s.more != nil {
-		e.out = append(e.out, Outcome{Rule: rs.rule, Container: e.container(s), By: s.key.By, More: s.more})
-		s.more = nil
+		o := e.outcome(rs, s)
+		o.More, s.more = s.more, nil
+		e.out = append(e.out, o)
 	}
+}
+
+func (e *Engine) outcome(rs *ruleState, s *state) Outcome {
+	o := Outcome{Rule: rs.rule, Container: e.container(s), By: s.key.By}
+	if rs.rule.Kind == rule.KindNew {
+		o.By, o.Shape = "", s.key.By
+	}
+	return o
+}
+
+// more notes a match that is no hit.
+func (e *Engine) more(s *state, m *rule.Match) {
+	if s.more == nil {
+		s.more = &More{First: m.TimeNano}
+	}
+	s.more.Matches++
+	s.more.First, s.more.Last, s.more.Text = min(s.more.First, m.TimeNano), max(s.more.Last, m.TimeNano), m.Text
+	e.grown[s.key] = true
 }
 
 func (e *Engine) container(s *state) *Container {
@@ -540,12 +594,13 @@ func (rs *ruleState) take(b rule.Bucket, at int64) bool {
 
 // Take returns what came since it was last called, and the rows that changed by it.
 func (e *Engine) Take() ([]Outcome, []Row) {
-	keys := slices.SortedFunc(maps.Keys(e.dirty), compareKeys)
-	for _, k := range keys {
+	for _, k := range slices.SortedFunc(maps.Keys(e.grown), compareKeys) {
 		if rs := e.rules[k.Rule]; rs != nil && rs.keys[k] != nil {
 			e.tellMore(rs, rs.keys[k])
 		}
 	}
+	clear(e.grown)
+	keys := slices.SortedFunc(maps.Keys(e.dirty), compareKeys)
 	rows := make([]Row, 0, len(keys)+1)
 	for _, k := range keys {
 		rows = append(rows, Row{k, e.encode(k)})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"logscan/internal/rule"
+	"logscan/internal/shape"
 )
 
 // rig is an engine at work, that can be killed.
@@ -90,6 +91,8 @@ func say(o Outcome) string {
 		return fmt.Sprintf("%s hit%s: %s", at(o.Hit.TimeNano), by, o.Hit.Text)
 	case o.More != nil && o.More.Held:
 		return fmt.Sprintf("%s held%s: %s", at(o.More.Last), by, o.More.Text)
+	case o.More != nil && o.More.OnlyOpen:
+		return fmt.Sprintf("%s %d more%s, if open", at(o.More.Last), o.More.Matches, by)
 	case o.More != nil:
 		return fmt.Sprintf("%s %d more%s", at(o.More.Last), o.More.Matches, by)
 	}
@@ -352,6 +355,67 @@ func TestBucket(t *testing.T) {
 		"200ms held [ip=2]: 1 matches in less than a second (ip=2): failed for root from 2",
 		"300ms held [ip=3]: 1 matches in less than a second (ip=3): failed for root from 3")
 }
+
+func newRule() rule.Rule {
+	r := rule.New()
+	r.ID, r.Name, r.Pattern, r.Kind = 3, "new errors", `ERROR`, rule.KindNew
+	return r
+}
+
+func TestNew(t *testing.T) {
+	other := Container{ID: "c2", Name: "web2", Workload: "shop/web"}
+	db := Container{ID: "c3", Name: "db", Workload: "shop/db"}
+	r := newRule()
+	r.AtMost = 3
+	g := newRig(t, r)
+	g.line(web, 1, "ERROR connection to 10.0.0.1 refused")
+	g.line(web, 2, "ERROR disk 7 is full")
+	g.line(web, 3, "ERROR disk 8 is full")
+	g.want() // what was there before isn't known yet
+	g.start()
+	if all := g.e.Unseeded(); len(all) != 1 || all[0].ID != 3 {
+		t.Fatal(all)
+	}
+	refused := g.shape("ERROR connection to 10.9.9.9 refused")
+	g.e.Seed(g.rules[3], []Seen{{&web, refused, 1}, {&db, refused, 1}})
+	g.commit()
+	g.want("2s hit: ERROR disk 7 is full", "3s 1 more, if open")
+	g.start()
+	if all := g.e.Unseeded(); len(all) != 0 {
+		t.Error(all)
+	}
+	g.line(other, 4, "ERROR connection to 10.0.0.2 refused")
+	g.line(other, 5, "ERROR disk 9 is full")
+	g.want("4s 1 more, if open", "5s 1 more, if open") // of the workload, not of the container
+	g.line(db, 6, "ERROR disk 9 is full")
+	g.line(db, 7, "ERROR something else")
+	g.line(db, 8, "ERROR too much now")
+	g.want("6s hit: ERROR disk 9 is full", "7s hit: ERROR something else", "8s held: ERROR too much now")
+	// A shape that was not seen for so long is new again.
+	month := r.Forget().Seconds()
+	g.line(web, month-10, "ERROR disk 7 is full")
+	g.out = nil
+	g.until(month + 5)
+	g.line(web, month+6, "ERROR connection to 10.0.0.1 refused")
+	g.line(web, month+7, "ERROR disk 7 is full")
+	g.want("720h0m6s hit: ERROR connection to 10.0.0.1 refused", "720h0m7s 1 more, if open")
+	// It begins anew where it means something else.
+	r.Ignore = []string{"x"}
+	g.use(r)
+	g.e.SetRules(g.snapshot, 0)
+	g.commit()
+	g.start()
+	if all := g.e.Unseeded(); len(all) != 1 {
+		t.Error(all)
+	}
+	g.e.Seed(g.rules[3], nil)
+	g.commit()
+	if len(g.rows) > 5 {
+		t.Errorf("%d rows: %v", len(g.rows), g.rows)
+	}
+}
+
+func (r *rig) shape(line string) string { return shape.Of([]byte(line)).String() }
 
 // oracle counts without forgetting anything.
 type oracle struct {

@@ -102,6 +102,7 @@ type Hit struct {
 	// first at a time and the last At.
 	Suppressed      int64
 	SuppressedSince time.Time
+	OnlyOpen        bool  // it counts where an incident of its key is open alone
 	Others          bool  // where no incident of its shape is open, it is OtherShapes'
 	About           int64 // the trigger that it is about; 0 for none
 	Settings

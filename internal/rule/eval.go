@@ -177,7 +177,7 @@ func (m *Matching) Admit(st *State, l Line, hits []Hit) []Hit {
 	line := shape.Of(text)
 	for _, c := range m.found {
 		if c.rule.Correlated() {
-			m.add(st, c, l)
+			m.add(st, c, l, line)
 			continue
 		}
 		h := Hit{Rule: c.rule, TimeNano: l.TimeNano, Stream: l.Stream, Shape: line}
@@ -195,9 +195,9 @@ func (m *Matching) Admit(st *State, l Line, hits []Hit) []Hit {
 }
 
 // add notes that a line matches a rule whose hits depend on more than the line.
-func (m *Matching) add(st *State, c *compiled, l Line) {
+func (m *Matching) add(st *State, c *compiled, l Line, of shape.Shape) {
 	text := l.text()
-	match := Match{Rule: c.rule, TimeNano: l.TimeNano, Stream: l.Stream, Text: clip(text)}
+	match := Match{Rule: c.rule, TimeNano: l.TimeNano, Stream: l.Stream, Text: clip(text), Shape: of.String()}
 	if len(c.by) > 0 || c.distinct > 0 {
 		at, took, ok := m.set.snapshot.matcher.Submatch(c.pattern, text, m.left)
 		m.left -= took

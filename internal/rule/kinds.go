@@ -17,10 +17,11 @@ const (
 	KindLine   = "line"   // each match is a hit
 	KindCount  = "count"  // the match that makes so many of them within a time is one
 	KindAbsent = "absent" // that there was none for a time is one
+	KindNew    = "new"    // the first of its shape in a workload is one
 )
 
 // Kinds are all kinds of rules.
-var Kinds = []string{KindLine, KindCount, KindAbsent}
+var Kinds = []string{KindLine, KindCount, KindAbsent, KindNew}
 
 // Whose matches a rule adds up.
 const (
@@ -41,12 +42,20 @@ const (
 	StoppedHit   = "hit"   // it waits all the same
 )
 
+// What rules of KindNew have where nothing is said.
+const (
+	DefaultForget int64 = 30 * 24 * 3600 // seconds
+	DefaultAtMost int64 = 10             // hits an hour
+)
+
 // Bounds of what rules add up.
 const (
 	MaxAtLeast = 10_000          // matches
 	MaxBy      = 4               // values of a key
 	MaxByText  = 128             // bytes of each
 	MinFor     = 5 * time.Second // that a match is waited for
+	MaxAtMost  = 1000            // hits an hour
+	MinForget  = time.Hour
 )
 
 // Correlated reports whether the rule's hits depend on more than a line.
@@ -54,6 +63,9 @@ func (r *Rule) Correlated() bool { return r.Kind != KindLine && r.Kind != "" }
 
 // Within is the time in which matches are counted.
 func (r *Rule) Within() time.Duration { return time.Duration(r.WithinSeconds) * time.Second }
+
+// Forget is after how long a shape is new again.
+func (r *Rule) Forget() time.Duration { return time.Duration(r.ForgetSeconds) * time.Second }
 
 // For is how long there has to be no match.
 func (r *Rule) For() time.Duration { return time.Duration(r.ForSeconds) * time.Second }
@@ -84,6 +96,9 @@ func (r *Rule) Sums() string {
 		}
 		return fmt.Sprintf("absent: no match for %s%s%s", incident.Span(r.For()), from, of)
 	}
+	if r.Kind == KindNew {
+		return fmt.Sprintf("new: the first of its shape in %s, at most %d an hour", incident.Span(r.Forget()), r.AtMost)
+	}
 	return "line: each match"
 }
 
@@ -103,7 +118,7 @@ func checkKind(r Rule) error {
 	for _, f := range []struct {
 		name  string
 		check func(Rule) error
-	}{{"by", checkBy}, {"per", checkPer}, {"at_least", checkAtLeast}, {"within_seconds", checkWithin}, {"distinct", checkDistinct}, {"for_seconds", checkFor}, {"arm", checkArm}, {"when_stopped", checkWhenStopped}} {
+	}{{"by", checkBy}, {"per", checkPer}, {"at_least", checkAtLeast}, {"within_seconds", checkWithin}, {"distinct", checkDistinct}, {"for_seconds", checkFor}, {"arm", checkArm}, {"when_stopped", checkWhenStopped}, {"forget_seconds", checkForget}, {"at_most", checkAtMost}} {
 		if err := f.check(r); err != nil {
 			return &fields.Error{Field: f.name, Reason: err.Error()}
 		}
@@ -126,7 +141,26 @@ func checkBy(r Rule) error {
 	return nil
 }
 
-func checkPer(r Rule) error { return ofKinds(r, r.Per != PerContainer, false, KindCount, KindAbsent) }
+func checkPer(r Rule) error {
+	return ofKinds(r, r.Per != PerContainer, false, KindCount, KindAbsent, KindNew)
+}
+
+func checkForget(r Rule) error {
+	if err := CheckSeconds(r.ForgetSeconds); err != nil {
+		return err
+	}
+	if r.Forget() < MinForget {
+		return fmt.Errorf("must be at least %s", MinForget)
+	}
+	return ofKinds(r, r.ForgetSeconds != DefaultForget, false, KindNew)
+}
+
+func checkAtMost(r Rule) error {
+	if r.AtMost < 1 || r.AtMost > MaxAtMost {
+		return fmt.Errorf("must be from 1 to %d", MaxAtMost)
+	}
+	return ofKinds(r, r.AtMost != DefaultAtMost, false, KindNew)
+}
 
 func checkAtLeast(r Rule) error {
 	if r.AtLeast < 0 || r.AtLeast > MaxAtLeast {
@@ -217,6 +251,7 @@ type Match struct {
 	TimeNano int64
 	Stream   string
 	Text     string // of the line: valid UTF-8, MaxText bytes at most
+	Shape    string // of the line
 	By       string // the values that the rule's By names, such as "ip=192.0.2.7, user=root"; "" for none
 	Distinct string // the value that the rule's Distinct names, MaxByText bytes at most
 }

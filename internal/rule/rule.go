@@ -65,6 +65,8 @@ type Rule struct {
 	GraceSeconds    int64               `json:"grace_seconds"`
 	Arm             string              `json:"arm"`
 	WhenStopped     string              `json:"when_stopped"`
+	ForgetSeconds   int64               `json:"forget_seconds"`
+	AtMost          int64               `json:"at_most"`
 	ResolveAfter    int64               `json:"resolve_after_seconds"`
 	Repeat          int64               `json:"repeat_seconds"`
 	TellResolved    bool                `json:"tell_resolved"`
@@ -81,7 +83,7 @@ func (r *Rule) Incidents() incident.Settings {
 	s := incident.Settings{
 		ResolveAfter: time.Duration(r.ResolveAfter) * time.Second, Repeat: time.Duration(r.Repeat) * time.Second, TellResolved: r.TellResolved,
 	}
-	if r.Correlated() {
+	if r.Kind == KindCount || r.Kind == KindAbsent {
 		s.ResolveAfter = 0 // what the rule waits for ends it
 		s.TellResolved = s.TellResolved || r.Kind == KindAbsent
 	}

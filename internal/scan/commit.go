@@ -127,6 +127,14 @@ func (c *committer) add(f *follower, p progress, g given) {
 	signal(c.wake)
 }
 
+// seeded takes what there was before a rule.
+func (c *committer) seeded(s *seed) {
+	c.mu.Lock()
+	c.waits.inputs = append(c.waits.inputs, input{seed: s})
+	c.mu.Unlock()
+	signal(c.wake)
+}
+
 // gone has what adds up with a container's matches be forgotten.
 func (c *committer) gone(id string) {
 	c.mu.Lock()

@@ -64,6 +64,7 @@ type Scanner struct {
 	queue     queue
 	commits   *committer
 	stopping  atomic.Bool
+	seeders   sync.WaitGroup
 	counters  counters
 
 	ruleMu sync.Mutex // guards the rest
@@ -199,6 +200,7 @@ func (s *Scanner) Run(ctx context.Context) error {
 	})
 	s.commits.finish()
 	committing.Wait()
+	s.seeders.Wait()
 	return ctx.Err()
 }
 

@@ -17,6 +17,7 @@ import (
 type input struct {
 	container *correlate.Container
 	match     *rule.Match
+	seed      *seed
 	started   int64 // when it was, in nanoseconds
 	stopped   int64
 	gone      int64
@@ -37,9 +38,10 @@ func firstMatch(inputs []input) int64 {
 // who commits uses it.
 type sums struct {
 	scanner  *Scanner
-	engine   *correlate.Engine // nil until load
-	snapshot *rule.Snapshot    // that engine has the rules of
-	revision int64             // of what is stored
+	engine   *correlate.Engine   // nil until load
+	snapshot *rule.Snapshot      // that engine has the rules of
+	revision int64               // of what is stored
+	seeding  map[int64]time.Time // rules that are seeded, as of their latest change
 }
 
 // clocks are watermarks, in nanoseconds; zero ones have no time pass.
@@ -92,6 +94,8 @@ func (s *sums) step(inputs []input, c clocks, b *store.Batch) {
 		switch {
 		case in.match != nil:
 			s.engine.Match(in.container, in.match)
+		case in.seed != nil:
+			s.engine.Seed(in.seed.rule, in.seed.seen)
 		case in.started != 0:
 			s.engine.Started(*in.container, in.started)
 		case in.stopped != 0:
@@ -100,7 +104,8 @@ func (s *sums) step(inputs []input, c clocks, b *store.Batch) {
 			s.engine.Gone(in.container.ID, in.gone)
 		}
 	}
-	if c.stood > 0 {
+	s.seed()
+	if c.stood != 0 {
 		s.engine.Stood(c.stood)
 	}
 	if c.now != 0 {
@@ -120,12 +125,12 @@ func (s *sums) step(inputs []input, c clocks, b *store.Batch) {
 
 // told is what the store is told of an outcome.
 func (s *sums) told(o *correlate.Outcome) []store.Outcome {
-	key := incident.Key{RuleID: o.Rule.ID, Workload: o.Workload(), By: o.By, Shape: incident.AllShapes}
+	key := incident.Key{RuleID: o.Rule.ID, Workload: o.Workload(), By: o.By, Shape: outcomeShape(o)}
 	more := func(m correlate.More) store.Outcome {
 		return store.Outcome{More: &incident.Hit{
 			Key: key, At: instant(m.Last), Rule: o.Rule.Name, Kind: o.Rule.Kind, Severity: o.Rule.Severity,
 			Container: o.Container.Name, Image: o.Container.Image, Labels: o.Container.Labels, Text: m.Text,
-			Suppressed: m.Matches, SuppressedSince: instant(m.First), Others: m.Held,
+			Suppressed: m.Matches, SuppressedSince: instant(m.First), Others: m.Held, OnlyOpen: m.OnlyOpen,
 		}}
 	}
 	switch {
@@ -144,6 +149,14 @@ func (s *sums) told(o *correlate.Outcome) []store.Outcome {
 		out = append(out, more(correlate.More{Matches: h.Matches - 1, First: h.Since, Last: h.TimeNano, Text: h.Text}))
 	}
 	return out
+}
+
+// outcomeShape is the shape of the incident of an outcome.
+func outcomeShape(o *correlate.Outcome) string {
+	if o.Shape == "" {
+		return incident.AllShapes
+	}
+	return o.Shape
 }
 
 // outcomeEvent is what a hit of a rule that adds matches up becomes.
@@ -178,7 +191,7 @@ func outcomeEvent(o *correlate.Outcome) event.Event {
 	}
 	return event.Event{
 		Source: event.Logscan, Severity: o.Rule.Severity, Message: h.Text, Metadata: m,
-		Time: instant(h.TimeNano), Shape: incident.AllShapes, Labels: c.Labels,
+		Time: instant(h.TimeNano), Shape: outcomeShape(o), Labels: c.Labels,
 	}
 }
 

@@ -65,6 +65,9 @@ func (f *folding) fold(ctx context.Context, h incident.Hit) (int64, error) {
 	if err != nil {
 		return 0, err
 	}
+	if i == nil && h.OnlyOpen {
+		return 0, nil
+	}
 	if i == nil && h.Others {
 		h.Shape, h.By = incident.OtherShapes, ""
 		if i, err = f.find(ctx, h.Key); err != nil {

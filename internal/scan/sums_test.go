@@ -1,0 +1,162 @@
+package scan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"logscan/internal/correlate"
+	"logscan/internal/rule"
+	"logscan/internal/store"
+)
+
+func kindRule(t testing.TB, id int64, kind, pattern string, set func(*rule.Rule)) rule.Rule {
+	t.Helper()
+	r := rule.New()
+	r.ID, r.Name, r.Kind, r.Pattern = id, fmt.Sprint(kind, " ", id), kind, pattern
+	set(&r)
+	if err := rule.Fields.Validate(r); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func compileAll(t testing.TB, rules ...rule.Rule) *rule.Snapshot {
+	t.Helper()
+	s, bad := rule.Compile(rules)
+	if len(bad) > 0 {
+		t.Fatal(bad)
+	}
+	return s
+}
+
+// TestNewIsSeeded has a rule of kind new know what was kept before it, whether its
+// scanner is killed meanwhile or not.
+func TestNewIsSeeded(t *testing.T) {
+	g := newRig(t)
+	c := g.container(0)
+	c.lines("ERROR disk 1 is full", "ok", "ERROR connection to 10.0.0.1 refused")
+	g.start(compileAll(t))
+	g.caughtUp()
+	r := kindRule(t, 1, rule.KindNew, "ERROR", func(r *rule.Rule) { r.UpdatedAt = time.Unix(0, c.nano+1) })
+	g.s.SetSnapshot(compileAll(t, r))
+	c.lines("ERROR disk 22 is full", "ERROR out of memory", "ERROR out of memory")
+	eventually(t, "one that is new", func() bool { return messages(g.events()) == "ERROR out of memory" })
+	g.caughtUp()
+	g.stop()
+	g.start(compileAll(t, r))
+	c.lines("ERROR disk 3 is full", "ERROR out of memory", "ERROR no route to host")
+	eventually(t, "another one", func() bool {
+		return messages(g.events()) == "ERROR out of memory ERROR no route to host"
+	})
+	g.caughtUp()
+	all, err := g.db.Incidents(t.Context(), store.IncidentFilter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != 2 || all[1].Matches != 3 || all[1].Hits != 1 || all[1].Kind != rule.KindNew {
+		t.Errorf("%+v", all)
+	}
+}
+
+// unreadable is a store that doesn't say at first what rules have added up.
+type unreadable struct {
+	Store
+	times atomic.Int64
+}
+
+func (s *unreadable) Correlated(ctx context.Context) ([]correlate.Row, int64, error) {
+	if s.times.Add(1) <= 3 {
+		return nil, 0, errors.New("disk I/O error")
+	}
+	return s.Store.Correlated(ctx)
+}
+
+// TestSumsWaitForTheStore has nothing be committed, and nothing lost, until it is known
+// what rules have added up.
+func TestSumsWaitForTheStore(t *testing.T) {
+	g := newRig(t)
+	c := g.container(0)
+	r := kindRule(t, 1, rule.KindCount, `failed for (?P<user>\w+)`, func(r *rule.Rule) { r.AtLeast, r.WithinSeconds, r.By = 3, 3600, []string{"$user"} })
+	g.start(compileAll(t, r))
+	c.lines("failed for bob", "failed for root", "failed for bob")
+	g.caughtUp()
+	g.stop()
+	s := &unreadable{Store: g.db}
+	g.cfg.Store = s
+	g.start(compileAll(t, r))
+	c.lines("failed for root", "failed for bob")
+	e := g.wait(1)
+	if n := s.times.Load(); n != 4 {
+		t.Errorf("%d tries", n)
+	}
+	g.caughtUp()
+	if len(e) != 1 || !strings.HasPrefix(e[0].Message, "3 matches in ") || e[0].Metadata["by"] != "user=bob" {
+		t.Errorf("%+v", e)
+	}
+}
+
+// TestSumsOfACommitThatWasMade has commits fail that were made all the same: what rules
+// add up is counted once.
+func TestSumsOfACommitThatWasMade(t *testing.T) {
+	g := newRig(t)
+	s := &faulty{Store: g.db}
+	g.cfg.Store = s
+	c := g.container(0)
+	r := kindRule(t, 1, rule.KindCount, "failed", func(r *rule.Rule) { r.AtLeast, r.WithinSeconds = 5, 3600 })
+	failed := errors.New("disk I/O error")
+	g.start(compileAll(t, r))
+	for range 4 {
+		s.then(fault{true, failed}, fault{false, failed}, fault{true, failed})
+		c.lines("failed")
+		eventually(t, "the faults being over", s.over)
+		g.caughtUp()
+	}
+	if e := g.events(); len(e) != 0 {
+		t.Errorf("hits too soon: %+v", e)
+	}
+	c.lines("failed", "failed", "failed")
+	g.caughtUp()
+	all, err := g.db.Incidents(t.Context(), store.IncidentFilter{})
+	if e := g.events(); len(e) != 1 || err != nil || len(all) != 1 || all[0].Matches != 7 {
+		t.Errorf("%+v, %+v, %v", e, all, err)
+	}
+}
+
+// TestAbsentByTheWatermark has time pass for a rule that waits: not while lines wait to
+// be evaluated, and not for a container that is stopped.
+func TestAbsentByTheWatermark(t *testing.T) {
+	g := newRig(t)
+	c := g.container(0)
+	c.nano = time.Now().Add(-time.Hour).UnixNano()
+	r := kindRule(t, 1, rule.KindAbsent, "beat", func(r *rule.Rule) { r.ForSeconds, r.GraceSeconds = 60, 0 })
+	c.lines("beat")
+	c.nano = time.Now().UnixNano()
+	c.lines("beat")
+	g.start(compileAll(t, r))
+	pass := func() { g.s.Pass() }
+	e := g.wait(1) // missed, and made up for while nobody looked
+	if !strings.HasPrefix(e[0].Message, "no match for 1 min; the last: beat") {
+		t.Errorf("%+v", e)
+	}
+	state := func() string {
+		all, err := g.db.Incidents(t.Context(), store.IncidentFilter{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, i := range all {
+			out = append(out, string(i.State))
+		}
+		return strings.Join(out, " ")
+	}
+	eventually(t, "its end", func() bool { pass(); return state() == "resolved" })
+	g.s.Stood(-2 * time.Minute) // as if it were later
+	eventually(t, "another one", func() bool { pass(); return state() == "open resolved" })
+	c.end()
+	eventually(t, "its end since the container was stopped", func() bool { return state() == "resolved resolved" })
+}
