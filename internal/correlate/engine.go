@@ -387,7 +387,10 @@ func (e *Engine) Match(c *Container, m *rule.Match) {
 		e.present(rs, s, m.TimeNano)
 	}
 	if m.TimeNano >= s.seen {
-		s.seen, s.line, s.stream = m.TimeNano, m.Text, m.Stream
+		s.seen = m.TimeNano
+		if rs.rule.Kind == rule.KindAbsent {
+			s.line, s.stream = m.Text, m.Stream
+		}
 	}
 	e.plan(rs, s)
 	e.dirty[key] = true
