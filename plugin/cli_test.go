@@ -154,6 +154,15 @@ func (p *testPlugin) emit(severity, rule, message string, more map[string]any) {
 	for k, v := range more {
 		m[k] = v
 	}
+	rules, err := p.store.Rules(p.t.Context())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for _, r := range rules {
+		if r.Name == rule {
+			m["rule_id"] = r.ID
+		}
+	}
 	ev := event.Event{Source: "logscan", Severity: event.Severity(severity), Message: message, Metadata: m}
 	if _, err := p.store.Commit(p.t.Context(), store.Batch{Events: []event.Event{ev}}, func(event.Event) []int64 { return []int64{1} }); err != nil {
 		p.t.Fatal(err)

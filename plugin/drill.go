@@ -226,6 +226,8 @@ func (d *drill) ofRule(ctx context.Context, ref string, given []string) error {
 	switch {
 	case !r.Enabled:
 		return advise(d.c.name()+" rule enable "+r.Name, "rule %s is switched off: it finds nothing", r.Name)
+	case r.State == rule.Shadow:
+		return advise(d.c.name()+" rule enable "+r.Name, "rule %s is in shadow: nobody is told of what it finds", r.Name)
 	case r.WorkloadID != "" && d.workload != "" && d.workload != r.WorkloadID:
 		return advise("--workload "+r.WorkloadID+", or none", "rule %s holds in the workload %s alone", r.Name, r.WorkloadID)
 	}

@@ -48,7 +48,16 @@ func eventRule(e api.Event) string {
 	if s == "" && e.Source != string(event.Logscan) {
 		return e.Source
 	}
-	return orDash(s)
+	shadow, _ := e.Metadata[event.Shadow].(bool)
+	return orDash(markShadow(s, shadow))
+}
+
+// markShadow marks a rule that is in shadow, or was.
+func markShadow(name string, shadow bool) string {
+	if shadow {
+		name += " (shadow)"
+	}
+	return name
 }
 
 // eventMessage tells how many matches were suppressed before this one.

@@ -22,7 +22,7 @@ var incidentColumns = []column[api.Incident]{
 	{head: "ID", cell: incidentID},
 	{head: "SEVERITY", cell: func(i api.Incident) string { return i.Severity }, paint: func(i api.Incident) string { return severityColor(i.Severity) }},
 	{head: "STATE", cell: func(i api.Incident) string { return i.State }},
-	{head: "RULE", cell: func(i api.Incident) string { return i.Rule }},
+	{head: "RULE", cell: func(i api.Incident) string { return markShadow(i.Rule, i.Shadow) }},
 	{head: "WORKLOAD", cell: func(i api.Incident) string { return orDash(i.Workload) }},
 	{head: "COUNT", cell: func(i api.Incident) string { return strconv.FormatInt(i.Matches, 10) }},
 	{head: "SINCE", cell: func(i api.Incident) string { return ago(i.First) }},
@@ -95,7 +95,7 @@ func incidentRows(d api.IncidentDetails) [][2]string {
 		{"ID", incidentID(d.Incident)},
 		{"State", d.State},
 		{"Severity", d.Severity},
-		{"Rule", d.Rule},
+		{"Rule", markShadow(d.Rule, d.Shadow)},
 		{"Of", orDash(d.ByValues)},
 		{"Workload", orDash(d.Workload)},
 		{"Shape", orDash(d.Shape)},
@@ -175,6 +175,8 @@ func unwantedText(field string) string {
 	switch field {
 	case "own_failure":
 		return "it is about this trigger itself"
+	case "shadow":
+		return "left out: the rule was in shadow"
 	case "mode":
 		return "it is told of each event instead (--mode events)"
 	}

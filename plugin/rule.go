@@ -43,7 +43,8 @@ check. ERROR says why a rule that is switched on is not in use.`
   docker logscan rule stats --format '{{.Name}} {{.Hits}}'`
 	cmd := group("rule", "Manage rules: which lines matter",
 		ls, c.ruleShow(), c.ruleAdd(), c.ruleEdit(), c.ruleRemove(),
-		c.ruleSwitch("enable", true), c.ruleSwitch("disable", false), c.ruleTest(), stats)
+		c.ruleSwitch("enable", "Switch rules on", rule.On), c.ruleSwitch("disable", "Switch rules off, keeping them", rule.Off),
+		c.ruleSwitch("shadow", "Have rules record what they find, and tell nobody", rule.Shadow), c.ruleTest(), stats)
 	cmd.Aliases = []string{"rules"}
 	return cmd
 }
@@ -55,7 +56,7 @@ var ruleColumns = []column[api.Rule]{
 	{head: "STREAM", cell: func(r api.Rule) string { return r.Streams }},
 	{head: "COOLDOWN", cell: func(r api.Rule) string { return cooldown(r.CooldownSeconds) }},
 	{head: "WORKLOAD", cell: func(r api.Rule) string { return ruleScope(r) }},
-	{head: "ENABLED", cell: func(r api.Rule) string { return yesNo(r.Enabled) }},
+	{head: "STATE", cell: func(r api.Rule) string { return r.State }},
 	{head: "PATTERN", cell: func(r api.Rule) string { return r.Pattern }, cut: true},
 }
 
@@ -63,7 +64,7 @@ var ruleStatsColumns = []column[api.RuleStats]{
 	{head: "ID", cell: func(r api.RuleStats) string { return strconv.FormatInt(r.RuleID, 10) }},
 	{head: "NAME", cell: func(r api.RuleStats) string { return r.Name }},
 	{head: "WORKLOAD", cell: func(r api.RuleStats) string { return orAll(r.WorkloadID) }},
-	{head: "ENABLED", cell: func(r api.RuleStats) string { return yesNo(r.Enabled) }},
+	{head: "STATE", cell: func(r api.RuleStats) string { return r.State }},
 	{head: "HITS", cell: func(r api.RuleStats) string { return strconv.FormatInt(r.Hits, 10) }},
 	{head: "COOLDOWN", cell: func(r api.RuleStats) string { return strconv.FormatInt(r.Cooldown, 10) }},
 	{head: "BUCKET", cell: func(r api.RuleStats) string { return strconv.FormatInt(r.Bucket, 10) }},
@@ -188,14 +189,15 @@ func (c *cli) ruleRemove() *cobra.Command {
 	}
 }
 
-func (c *cli) ruleSwitch(verb string, on bool) *cobra.Command {
+// ruleSwitch gives rules a state.
+func (c *cli) ruleSwitch(verb, short, state string) *cobra.Command {
 	return &cobra.Command{
-		Use: verb + " RULE [RULE...]", Short: map[bool]string{true: "Switch rules on", false: "Switch rules off, keeping them"}[on], Args: args(1, -1),
+		Use: verb + " RULE [RULE...]", Short: short, Args: args(1, -1),
 		Example:           "  docker logscan rule " + verb + " oom",
 		ValidArgsFunction: c.completeRules,
 		RunE: func(cmd *cobra.Command, a []string) error {
 			return c.eachRule(cmd, a, func(ctx context.Context, client *api.Client, r api.Rule) error {
-				_, err := client.UpdateRule(ctx, r.ID, api.RuleFields{"enabled": on})
+				_, err := client.UpdateRule(ctx, r.ID, api.RuleFields{"state": state})
 				return err
 			})
 		},

@@ -147,7 +147,7 @@ func ruleRows(d ruleDetails) [][2]string {
 	for _, r := range d.OverriddenBy {
 		rows = append(rows, [2]string{"Overridden", fmt.Sprintf("in %s by %s (%d)", r.WorkloadID, r.Name, r.ID)})
 	}
-	rows = append(rows, [2]string{"Enabled", yesNo(d.Enabled)})
+	rows = append(rows, [2]string{"State", d.State})
 	if d.Stats.Error != "" {
 		rows = append(rows, [2]string{"Not in use", d.Stats.Error})
 	}

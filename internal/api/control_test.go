@@ -28,8 +28,8 @@ func TestRuleStats(t *testing.T) {
 	}
 	got := must[[]RuleStats](t)(b.RuleStats(ctx))
 	want := []RuleStats{
-		{RuleID: 1, Name: "oom", Enabled: true, Hits: 5, Cooldown: 4, Bucket: 2, GivenUp: 3},
-		{RuleID: 2, Name: "broken", Enabled: true, Error: "pattern missing closing ) at position 3"},
+		{RuleID: 1, Name: "oom", State: "on", Enabled: true, Hits: 5, Cooldown: 4, Bucket: 2, GivenUp: 3},
+		{RuleID: 2, Name: "broken", State: "on", Enabled: true, Error: "pattern missing closing ) at position 3"},
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -77,9 +77,48 @@ func TestRuleOnTheWire(t *testing.T) {
 	_, body := b.raw("POST", rulesPath, "application/json", `{"name":"n","pattern":"x"}`)
 	stored := must[rule.Rule](t)(b.store.Rule(t.Context(), 1))
 	at, _ := json.Marshal(stored.CreatedAt)
-	want := `{"id":1,"name":"n","description":"","pattern":"x","all":[],"ignore":[],"severity":"warn","streams":"all","cooldown_seconds":300,"cooldown_by":"shape","enabled":true,"workload_id":"","overrides_id":0,"images":"","names":"","labels":"","kind":"line","by":"","per":"container","at_least":0,"within_seconds":0,"distinct":"","for_seconds":0,"grace_seconds":60,"arm":"first","when_stopped":"pause","forget_seconds":2592000,"at_most":10,"resolve_after_seconds":900,"repeat_seconds":3600,"tell_resolved":false,"created_at":` + string(at) + `,"updated_at":` + string(at) + `}`
+	want := `{"id":1,"name":"n","description":"","pattern":"x","all":[],"ignore":[],"severity":"warn","streams":"all","cooldown_seconds":300,"cooldown_by":"shape","state":"on","enabled":true,"workload_id":"","overrides_id":0,"images":"","names":"","labels":"","kind":"line","by":"","per":"container","at_least":0,"within_seconds":0,"distinct":"","for_seconds":0,"grace_seconds":60,"arm":"first","when_stopped":"pause","forget_seconds":2592000,"at_most":10,"resolve_after_seconds":900,"repeat_seconds":3600,"tell_resolved":false,"created_at":` + string(at) + `,"updated_at":` + string(at) + `}`
 	if got := strings.TrimSpace(body); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
+// A client that knows no states goes on: what it sends has the meaning that it had, and
+// a rule that is in shadow stays there, whether it is sent back or switched on.
+func TestClientsThatKnowNoStates(t *testing.T) {
+	b := newBench(t)
+	send := func(method, path, body string) (code int, got struct {
+		State   string
+		Enabled bool
+		Detail  string
+	}) {
+		t.Helper()
+		resp, out := b.raw(method, path, "application/json", body)
+		if err := json.Unmarshal([]byte(out), &got); err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, got
+	}
+	for _, c := range []struct {
+		method, path, body, state string
+	}{
+		{"POST", "", `{"name":"n","pattern":"x","enabled":false}`, "off"},
+		{"PATCH", "/1", `{"enabled":true}`, "on"},
+		{"PATCH", "/1", `{"state":"shadow"}`, "shadow"},
+		{"PATCH", "/1", `{"enabled":true,"severity":"error"}`, "shadow"},
+		{"PATCH", "/1", `{"state":"shadow","enabled":true}`, "shadow"},
+		{"PATCH", "/1", `{"enabled":false}`, "off"},
+		{"PATCH", "/1", `{"state":null}`, "on"},
+	} {
+		if code, got := send(c.method, rulesPath+c.path, c.body); code/100 != 2 || got.State != c.state || got.Enabled != (c.state != "off") {
+			t.Errorf("%s gives %d %+v", c.body, code, got)
+		}
+	}
+	if code, got := send("PATCH", rulesPath+"/1", `{"state":"off","enabled":true}`); code != 422 || !strings.Contains(got.Detail, `enabled: says something else than the state, "off"`) {
+		t.Errorf("a clash gives %d %+v", code, got)
+	}
+	if code, got := send("PATCH", rulesPath+"/1", `{"state":"dark"}`); code != 422 || !strings.Contains(got.Detail, "must be on, off or shadow") {
+		t.Errorf("no state gives %d %+v", code, got)
 	}
 }
 

@@ -28,6 +28,7 @@ type Incident struct {
 	Rule        string           `json:"rule"`
 	Kind        string           `json:"kind,omitempty" doc:"The rule's"`
 	ByValues    string           `json:"by_values,omitempty" doc:"Of a rule that adds matches up by values: these, such as user=alice"`
+	Shadow      bool             `json:"shadow,omitzero" doc:"Nobody is told: the rule is in shadow, or was at the incident's end"`
 	Workload    string           `json:"workload"`
 	Shape       string           `json:"shape" doc:"Of the lines: what differs from hit to hit left out"`
 	Fingerprint string           `json:"fingerprint" doc:"Of the shape"`
@@ -89,6 +90,7 @@ type Notice struct {
 	At         time.Time `json:"at" doc:"By the lines' time"`
 	CreatedAt  time.Time `json:"created_at" doc:"When it was stored, and it was decided who is told"`
 	SilencedBy int64     `json:"silenced_by,omitzero" doc:"The silence that held it back"`
+	Shadow     bool      `json:"shadow,omitzero" doc:"The rule was in shadow: nobody was told"`
 	Triggers   []Fate    `json:"triggers,omitempty" nullable:"false" doc:"What became of it for each trigger that is switched on; of the newest 20 notices"`
 }
 
@@ -100,13 +102,13 @@ type Fate struct {
 	DeliveryID string    `json:"delivery_id,omitempty" doc:"That tells it"`
 	Delivery   *Delivery `json:"delivery,omitempty" doc:"As long as it is kept"`
 	Until      time.Time `json:"until,omitzero" doc:"It is held"`
-	Field      string    `json:"field,omitempty" doc:"Of the trigger, that leaves it out; own_failure where the incident is about the trigger itself"`
+	Field      string    `json:"field,omitempty" doc:"Of the trigger, that leaves it out; own_failure where the incident is about the trigger itself, shadow where its rule was in shadow"`
 	Why        string    `json:"why,omitempty"`
 }
 
 func incidentOut(i incident.Incident) Incident {
 	out := Incident{
-		ID: i.ID, State: string(i.State), Severity: string(i.Severity), RuleID: i.Key.RuleID, Rule: i.Rule, Kind: i.Kind, ByValues: byValues(i), Workload: i.Key.Workload,
+		ID: i.ID, State: string(i.State), Severity: string(i.Severity), RuleID: i.Key.RuleID, Rule: i.Rule, Shadow: i.Shadow, Kind: i.Kind, ByValues: byValues(i), Workload: i.Key.Workload,
 		Shape: i.Readable, Fingerprint: i.Key.Shape, First: i.First.UTC(), Last: i.Last.UTC(), Hits: i.Hits, Matches: i.Matches,
 		Container: i.Container, Image: i.Image, Containers: i.Containers, FirstText: i.FirstText, LastText: i.LastText, Shapes: i.Shapes,
 		Hours: map[string]int64{}, By: i.By, Note: i.Note, Ended: i.Ended.UTC(), EndedWhy: i.EndedWhy,
@@ -219,7 +221,7 @@ func (s *server) getIncident(ctx context.Context, in *ByID) (*output[IncidentDet
 	for k, n := range notices {
 		out.Body.Notices[k] = Notice{
 			Kind: string(n.Kind), Reason: n.Reason, Severity: string(n.Severity), Matches: n.Matches,
-			At: n.At.UTC(), CreatedAt: n.CreatedAt.UTC(), SilencedBy: n.SilencedBy,
+			At: n.At.UTC(), CreatedAt: n.CreatedAt.UTC(), SilencedBy: n.SilencedBy, Shadow: n.Shadow,
 		}
 	}
 	for k, of := range fates {

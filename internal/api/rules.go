@@ -102,7 +102,7 @@ func (s *server) ruleStats(ctx context.Context, _ *struct{}) (*output[List[RuleS
 	for i, r := range rules {
 		c := counts[r.ID]
 		out.Body.Items[i] = RuleStats{
-			RuleID: r.ID, Name: r.Name, WorkloadID: r.WorkloadID, Enabled: r.Enabled,
+			RuleID: r.ID, Name: r.Name, WorkloadID: r.WorkloadID, State: r.State, Enabled: r.Enabled,
 			Hits: c.Hits, Cooldown: c.Cooldown, Bucket: c.Bucket, Ignored: c.Ignored, GivenUp: c.GivenUp, Error: why[r.ID],
 		}
 	}
@@ -139,7 +139,7 @@ func (s *server) testRule(ctx context.Context, in *struct{ Body RuleTest }) (*ou
 	default:
 		r.Name, r.Pattern, r.All, r.Ignore = "test", b.Pattern, b.All, b.Ignore
 	}
-	r.Enabled, r.Streams, r.CooldownSeconds, r.WorkloadID, r.OverridesID = true, "all", 0, "", 0
+	r.State, r.Streams, r.CooldownSeconds, r.WorkloadID, r.OverridesID = rule.On, "all", 0, "", 0
 	if err := rule.Fields.Validate(r); err != nil && in.Body.RuleID == 0 {
 		return nil, s.fail(err, "rule")
 	}

@@ -118,7 +118,8 @@ type RuleStats struct {
 	RuleID     int64  `json:"rule_id"`
 	Name       string `json:"name"`
 	WorkloadID string `json:"workload_id"`
-	Enabled    bool   `json:"enabled"`
+	State      string `json:"state" doc:"on, off or shadow"`
+	Enabled    bool   `json:"enabled" doc:"The state is another one than off"`
 	Hits       int64  `json:"hits" doc:"Matches that became events"`
 	Cooldown   int64  `json:"suppressed_cooldown" doc:"Matches that its cooldown held back"`
 	Bucket     int64  `json:"suppressed_bucket" doc:"Matches that the bound of a container's hits held back"`

@@ -33,6 +33,15 @@ type Event struct {
 // container in a row, where they are many.
 const InARow = "in_a_row"
 
+// Shadow is the key in a hit's metadata that is true where its rule is in shadow.
+const Shadow = "shadow"
+
+// InShadow reports whether e is a hit of a rule in shadow, of which nobody is told.
+func (e Event) InShadow() bool {
+	shadow, _ := e.Metadata[Shadow].(bool)
+	return shadow && e.Source != System
+}
+
 // Severity says how much an event matters.
 type Severity string
 

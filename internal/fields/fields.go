@@ -26,6 +26,7 @@ type Field[T any] struct {
 	Values  []string // all that it, or each of a List, can be; nil: there is no list
 	Doc     string
 	Usage   string // what the command line says of its option; "" for Description
+	Of      string // the field that says the same and more: this one is for those who don't know it, and isn't stored
 
 	Check func(T) error // the reason that refuses it, or an Error of another field
 
@@ -62,6 +63,15 @@ func (e *Error) Error() string { return e.Field + ": " + e.Reason }
 type Table[T any] struct {
 	What string // a T is
 	All  []Field[T]
+
+	settle func(v *T, said func(name string) bool) error // nil: the fields don't depend on each other
+}
+
+// Settled has settle make the fields of v agree wherever v is changed or stored, by
+// those that are said, and returns t. What it finds is an *Error.
+func (t *Table[T]) Settled(settle func(v *T, said func(name string) bool) error) *Table[T] {
+	t.settle = settle
+	return t
 }
 
 // Defined is a T that a table describes.
@@ -108,7 +118,7 @@ func NewTable[T any](what string, lines ...Field[T]) *Table[T] {
 		}
 		lines[i].fallback = b
 	}
-	return &Table[T]{what, lines}
+	return &Table[T]{What: what, All: lines}
 }
 
 // Type is the type of the field in T.
@@ -209,7 +219,17 @@ func (t *Table[T]) Apply(v *T, members map[string]json.RawMessage) error {
 			return &Error{f.Name, "has a value of another type, or one that is too large"}
 		}
 	}
-	return nil
+	return t.settled(v, func(name string) bool { _, ok := members[name]; return ok })
+}
+
+// Settle makes the fields of v agree, of which nothing is said.
+func (t *Table[T]) Settle(v *T) error { return t.settled(v, func(string) bool { return false }) }
+
+func (t *Table[T]) settled(v *T, said func(name string) bool) error {
+	if t.settle == nil {
+		return nil
+	}
+	return t.settle(v, said)
 }
 
 // Validate checks all that can be said about v alone; what it finds is an *Error.
@@ -247,8 +267,13 @@ const definitionVersion = 1
 // MarshalDefinition encodes what is said about v, secrets too.
 func (t *Table[T]) MarshalDefinition(v T) ([]byte, error) {
 	out := map[string]any{"version": definitionVersion}
+	if err := t.Settle(&v); err != nil {
+		return nil, err
+	}
 	for _, f := range t.All {
-		out[f.Name] = f.Value(v)
+		if f.Of == "" {
+			out[f.Name] = f.Value(v)
+		}
 	}
 	return json.Marshal(out)
 }

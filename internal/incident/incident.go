@@ -104,6 +104,7 @@ type Hit struct {
 	SuppressedSince time.Time
 	OnlyOpen        bool  // it counts where an incident of its key is open alone
 	Others          bool  // where no incident of its shape is open, it is OtherShapes'
+	Shadow          bool  // its rule is in shadow
 	About           int64 // the trigger that it is about; 0 for none
 	Settings
 }
@@ -118,7 +119,8 @@ type Incident struct {
 	Severity event.Severity `json:"severity"`       // the worst of its hits
 	Readable string         `json:"readable"`       // the shape, for people
 	About    int64          `json:"about,omitempty"`
-	First    time.Time      `json:"first"` // of the hits, by the lines' time
+	Shadow   bool           `json:"shadow,omitempty"` // its rule is in shadow, or was at its end: nobody is told
+	First    time.Time      `json:"first"`            // of the hits, by the lines' time
 	Last     time.Time      `json:"last"`
 	Hits     int64          `json:"hits"`
 	Matches  int64          `json:"matches"` // with those that the rule's cooldown held back
@@ -201,7 +203,7 @@ func New(h Hit, before *Before) (Incident, Notice) {
 		first = h.SuppressedSince
 	}
 	i := Incident{
-		Key: h.Key, State: Open, Rule: h.Rule, Kind: h.Kind, Severity: h.Severity, Readable: h.Readable, First: first, About: h.About,
+		Key: h.Key, State: Open, Rule: h.Rule, Kind: h.Kind, Severity: h.Severity, Readable: h.Readable, First: first, About: h.About, Shadow: h.Shadow,
 		FirstText: cut(h.Text), Containers: map[string]int64{}, Hours: map[int64]int64{}, Minutes: map[int64]int64{}, Before: before,
 		Told: h.At,
 	}

@@ -111,6 +111,7 @@ func TestKillingThePluginTellsOfIncidentsOnce(t *testing.T) {
 		}
 	}
 	addRule(t, c, "failed", `^(\w+) (?P<n>\d+) failed`)
+	makeRule(t, c, "trial", `^disk (?P<n>\d+) failed`, api.RuleFields{"cooldown_seconds": 0, "state": "shadow"})
 	makeRule(t, c, "slow", `^slow (?P<n>\d+)`, api.RuleFields{"cooldown_seconds": 1})
 
 	causes := []string{"disk", "upstream", "certificate", "quota"}
@@ -136,7 +137,7 @@ func TestKillingThePluginTellsOfIncidentsOnce(t *testing.T) {
 		return all
 	}
 	e.Eventually(time.Minute, "an incident of each shape in each workload", func() bool {
-		return len(incidents(api.IncidentQuery{Workload: "shop/a"})) == len(causes)+1 && len(incidents(api.IncidentQuery{Workload: "shop/b"})) == len(causes)+1
+		return len(incidents(api.IncidentQuery{Workload: "shop/a"})) == len(causes)+2 && len(incidents(api.IncidentQuery{Workload: "shop/b"})) == len(causes)+2
 	})
 	some := incidents(api.IncidentQuery{Rule: "failed", Workload: "shop/b"})
 	resolved, acknowledged := some[0], some[1]
@@ -255,8 +256,19 @@ func TestKillingThePluginTellsOfIncidentsOnce(t *testing.T) {
 	if int(hits) != lines*len(causes)+own+slow || int(matches) != lines || slow+suppressed > lines || suppressed == 0 {
 		t.Errorf("%d lines of each sort; incidents have %d hits and %d matches of slow ones, of which there are %d, and %d suppressed", lines, hits, matches, slow, suppressed)
 	}
-	if a, b := len(incidents(api.IncidentQuery{Workload: "shop/a"})), len(incidents(api.IncidentQuery{Workload: "shop/b"})); a != len(causes)+1 || b != len(causes)+2 {
-		t.Errorf("%d and %d incidents of %d shapes, one of which was resolved and came again", a, b, len(causes)+1)
+	if a, b := len(incidents(api.IncidentQuery{Workload: "shop/a"})), len(incidents(api.IncidentQuery{Workload: "shop/b"})); a != len(causes)+2 || b != len(causes)+3 {
+		t.Errorf("%d and %d incidents of %d shapes, one of them in shadow too, and one of which was resolved and came again", a, b, len(causes)+1)
+	}
+	// What a rule in shadow found is counted as well as the rest.
+	trials := 0
+	for _, i := range incidents(api.IncidentQuery{Rule: "trial"}) {
+		trials += int(i.Hits)
+		if !i.Shadow {
+			t.Errorf("not in shadow: %+v", i)
+		}
+	}
+	if n := count(t, e, "SELECT count(*) FROM event_log WHERE rule_name = 'trial' AND metadata ->> '$.shadow'"); trials != lines || n != lines {
+		t.Errorf("the rule in shadow has %d hits and %d events with its mark, of %d lines", trials, n, lines)
 	}
 	db, err := sql.Open("sqlite3", "file:"+filepath.Join(e.PluginData(), ".logscan/logscan.db")+"?mode=ro&_busy_timeout=5000")
 	if err != nil {
@@ -293,6 +305,9 @@ func TestKillingThePluginTellsOfIncidentsOnce(t *testing.T) {
 			took[r.id] = true
 			beyond += body.Data.Held.Notices
 			for _, n := range body.Data.Notices {
+				if n.Rule == "trial" {
+					t.Errorf("%s was told %+v of the rule in shadow", name, n)
+				}
 				told[fmt.Sprint(n.Kind, " ", n.Incident)]++
 			}
 		}
@@ -301,6 +316,9 @@ func TestKillingThePluginTellsOfIncidentsOnce(t *testing.T) {
 		}
 		missing := 0
 		for _, i := range known {
+			if i.Shadow {
+				continue
+			}
 			opened := "opened"
 			if i.RuleID == 0 {
 				opened = "system"

@@ -19,8 +19,9 @@ var Fields = fields.NewTable("rule", []fields.Field[Rule]{
 	{Name: "streams", Flag: "stream", Default: "all", Values: Streams, Doc: "Stream to watch"},
 	{Name: "cooldown_seconds", Flag: "cooldown", Kind: fields.Duration, Default: int64(300), Doc: "After a hit, only count further ones of that container and shape for so long (0 for none)", Check: func(r Rule) error { return CheckSeconds(r.CooldownSeconds) }},
 	{Name: "cooldown_by", Flag: "cooldown-by", Default: ByShape, Values: []string{ByShape, ByRule}, Doc: "What the cooldown is for: lines of one shape, so that what is another trouble isn't held back, or all lines that match"},
-	{Name: "enabled", Flag: "disabled", Kind: fields.Switch, Default: true, Doc: "Whether it is switched on; an override that is off takes the global rule away in its workload",
-		Usage: "Keep it switched off; an override then takes the global rule away in its workload"},
+	{Name: "state", Flag: "state", Default: On, Values: States, Doc: "Whether it is switched on; an override that is off takes the global rule away in its workload; what a rule in shadow finds is recorded, and nobody is told"},
+	{Name: "enabled", Flag: "disabled", Kind: fields.Switch, Default: true, Of: "state", Doc: "Whether the state is another one than off; true switches on what is off, and leaves a rule in shadow there",
+		Usage: "The same as --state off"},
 	{Name: "workload_id", Flag: "workload", Kind: fields.Workload, Default: "", None: "all", Doc: "Only for containers of this workload", Check: func(r Rule) error { return CheckText(r.WorkloadID, MaxWorkload) }},
 	{Name: "overrides_id", Flag: "overrides", Kind: fields.Override, Default: int64(0), Doc: "Replace this global rule, given by name or id, in the workload; switched off, it takes it away there", Check: func(r Rule) error {
 		if r.OverridesID < 0 {
@@ -46,7 +47,7 @@ var Fields = fields.NewTable("rule", []fields.Field[Rule]{
 	{Name: "resolve_after_seconds", Flag: "resolve-after", Kind: fields.Duration, Default: int64(incident.Defaults.ResolveAfter.Seconds()), Doc: "An incident is over when there was no hit for so long (0 for never)", Check: func(r Rule) error { return CheckSeconds(r.ResolveAfter) }},
 	{Name: "repeat_seconds", Flag: "repeat", Kind: fields.Duration, Default: int64(incident.Defaults.Repeat.Seconds()), Doc: "An open incident that nobody acknowledged is told again after so long, then after twice as long each time, up to a day (0 for never)", Check: func(r Rule) error { return CheckSeconds(r.Repeat) }},
 	{Name: "tell_resolved", Flag: "tell-resolved", Kind: fields.Bool, Default: false, Doc: "Whether the end of an incident is told too"},
-}...)
+}...).Settled(settle)
 
 // Table implements fields.Defined.
 func (Rule) Table() *fields.Table[Rule] { return Fields }

@@ -23,7 +23,7 @@ func TestValidateChange(t *testing.T) {
 		t.Fatal("it would be accepted today")
 	}
 	now := old
-	now.Enabled = false
+	now.State, now.Enabled = Off, false
 	if err := Fields.ValidateChange(old, now); err != nil {
 		t.Error(err)
 	}

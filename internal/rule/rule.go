@@ -18,6 +18,16 @@ import (
 // Streams are what that field of a rule can be.
 var Streams = []string{"all", "stdout", "stderr"}
 
+// States of a rule.
+const (
+	On     = "on"
+	Off    = "off"
+	Shadow = "shadow" // hits are events and incidents, of which nobody is told
+)
+
+// States are what that field of a rule can be.
+var States = []string{On, Off, Shadow}
+
 // What a rule's cooldown is for.
 const (
 	ByShape = "shape" // lines of one shape: what is another trouble isn't held back
@@ -49,7 +59,8 @@ type Rule struct {
 	Streams         string              `json:"streams"`
 	CooldownSeconds int64               `json:"cooldown_seconds"`
 	CooldownBy      string              `json:"cooldown_by"`
-	Enabled         bool                `json:"enabled"`
+	State           string              `json:"state"`        // "" is what Enabled says
+	Enabled         bool                `json:"enabled"`      // the State isn't Off
 	WorkloadID      string              `json:"workload_id"`  // "" = global
 	OverridesID     int64               `json:"overrides_id"` // 0 = none
 	Images          fields.List[string] `json:"images"`       // globs
@@ -77,6 +88,22 @@ type Rule struct {
 // Cooldown is for how long, after a hit, further ones of that container are only
 // counted.
 func (r *Rule) Cooldown() time.Duration { return time.Duration(r.CooldownSeconds) * time.Second }
+
+// settle has State and Enabled agree. Who says only that a rule is enabled leaves a
+// rule in shadow there.
+func settle(r *Rule, said func(name string) bool) error {
+	switch state, enabled := said("state"), said("enabled"); {
+	case state && enabled && r.Enabled != (r.State != Off):
+		return &fields.Error{Field: "enabled", Reason: fmt.Sprintf("says something else than the state, %.64q: give one of the two", r.State)}
+	case r.State == "", enabled && !state && r.Enabled != (r.State != Off):
+		r.State = Off
+		if r.Enabled {
+			r.State = On
+		}
+	}
+	r.Enabled = r.State != Off
+	return nil
+}
 
 // Incidents is what r says about its incidents.
 func (r *Rule) Incidents() incident.Settings {

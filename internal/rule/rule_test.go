@@ -10,7 +10,7 @@ import (
 )
 
 func valid() Rule {
-	return Rule{ID: 1, Name: "a rule", Pattern: "x", Severity: "warn", Streams: "all", CooldownBy: ByRule, Kind: KindLine, Per: PerContainer, Arm: ArmFirst, WhenStopped: StoppedPause, ForgetSeconds: DefaultForget, AtMost: DefaultAtMost, Enabled: true}
+	return Rule{ID: 1, Name: "a rule", Pattern: "x", Severity: "warn", Streams: "all", CooldownBy: ByRule, Kind: KindLine, Per: PerContainer, Arm: ArmFirst, WhenStopped: StoppedPause, ForgetSeconds: DefaultForget, AtMost: DefaultAtMost, State: On, Enabled: true}
 }
 
 func TestValidate(t *testing.T) {

@@ -106,7 +106,9 @@ func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
 	}
 	rules = slices.SortedFunc(slices.Values(rules), func(a, b Rule) int { return cmp.Compare(a.ID, b.ID) })
 	globals := map[int64]bool{}
-	for _, r := range rules {
+	for i := range rules {
+		r := &rules[i]
+		_ = settle(r, func(string) bool { return false }) // nothing is said that could clash
 		s.known[r.ID] = true
 		if r.WorkloadID == "" && r.OverridesID == 0 {
 			globals[r.ID] = true

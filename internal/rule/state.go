@@ -18,13 +18,19 @@ const StreakGap = 5 * time.Minute
 // statecodec.go.
 type State struct {
 	rules map[int64]*memory
-	debt  int64 // nanoseconds until the bucket is full again, as of at
-	at    int64
+	tokens
+	shadow tokens // for rules in shadow, which hold back nothing of the others
 
 	set          *Set // of the last line; nil after UnmarshalBinary
 	counts       map[int64]Counts
 	suppressed   []Suppressed
 	suppressedAt map[suppressedKey]int // where in suppressed
+}
+
+// tokens are how full a bucket is.
+type tokens struct {
+	debt int64 // nanoseconds until the bucket is full again, as of at
+	at   int64
 }
 
 // memory is about one rule.
@@ -247,7 +253,7 @@ func (st *State) admit(s *Set, r *Rule, l Line, h *Hit) bool {
 	case r.CooldownSeconds > 0 && past.fired && distance(past.at, t) < uint64(r.Cooldown()):
 		st.count(r.ID, Counts{Cooldown: 1})
 		st.suppress(r, l, h.Shape, false)
-	case !st.take(s.snapshot.bucket, t):
+	case !st.bucketOf(r).take(s.snapshot.bucket, t):
 		st.count(r.ID, Counts{Bucket: 1})
 		st.suppress(r, l, h.Shape, true)
 	default:
@@ -283,8 +289,16 @@ func (st *State) admit(s *Set, r *Rule, l Line, h *Hit) bool {
 	return true
 }
 
+// bucketOf is the bucket that bounds the hits of a rule.
+func (st *State) bucketOf(r *Rule) *tokens {
+	if r.State == Shadow {
+		return &st.shadow
+	}
+	return &st.tokens
+}
+
 // take takes a token at time t, if there is one.
-func (st *State) take(b bucket, t int64) bool {
+func (st *tokens) take(b bucket, t int64) bool {
 	if b.refill == 0 {
 		st.debt = 0
 		return true

@@ -10,9 +10,11 @@ import (
 
 // The encoded form of a State; numbers are varints, those marked ± zigzag:
 //
-//	+-------------+------+-----+-------+----------------+
-//	| version (1) | debt | at± | count | count × entry  |
-//	+-------------+------+-----+-------+----------------+
+//	+-------------+------+-----+------+-----+-------+----------------+
+//	| version (1) | debt | at± | debt | at± | count | count × entry  |
+//	+-------------+------+-----+------+-----+-------+----------------+
+//	                           of rules in
+//	                           shadow
 //
 //	entry:  | id − previous id | flags (1) | at± | streak | count | count × shape |
 //	                                         if    if
@@ -23,13 +25,15 @@ import (
 //	                                if    if flagSuppressed
 //	                                flagFired
 //
-// Shapes are in the order of their sums, which are big-endian. The version is 3.
-// Versions 1 and 2, which are still read, knew no shapes: an entry had the suppressed
-// and since of all lines. Version 1 knew no streaks.
+// Shapes are in the order of their sums, which are big-endian. The version is 4.
+// Versions before, which are still read, knew no rules in shadow. Versions 1 and 2 knew
+// no shapes: an entry had the suppressed and since of all lines. Version 1 knew no
+// streaks.
 const (
-	stateVersion      = 3
-	stateVersionRules = 2
-	stateVersionPlain = 1
+	stateVersion       = 4
+	stateVersionShapes = 3
+	stateVersionRules  = 2
+	stateVersionPlain  = 1
 	// maxMemories bounds the entries that are read; far more than there can
 	// be rules.
 	maxMemories = 100_000
@@ -47,6 +51,8 @@ func (st *State) MarshalBinary() ([]byte, error) {
 	b := append(make([]byte, 0, 32+24*len(ids)), stateVersion)
 	b = binary.AppendUvarint(b, uint64(st.debt))
 	b = binary.AppendVarint(b, st.at)
+	b = binary.AppendUvarint(b, uint64(st.shadow.debt))
+	b = binary.AppendVarint(b, st.shadow.at)
 	b = binary.AppendUvarint(b, uint64(len(ids)))
 	last := int64(0)
 	for _, id := range ids {
@@ -106,7 +112,10 @@ func (st *State) UnmarshalBinary(b []byte) error {
 		return errState
 	}
 	r := stateReader{b: b[1:], ok: true}
-	out := State{debt: r.count(), at: r.signed()}
+	out := State{tokens: r.tokens()}
+	if version >= stateVersion {
+		out.shadow = r.tokens()
+	}
 	n := r.count()
 	if n > maxMemories || n > int64(len(b)) {
 		return errState
@@ -143,7 +152,7 @@ func (m *memory) read(r *stateReader, version byte) bool {
 	case stateVersionRules:
 		known |= flagSuppressed
 	}
-	if flags == 0 && version < stateVersion || flags&^known != 0 || flags&(flagFired|flagStreak) == flagStreak {
+	if flags == 0 && version < stateVersionShapes || flags&^known != 0 || flags&(flagFired|flagStreak) == flagStreak {
 		return false
 	}
 	if m.fired = flags&flagFired != 0; m.fired {
@@ -154,7 +163,7 @@ func (m *memory) read(r *stateReader, version byte) bool {
 			return false
 		}
 	}
-	if version < stateVersion {
+	if version < stateVersionShapes {
 		h := held{fired: m.fired, at: m.at}
 		if flags&flagSuppressed != 0 {
 			if h.suppressed, h.since = r.count(), r.signed(); h.suppressed == 0 {
@@ -233,6 +242,8 @@ func (r *stateReader) count() int64 {
 	}
 	return int64(v)
 }
+
+func (r *stateReader) tokens() tokens { return tokens{debt: r.count(), at: r.signed()} }
 
 func (r *stateReader) signed() int64 {
 	v, n := binary.Varint(r.b)

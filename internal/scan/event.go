@@ -35,6 +35,9 @@ func hitEvent(h *rule.Hit, c *journal.Container) event.Event {
 		m["suppressed"] = h.Suppressed
 		m["suppressed_since"] = timestamp(h.SuppressedSince)
 	}
+	if h.Rule.State == rule.Shadow {
+		m[event.Shadow] = true
+	}
 	if h.Streak > streakFrom {
 		m[event.InARow] = h.Streak
 	}
@@ -57,6 +60,7 @@ func suppressed(all []rule.Suppressed, c *journal.Container) []incident.Hit {
 			Key: incident.Key{RuleID: s.Rule.ID, Workload: c.Workload, Shape: shapeOf(s.Rule, s.Shape)},
 			At:  time.Unix(0, s.Last).UTC(), Rule: s.Rule.Name, Kind: rule.KindLine, Severity: s.Rule.Severity, Container: c.Name, Image: c.Image, Labels: c.Labels, Text: s.Text,
 			Suppressed: s.Matches, SuppressedSince: time.Unix(0, s.First).UTC(), Others: s.Bucket && s.Rule.CooldownBy != rule.ByRule,
+			Shadow: s.Rule.State == rule.Shadow,
 		}
 	}
 	return out
@@ -83,6 +87,7 @@ const maxReason = 500
 func refusal(hit event.Event, err error) event.Event {
 	m := maps.Clone(hit.Metadata)
 	delete(m, "captures")
+	delete(m, event.Shadow)
 	reason := err.Error()
 	m["about"], m["reason"] = "refused_hit", reason[:min(len(reason), maxReason)]
 	return event.Event{

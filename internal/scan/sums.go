@@ -130,7 +130,7 @@ func (s *sums) told(o *correlate.Outcome) []store.Outcome {
 		return store.Outcome{More: &incident.Hit{
 			Key: key, At: instant(m.Last), Rule: o.Rule.Name, Kind: o.Rule.Kind, Severity: o.Rule.Severity,
 			Container: o.Container.Name, Image: o.Container.Image, Labels: o.Container.Labels, Text: m.Text,
-			Suppressed: m.Matches, SuppressedSince: instant(m.First), Others: m.Held, OnlyOpen: m.OnlyOpen,
+			Suppressed: m.Matches, SuppressedSince: instant(m.First), Others: m.Held, OnlyOpen: m.OnlyOpen, Shadow: o.Rule.State == rule.Shadow,
 		}}
 	}
 	switch {
@@ -175,6 +175,9 @@ func outcomeEvent(o *correlate.Outcome) event.Event {
 		if value != "" {
 			m[name] = value
 		}
+	}
+	if o.Rule.State == rule.Shadow {
+		m[event.Shadow] = true
 	}
 	set("by", o.By)
 	set("line", h.Line)

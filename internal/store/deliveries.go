@@ -279,9 +279,9 @@ func (s *Store) Next(ctx context.Context, triggerID int64, after trigger.Deliver
 }
 
 // lastTold is a look-up in an index for each incident that isn't resolved, and two in
-// another one.
+// another one. What is open of rules in shadow is left to be forgotten.
 const lastTold = "SELECT " + deliveryColumns + `, d.message FROM incidents i INDEXED BY incidents_unresolved CROSS JOIN deliveries d
-	WHERE i.state <> 'resolved' AND i.id > ?2
+	WHERE i.state <> 'resolved' AND i.id > ?2 AND i.data ->> '$.shadow' IS NULL
 	AND d.seq = (SELECT max(seq) FROM deliveries WHERE trigger_id = ?1 AND incident_id = i.id AND incident_id <> 0 AND state = 'delivered')
 	AND NOT EXISTS (SELECT 1 FROM deliveries WHERE trigger_id = ?1 AND incident_id = i.id AND incident_id <> 0 AND state = 'pending')
 	ORDER BY i.id LIMIT 1`

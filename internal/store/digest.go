@@ -79,11 +79,12 @@ func noteDigest(ctx context.Context, tx *sql.Tx, triggerID int64, now time.Time)
 // maxSummed is how many workloads and rules a summary names.
 const maxSummed = 20
 
-// summary sums up what there was from one time up to another.
+// summary sums up what there was from one time up to another, but of what rules in
+// shadow found.
 func summary(ctx context.Context, db *sql.DB, from, to time.Time) (trigger.Summary, error) {
 	sum := trigger.Summary{From: from, To: to}
 	rows, err := db.QueryContext(ctx, `SELECT ifnull(workload_id, ''), ifnull(rule_name, 'logscan'), count(DISTINCT incident_id), sum(1 + ifnull(metadata ->> '$.suppressed', 0)) n
-		FROM event_log WHERE created_at >= ? AND created_at < ? GROUP BY 1, 2 ORDER BY n DESC, 1, 2`, nanos(from), nanos(to))
+		FROM event_log WHERE created_at >= ? AND created_at < ? AND metadata ->> '$.shadow' IS NULL GROUP BY 1, 2 ORDER BY n DESC, 1, 2`, nanos(from), nanos(to))
 	all, err := collect(rows, err, func(r row) (l trigger.SummaryLine, err error) {
 		return l, r.Scan(&l.Workload, &l.Rule, &l.Incidents, &l.Matches)
 	})
@@ -100,7 +101,7 @@ func summary(ctx context.Context, db *sql.DB, from, to time.Time) (trigger.Summa
 		}
 	}
 	err = db.QueryRowContext(ctx, `SELECT count(*) FILTER (WHERE first_at >= ?1 AND data ->> '$.before' IS NULL AND rule_id <> 0), count(*) FILTER (WHERE state <> 'resolved')
-		FROM incidents WHERE last_at >= ?1 OR state <> 'resolved'`, nanos(from)).Scan(&sum.New, &sum.Open)
+		FROM incidents WHERE (last_at >= ?1 OR state <> 'resolved') AND data ->> '$.shadow' IS NULL`, nanos(from)).Scan(&sum.New, &sum.Open)
 	if err == nil {
 		err = db.QueryRowContext(ctx, "SELECT count(*) FROM notices WHERE silenced_by <> 0 AND created_at >= ? AND created_at < ?", nanos(from), nanos(to)).Scan(&sum.Silenced)
 	}
@@ -127,7 +128,7 @@ const (
 	lost = `SELECT coalesce(sum(metadata ->> '$.times'), 0), coalesce(sum(metadata ->> '$.bytes'), 0), coalesce(sum(metadata ->> '$.frames'), 0), count(DISTINCT container_id)
 		FROM event_log INDEXED BY event_log_created WHERE created_at >= ? AND created_at < ? AND source = 'system' AND metadata ->> '$.about' = 'loss'`
 	noisiest = `SELECT rule_name, sum(1 + ifnull(metadata ->> '$.suppressed', 0)) n, count(*), sum(octet_length(message) + octet_length(metadata))
-		FROM event_log INDEXED BY event_log_created WHERE created_at >= ? AND created_at < ? AND source <> 'system' AND rule_name IS NOT NULL GROUP BY rule_name ORDER BY n DESC, rule_name LIMIT 1`
+		FROM event_log INDEXED BY event_log_created WHERE created_at >= ? AND created_at < ? AND source <> 'system' AND rule_name IS NOT NULL AND metadata ->> '$.shadow' IS NULL GROUP BY rule_name ORDER BY n DESC, rule_name LIMIT 1`
 	// messagesOf are those of which an incident, or the event, is of a rule.
 	messagesOf = `SELECT (SELECT count(*) FROM deliveries INDEXED BY deliveries_message WHERE message <> '' AND created_at >= ?1 AND created_at < ?2
 			AND EXISTS (SELECT 1 FROM json_each(message, '$.notices') WHERE value ->> '$.rule' = ?3))

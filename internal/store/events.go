@@ -104,6 +104,10 @@ func (s *Store) insertEvents(ctx context.Context, tx *sql.Tx, b Batch, route fun
 	out := make([]event.Event, 0, len(b.Events))
 	f := s.newFolding(tx)
 	insert := func(e event.Event) error {
+		e, err := f.mark(ctx, e)
+		if err != nil {
+			return err
+		}
 		stored, ok, err := s.insertOr(ctx, tx, e, b.Instead, route)
 		if err != nil || !ok {
 			return err
@@ -118,7 +122,7 @@ func (s *Store) insertEvents(ctx context.Context, tx *sql.Tx, b Batch, route fun
 		}
 	}
 	for _, h := range b.Suppressed {
-		if _, err := f.fold(ctx, f.settle(h)); err != nil {
+		if err := f.addHeld(ctx, h); err != nil {
 			return nil, err
 		}
 	}
@@ -128,7 +132,7 @@ func (s *Store) insertEvents(ctx context.Context, tx *sql.Tx, b Batch, route fun
 		case o.Event != nil:
 			err = insert(*o.Event)
 		case o.More != nil:
-			_, err = f.fold(ctx, f.settle(*o.More))
+			err = f.addHeld(ctx, *o.More)
 		case o.End != nil:
 			err = f.end(ctx, *o.End)
 		}

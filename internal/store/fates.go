@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	toldOf = "SELECT notice_id, trigger_id, iif(delivery_id = '', 'spared', 'told'), delivery_id, '', 0 FROM told WHERE notice_id IN (SELECT value FROM json_each(?))"
+	toldOf = "SELECT notice_id, trigger_id, CASE delivery_id WHEN '' THEN 'spared' WHEN 'shadow' THEN 'unwanted' ELSE 'told' END, delivery_id, '', 0 FROM told WHERE notice_id IN (SELECT value FROM json_each(?))"
 	heldOf = "SELECT notice_id, trigger_id, 'held', '', why, due_at FROM held WHERE notice_id IN (SELECT value FROM json_each(?))"
 
 	theseDeliveries = "SELECT " + deliveryColumns + " FROM deliveries d WHERE id IN (SELECT value FROM json_each(?))"
@@ -34,6 +34,9 @@ func (s *Store) Fates(ctx context.Context, i incident.Incident, notices []Notice
 			var f trigger.Fate
 			err := r.Scan(&notice, &f.TriggerID, &f.State, &f.DeliveryID, &f.Why, &due)
 			f.Until = instant(due)
+			if f.State == trigger.FateUnwanted {
+				f.Field, f.DeliveryID = trigger.InShadow, ""
+			}
 			if known[notice] == nil {
 				known[notice] = map[int64]trigger.Fate{}
 			}
@@ -89,6 +92,8 @@ func (s *Store) Fates(ctx context.Context, i incident.Incident, notices []Notice
 // neither told nor held; p is nil where that is not told of incidents.
 func untold(i incident.Incident, n Noticed, t trigger.Trigger, p *trigger.Policy) trigger.Fate {
 	switch {
+	case n.Shadow:
+		return trigger.Fate{State: trigger.FateUnwanted, Field: trigger.InShadow}
 	case t.UpdatedAt.After(n.CreatedAt):
 		return trigger.Fate{State: trigger.FateUnknown, Why: "the trigger has changed since"}
 	case t.Mode == trigger.ModeEvents:
@@ -96,7 +101,7 @@ func untold(i incident.Incident, n Noticed, t trigger.Trigger, p *trigger.Policy
 	case p == nil:
 		return trigger.Fate{State: trigger.FateUnknown, Why: "the trigger can't be used"}
 	}
-	i.Severity = n.Severity
+	i.Severity, i.Shadow = n.Severity, false
 	if n.Kind == incident.NoticeOpened || n.Kind == incident.NoticeSystem {
 		i.LastText = i.FirstText
 	}

@@ -42,11 +42,12 @@ type folding struct {
 	tx        *sql.Tx
 	open      map[incident.Key]*incident.Incident // nil: there is none
 	count     map[int64]int                       // open ones by rule
+	states    map[int64]string                    // of rules; "" for those that are not there
 	unwritten map[*incident.Incident]struct{}     // those that changed since they were written
 }
 
 func (s *Store) newFolding(tx *sql.Tx) *folding {
-	return &folding{s: s, tx: tx, open: map[incident.Key]*incident.Incident{}, count: map[int64]int{}, unwritten: map[*incident.Incident]struct{}{}}
+	return &folding{s: s, tx: tx, open: map[incident.Key]*incident.Incident{}, count: map[int64]int{}, states: map[int64]string{}, unwritten: map[*incident.Incident]struct{}{}}
 }
 
 // add folds an event that is stored, and returns the id of the incident.
@@ -133,7 +134,7 @@ func (f *folding) hit(e event.Event) incident.Hit {
 	h := incident.Hit{
 		Key: incident.Key{RuleID: number(e.Metadata["rule_id"]), Workload: text("workload_id"), By: text("by"), Shape: e.Shape},
 		At:  e.Time, Rule: text("rule_name"), Kind: text("kind"), Severity: e.Severity, Container: text("container_name"),
-		Image: text("image"), Labels: e.Labels, Text: e.Message,
+		Image: text("image"), Labels: e.Labels, Text: e.Message, Shadow: e.InShadow(),
 	}
 	if e.Source == event.System {
 		h.RuleID, h.Rule, h.Kind, h.By, h.About = 0, "logscan", "", "", aboutTrigger(e)

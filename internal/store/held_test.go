@@ -182,7 +182,7 @@ func TestPlansOfIncidents(t *testing.T) {
 	for _, q := range []string{
 		findOpen, openOfRule, "SELECT id, ended_at " + likeIt + " ORDER BY ended_at DESC LIMIT 1", dueIncidents, firstIncident, firstHeld, firstOfGroup,
 		lastMessageBut, lastSeverity, tooManyNotices, overIncidents, sentMessages, newestIncidents, newestMessages,
-		"SELECT count(*) " + silencedNotices, "SELECT count(*) FROM silences v WHERE " + owing, dueGroups, heldNotices, lastTold, toldOf, heldOf, theseDeliveries, heldIsTold,
+		"SELECT count(*) " + silencedNotices, "SELECT count(*) FROM silences v WHERE " + owing, dueGroups, heldNotices, lastTold, toldOf, heldOf, theseDeliveries, heldIsTold, stateOfRule, wasTold,
 	} {
 		var args []any
 		for range strings.Count(q, "?") {

@@ -70,15 +70,16 @@ type Noticed struct {
 	Severity   event.Severity
 	Matches    int64 // by then
 	SilencedBy int64 // the silence that held it back; 0 for none
+	Shadow     bool  // its rule was in shadow: nobody was told
 	CreatedAt  time.Time
 }
 
 // Notices returns the notices of an incident that are kept, the oldest first.
 func (s *Store) Notices(ctx context.Context, incidentID int64) ([]Noticed, error) {
-	rows, err := s.r.QueryContext(ctx, "SELECT id, incident_id, kind, reason, severity, matches, at, created_at, silenced_by FROM notices WHERE incident_id = ? ORDER BY id", incidentID)
+	rows, err := s.r.QueryContext(ctx, "SELECT id, incident_id, kind, reason, severity, matches, at, created_at, silenced_by, shadow FROM notices WHERE incident_id = ? ORDER BY id", incidentID)
 	out, err := collect(rows, err, func(r row) (n Noticed, err error) {
 		var at, created int64
-		err = r.Scan(&n.ID, &n.Incident, &n.Kind, &n.Reason, &n.Severity, &n.Matches, &at, &created, &n.SilencedBy)
+		err = r.Scan(&n.ID, &n.Incident, &n.Kind, &n.Reason, &n.Severity, &n.Matches, &at, &created, &n.SilencedBy, &n.Shadow)
 		n.At, n.CreatedAt = instant(at), instant(created)
 		return n, err
 	})

@@ -66,6 +66,9 @@ func (s *Store) Rule(ctx context.Context, id int64) (rule.Rule, error) {
 func (s *Store) CreateRule(ctx context.Context, r rule.Rule) (rule.Rule, error) {
 	r.CreatedAt = instant(nanos(s.now()))
 	r.UpdatedAt = r.CreatedAt
+	if err := rule.Fields.Settle(&r); err != nil {
+		return rule.Rule{}, err
+	}
 	err := s.change(ctx, "add rule", func(tx *sql.Tx) error {
 		if err := full(ctx, tx, "rules", MaxRules); err != nil {
 			return err
@@ -91,9 +94,14 @@ func (s *Store) CreateRule(ctx context.Context, r rule.Rule) (rule.Rule, error) 
 	return r, nil
 }
 
-// UpdateRule replaces the rule with r's id, with the same checks as CreateRule.
+// UpdateRule replaces the rule with r's id, with the same checks as CreateRule. What is
+// open of it is told or not as its state says from then on.
 func (s *Store) UpdateRule(ctx context.Context, r rule.Rule) (rule.Rule, error) {
 	err := s.change(ctx, "change rule", func(tx *sql.Tx) error {
+		var was string
+		if err := tx.QueryRowContext(ctx, stateOfRule, r.ID).Scan(&was); err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
 		if err := checkOverride(ctx, tx, r); err != nil {
 			return err
 		}
@@ -107,7 +115,10 @@ func (s *Store) UpdateRule(ctx context.Context, r rule.Rule) (rule.Rule, error) 
 			return err
 		}
 		r, err = scanRule(tx.QueryRowContext(ctx, "SELECT "+definitionColumns+" FROM rules WHERE id = ?", r.ID))
-		return err
+		if err != nil {
+			return err
+		}
+		return shade(ctx, tx, r.ID, was, r.State)
 	})
 	if err != nil {
 		return rule.Rule{}, err

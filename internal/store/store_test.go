@@ -73,7 +73,7 @@ func TestRules(t *testing.T) {
 	if got := must[rule.Rule](t)(s.Rule(ctx, r.ID)); !reflect.DeepEqual(got, r) {
 		t.Errorf("read %+v, want %+v", got, r)
 	}
-	r.Pattern, r.Enabled, r.CooldownSeconds = "y", false, 0
+	r.Pattern, r.State, r.CooldownSeconds = "y", rule.Off, 0
 	up := must[rule.Rule](t)(s.UpdateRule(ctx, r))
 	if up.Pattern != "y" || up.Enabled || up.CooldownSeconds != 0 || up.CreatedAt != r.CreatedAt || up.UpdatedAt.Before(r.UpdatedAt) {
 		t.Errorf("updated %+v", up)

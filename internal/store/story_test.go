@@ -376,7 +376,7 @@ func TestChecks(t *testing.T) {
 		"UPDATE event_log SET incident_id = NULL WHERE id = 5",
 		"UPDATE event_log SET incident_id = incident_id % 2 + 1 WHERE id = 5",
 		"DELETE FROM notices WHERE id = 3",
-		"INSERT INTO notices SELECT NULL, incident_id, kind, reason, severity, matches, at, created_at, silenced_by FROM notices WHERE id = 3",
+		"INSERT INTO notices SELECT NULL, incident_id, kind, reason, severity, matches, at, created_at, silenced_by, shadow FROM notices WHERE id = 3",
 		"UPDATE notices SET incident_id = 1 WHERE id = 3",
 		"INSERT INTO held SELECT NULL, trigger_id, group_key, notice_id, why, due_at, created_at FROM held LIMIT 1",
 		"UPDATE incidents SET data = json_set(data, '$.hits', 1000) WHERE id = 1",

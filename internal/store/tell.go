@@ -18,7 +18,7 @@ import (
 func (f *folding) tell(ctx context.Context, n incident.Notice, of *incident.Incident) error {
 	now, in := f.s.now(), f.s.incidents
 	silence := int64(0)
-	if in != nil {
+	if in != nil && !of.Shadow {
 		silence = in.Silenced(of, now)
 	}
 	id, err := f.notice(ctx, n, of, silence, now)
@@ -26,7 +26,11 @@ func (f *folding) tell(ctx context.Context, n incident.Notice, of *incident.Inci
 		return err
 	}
 	for _, p := range in.Policies() {
-		if (silence == 0 || p.Calms(n)) && p.Wants(of, n) {
+		told, err := f.tells(ctx, p, n, of, silence)
+		if err != nil {
+			return err
+		}
+		if told {
 			if err := f.decide(ctx, p, id, n, of, now); err != nil {
 				return err
 			}
@@ -40,8 +44,8 @@ const maxNotices = 1000
 
 // notice keeps a notice and returns its id.
 func (f *folding) notice(ctx context.Context, n incident.Notice, of *incident.Incident, silence int64, now time.Time) (int64, error) {
-	res, err := f.tx.ExecContext(ctx, "INSERT INTO notices (incident_id, kind, reason, severity, matches, at, created_at, silenced_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-		of.ID, n.Kind, n.Reason, of.Severity, of.Matches, nanos(n.At), nanos(now), silence)
+	res, err := f.tx.ExecContext(ctx, "INSERT INTO notices (incident_id, kind, reason, severity, matches, at, created_at, silenced_by, shadow) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		of.ID, n.Kind, n.Reason, of.Severity, of.Matches, nanos(n.At), nanos(now), silence, of.Shadow)
 	if err != nil {
 		return 0, err
 	}

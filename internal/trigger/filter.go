@@ -37,6 +37,7 @@ type subject struct {
 	workload   string
 	labels     map[string]string
 	message    string
+	shadow     bool // its rule is in shadow
 }
 
 // ofLogscan is the name under which rules' filters know what logscan says about itself.
@@ -47,7 +48,7 @@ func ofEvent(e event.Event) subject {
 		v, _ := e.Metadata[key].(string)
 		return v
 	}
-	s := subject{e.Source, e.Severity, text("rule_name"), text("kind"), text("workload_id"), e.Labels, e.Message}
+	s := subject{e.Source, e.Severity, text("rule_name"), text("kind"), text("workload_id"), e.Labels, e.Message, e.InShadow()}
 	switch {
 	case e.Source == event.System:
 		s.rule, s.kind = ofLogscan, ""
@@ -58,7 +59,7 @@ func ofEvent(e event.Event) subject {
 }
 
 func ofIncident(i *incident.Incident) subject {
-	s := subject{event.Logscan, i.Severity, i.Rule, i.Kind, i.Key.Workload, i.Labels, i.LastText}
+	s := subject{event.Logscan, i.Severity, i.Rule, i.Kind, i.Key.Workload, i.Labels, i.LastText, i.Shadow}
 	switch {
 	case i.Key.RuleID == 0:
 		s.source = event.System
@@ -68,9 +69,15 @@ func ofIncident(i *incident.Incident) subject {
 	return s
 }
 
-// refuses returns the name of the field that doesn't let s pass; "" where all do.
+// InShadow is why no trigger is told of what a rule in shadow finds.
+const InShadow = "shadow"
+
+// refuses returns the name of the field that doesn't let s pass, or InShadow; "" where
+// all do.
 func (f *filter) refuses(s subject) string {
 	switch {
+	case s.shadow:
+		return InShadow
 	case len(f.severities) > 0 && !slices.Contains(f.severities, s.severity):
 		return "severities"
 	case f.minSeverity != "" && s.severity.Compare(f.minSeverity) < 0:

@@ -62,6 +62,11 @@ func TestFilters(t *testing.T) {
 			if got := r.Policies()[0].UnwantedBy(s.i, incident.Notice{Kind: incident.NoticeOpened}); got != s.want {
 				t.Errorf("%s: %q refuses incident %d, want %q", name, got, s.i.ID, s.want)
 			}
+			shadow, inShadow := *s.i, event.Event{Source: event.Logscan, Metadata: map[string]any{event.Shadow: true}}
+			shadow.Shadow = true
+			if got := r.Policies()[0].UnwantedBy(&shadow, incident.Notice{Kind: incident.NoticeOpened}); got != InShadow || len(r.Match(inShadow)) > 0 {
+				t.Errorf("%s: %q refuses what is in shadow", name, got)
+			}
 			if got := len(r.Match(s.e)) == 1; got != (s.want == "") {
 				t.Errorf("%s: an event of source %s passes: %v", name, s.e.Source, got)
 			}

@@ -53,6 +53,7 @@ type notice struct {
 	severity event.Severity
 	matches  int64
 	silenced bool
+	shadow   bool
 }
 
 // none fails for each row that a query finds; its one column tells which it is.
@@ -97,6 +98,8 @@ func (c *checker) rows() {
 		"notice held that is not there":               "SELECT seq FROM held WHERE notice_id NOT IN (SELECT id FROM notices)",
 		"notice held twice":                           "SELECT max(seq) FROM held GROUP BY trigger_id, notice_id HAVING count(*) > 1",
 		"silenced notice held":                        "SELECT n.id FROM notices n JOIN held h ON h.notice_id = n.id WHERE n.silenced_by <> 0 AND n.kind NOT IN ('acknowledged', 'resolved')",
+		"notice of a rule in shadow held":             "SELECT n.id FROM notices n JOIN held h ON h.notice_id = n.id WHERE n.shadow <> 0 AND n.kind NOT IN ('acknowledged', 'resolved')",
+		"event of a rule in shadow delivered":         "SELECT e.id FROM event_log e JOIN deliveries d ON d.event_id = e.id WHERE e.source <> 'system' AND e.metadata ->> '$.shadow'",
 		"event delivered twice":                       "SELECT max(seq) FROM deliveries WHERE event_id IS NOT NULL GROUP BY trigger_id, event_id HAVING count(*) > 1",
 		"delivery of nothing, or of both":             "SELECT seq FROM deliveries WHERE (event_id IS NULL) = (message = '')",
 		"deliveries counted wrongly":                  "SELECT trigger_id || ' ' || state FROM delivery_counts c WHERE n <> (SELECT count(*) FROM deliveries d WHERE d.trigger_id = c.trigger_id AND d.state = c.state)",
@@ -114,10 +117,10 @@ func (c *checker) rows() {
 func (c *checker) incidents() {
 	c.Helper()
 	c.known, c.notices = map[int64]*incident.Incident{}, map[int64][]notice{}
-	each(c, "SELECT id, incident_id, kind, severity, matches, silenced_by <> 0 FROM notices ORDER BY id", func(r *sql.Rows) error {
+	each(c, "SELECT id, incident_id, kind, severity, matches, silenced_by <> 0, shadow FROM notices ORDER BY id", func(r *sql.Rows) error {
 		var n notice
 		var of int64
-		err := r.Scan(&n.id, &of, &n.kind, &n.severity, &n.matches, &n.silenced)
+		err := r.Scan(&n.id, &of, &n.kind, &n.severity, &n.matches, &n.silenced, &n.shadow)
 		c.notices[of] = append(c.notices[of], n)
 		return err
 	})
@@ -251,7 +254,7 @@ func (c *checker) messages() {
 			return err == nil && (kind.Single && k == incident.NoticeResolved || kind.Acknowledges && k == incident.NoticeAcknowledged)
 		}
 		for _, n := range c.notices[o.incident] {
-			if n.kind == o.kind && (!n.silenced || calms(n.kind)) {
+			if n.kind == o.kind && (!n.silenced && !n.shadow || calms(n.kind)) {
 				there++
 			}
 		}
@@ -265,7 +268,7 @@ func (c *checker) messages() {
 		}
 		var without []int64
 		for about, i := range c.known {
-			if c.notices[about][0].silenced || i.About == id {
+			if first := c.notices[about][0]; first.silenced || first.shadow || i.About == id {
 				continue
 			}
 			known := func(k incident.Kind) bool { return told[of{id, about, k}]+held[of{id, about, k}] > 0 }
