@@ -119,24 +119,47 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 }
 
 func (c *cli) ruleAdd() *cobra.Command {
+	var file string
 	cmd := &cobra.Command{
-		Use: "add [OPTIONS] NAME PATTERN", Aliases: []string{"create"}, Short: "Add a rule; prints its id", Args: args(2, 2),
+		Use: "add [OPTIONS] NAME PATTERN", Aliases: []string{"create"}, Short: "Add a rule; prints its id",
+		Args: func(cmd *cobra.Command, a []string) error {
+			if file != "" {
+				return args(0, 2)(cmd, a)
+			}
+			return args(2, 2)(cmd, a)
+		},
 		Long: `Add a rule. From now on each line that matches PATTERN, a regular expression
 (RE2 syntax), becomes an event, unless the rule's cooldown runs in that
-container. Prints the rule's id.`,
+container. Prints the rule's id.
+
+With --file, NAME and PATTERN may be in the file. "rule show --format yaml" prints one.`,
 		Example: `  docker logscan rule add oom 'Out of memory' --severity error
   docker logscan rule add http5xx '" 5\d\d ' --stream stdout --cooldown 1m --workload shop/web
-  docker logscan rule add oom-db 'out of memory' --workload shop/db --overrides oom`,
+  docker logscan rule add oom-db 'out of memory' --workload shop/db --overrides oom
+  docker logscan rule add -f oom.yaml --state shadow`,
 		RunE: func(cmd *cobra.Command, a []string) error {
 			fields, err := given[rule.Rule](c, cmd)
 			if err != nil {
 				return err
 			}
+			for k, name := range []string{"name", "pattern"}[:len(a)] {
+				fields[name] = a[k]
+			}
+			if file != "" {
+				if fields, err = c.withFile(file, fields, nil); err != nil {
+					return err
+				}
+			}
+			for _, name := range []string{"name", "pattern"} {
+				if _, said := fields[name]; !said {
+					return &usageError{cmd, fmt.Errorf("the rule has no %s: put it into the file, or give it as an argument", name)}
+				}
+			}
 			return c.with(cmd, func(ctx context.Context, client *api.Client) error {
 				if err := override(ctx, c, client, fields); err != nil {
 					return err
 				}
-				r, err := client.CreateRule(ctx, api.RuleCreate{Name: a[0], Pattern: a[1], RuleFields: fields})
+				r, err := client.CreateRule(ctx, api.RuleCreate{Name: text(fields, "name"), Pattern: text(fields, "pattern"), RuleFields: fields})
 				if err != nil {
 					return err
 				}
@@ -146,33 +169,44 @@ container. Prints the rule's id.`,
 		},
 	}
 	addOptions[rule.Rule](c, cmd, false)
+	fileOption(cmd, &file)
 	return cmd
 }
 
 func (c *cli) ruleEdit() *cobra.Command {
+	var file string
 	cmd := &cobra.Command{
 		Use: "edit [OPTIONS] RULE", Aliases: []string{"update"}, Short: "Change a rule", Args: args(1, 1),
-		Long:              "Change a rule, given by name or id. What isn't given stays as it is.",
-		Example:           `  docker logscan rule edit oom --severity error --cooldown 0`,
+		Long: `Change a rule, given by name or id. What isn't given stays as it is; but with --file,
+the file is all of the rule, and what isn't in it gets its default.`,
+		Example: `  docker logscan rule edit oom --severity error --cooldown 0
+  docker logscan rule show oom --format yaml >oom.yaml
+  docker logscan rule edit oom -f oom.yaml`,
 		ValidArgsFunction: c.completeRules,
 		RunE: func(cmd *cobra.Command, a []string) error {
-			fields, err := given[rule.Rule](c, cmd)
+			said, err := given[rule.Rule](c, cmd)
 			if err != nil {
 				return err
 			}
-			if len(fields) == 0 {
+			if len(said) == 0 && file == "" {
 				return &usageError{cmd, errors.New("nothing to change: give at least one option")}
 			}
 			return c.eachRule(cmd, a, func(ctx context.Context, client *api.Client, r api.Rule) error {
-				if err := override(ctx, c, client, fields); err != nil {
+				if file != "" {
+					if said, err = c.withFile(file, said, &r); err != nil {
+						return err
+					}
+				}
+				if err := override(ctx, c, client, said); err != nil {
 					return err
 				}
-				_, err := client.UpdateRule(ctx, r.ID, fields)
+				_, err := client.UpdateRule(ctx, r.ID, said)
 				return err
 			})
 		},
 	}
 	addOptions[rule.Rule](c, cmd, true)
+	fileOption(cmd, &file)
 	return cmd
 }
 

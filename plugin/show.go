@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,6 +20,11 @@ import (
 // and a value, or what a format makes of it. What names one, such as "rule".
 func showCommand[T any](c *cli, what, short string, rows func(T) [][2]string, get func(context.Context, *api.Client) (func(ref string) (T, error), error)) *cobra.Command {
 	var format string
+	formats := `Output: "json" or a Go TEMPLATE`
+	_, inYAML := any(*new(T)).(yamler)
+	if inYAML {
+		formats = `Output: "json", "yaml" or a Go TEMPLATE`
+	}
 	ref := strings.ToUpper(what)
 	cmd := &cobra.Command{
 		Use: fmt.Sprintf("show [OPTIONS] %s [%s...]", ref, ref), Aliases: []string{"inspect"}, Short: short, Args: args(1, -1),
@@ -40,6 +46,11 @@ func showCommand[T any](c *cli, what, short string, rows func(T) [][2]string, ge
 					case err != nil:
 						errs = append(errs, err)
 						continue
+					case inYAML && format == "yaml":
+						if shown {
+							fmt.Fprintln(c.out, "---")
+						}
+						err = c.printYAML(any(it).(yamler))
 					case format != "":
 						err = p.one(it)
 					default:
@@ -60,8 +71,24 @@ func showCommand[T any](c *cli, what, short string, rows func(T) [][2]string, ge
 			})
 		},
 	}
-	cmd.Flags().StringVarP(&format, "format", "f", "", `Output: "json" or a Go TEMPLATE`)
+	cmd.Flags().StringVarP(&format, "format", "f", "", formats)
 	return cmd
+}
+
+// yamler is what there is as YAML, for people to keep in a file.
+type yamler interface{ YAML() ([]byte, error) }
+
+func (c *cli) printYAML(v yamler) error {
+	b, err := v.YAML()
+	if err != nil {
+		return err
+	}
+	text := string(b)
+	if c.tty {
+		text = cleanText(text)
+	}
+	_, err = io.WriteString(c.out, text)
+	return err
 }
 
 // printRows writes labels and values below each other.
@@ -121,9 +148,11 @@ func (c *cli) ruleShow() *cobra.Command {
 			}, nil
 		})
 	cmd.Long = `Show all that is known of rules, given by name or id: their fields, what overrides
-them, and what became of their matches since the plugin's start.`
+them, and what became of their matches since the plugin's start. As YAML, a rule is as
+"rule add --file" and "rule edit --file" take it.`
 	cmd.Example = `  docker logscan rule show oom
-  docker logscan rule show oom --format '{{.Stats.Hits}}'`
+  docker logscan rule show oom --format '{{.Stats.Hits}}'
+  docker logscan rule show oom --format yaml >oom.yaml`
 	cmd.ValidArgsFunction = c.completeRules
 	return cmd
 }
