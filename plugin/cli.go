@@ -30,6 +30,7 @@ type cli struct {
 	out, err io.Writer
 	getenv   func(string) string
 	tty      bool // out is a terminal
+	errTTY   bool // so is err
 	width    int  // columns that it has
 	color    bool
 	plugin   bool // run by docker, as docker-logscan

@@ -128,6 +128,7 @@ func newTestPlugin(t testing.TB) *testPlugin {
 		Token:  func() (api.Token, bool) { return api.Token{Token: "the token", Listen: "127.0.0.1:8414"}, true },
 		Store:  p.store, Scanner: fakeScanner{}, Ingest: fakeIngest{}, Journals: fakePlugin{},
 		Reload:      func(context.Context) error { return nil },
+		Share:       func(context.Context, rule.Rule) (api.Hint, error) { return api.Hint{Lines: 4, Matched: 1}, nil },
 		CheckTarget: func(u string) error { return trigger.CheckTarget(u, egress.Targets{Allow: allowed}) },
 		Version:     "1.2.3", Logger: log,
 	})

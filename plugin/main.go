@@ -61,6 +61,7 @@ func main() {
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		getenv: os.Getenv,
 		tty:    tty,
+		errTTY: term.IsTerminal(int(os.Stderr.Fd())),
 		width:  width,
 		color:  tty && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
 		plugin: plugin,

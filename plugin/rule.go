@@ -130,7 +130,8 @@ func (c *cli) ruleAdd() *cobra.Command {
 		},
 		Long: `Add a rule. From now on each line that matches PATTERN, a regular expression
 (RE2 syntax), becomes an event, unless the rule's cooldown runs in that
-container. Prints the rule's id.
+container. Prints the rule's id; on a terminal also which share of the lines of the
+last hour the rule matches.
 
 With --file, NAME and PATTERN may be in the file. "rule show --format yaml" prints one.`,
 		Example: `  docker logscan rule add oom 'Out of memory' --severity error
@@ -159,11 +160,12 @@ With --file, NAME and PATTERN may be in the file. "rule show --format yaml" prin
 				if err := override(ctx, c, client, fields); err != nil {
 					return err
 				}
-				r, err := client.CreateRule(ctx, api.RuleCreate{Name: text(fields, "name"), Pattern: text(fields, "pattern"), RuleFields: fields})
+				r, err := client.AddRule(ctx, api.RuleCreate{Name: text(fields, "name"), Pattern: text(fields, "pattern"), RuleFields: fields}, c.errTTY)
 				if err != nil {
 					return err
 				}
 				_, err = fmt.Fprintln(c.out, r.ID)
+				c.printHint(r.Hint)
 				return err
 			})
 		},
@@ -200,7 +202,8 @@ the file is all of the rule, and what isn't in it gets its default.`,
 				if err := override(ctx, c, client, said); err != nil {
 					return err
 				}
-				_, err := client.UpdateRule(ctx, r.ID, said)
+				saved, err := client.EditRule(ctx, r.ID, said, c.errTTY)
+				c.printHint(saved.Hint)
 				return err
 			})
 		},

@@ -94,6 +94,7 @@ type bench struct {
 	log     lockedBuffer
 	reasons atomic.Pointer[[]Reason]
 	tokens  *Tokens
+	share   func(context.Context, rule.Rule) (Hint, error)
 }
 
 type lockedBuffer struct {
@@ -169,6 +170,7 @@ func (b *bench) config() Config {
 		},
 		Version: "1.2.3",
 		Logger:  slog.New(slog.NewTextHandler(&b.log, nil)),
+		Share:   b.share,
 	}
 }
 

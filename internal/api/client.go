@@ -188,6 +188,25 @@ func (c *Client) UpdateRule(ctx context.Context, id int64, f RuleFields) (r Rule
 	return r, err
 }
 
+// AddRule is CreateRule, and asks for the hint if it is told to.
+func (c *Client) AddRule(ctx context.Context, in RuleCreate, hint bool) (r SavedRule, err error) {
+	err = c.do(ctx, http.MethodPost, rulesPath, hintQuery(hint), in, &r)
+	return r, err
+}
+
+// EditRule is UpdateRule, and asks for the hint if it is told to.
+func (c *Client) EditRule(ctx context.Context, id int64, f RuleFields, hint bool) (r SavedRule, err error) {
+	err = c.do(ctx, http.MethodPatch, idPath(rulesPath, id), hintQuery(hint), f, &r)
+	return r, err
+}
+
+func hintQuery(hint bool) url.Values {
+	if !hint {
+		return nil
+	}
+	return url.Values{"hint": {"true"}}
+}
+
 // DeleteRule removes a rule and what overrides it.
 func (c *Client) DeleteRule(ctx context.Context, id int64) error {
 	return c.do(ctx, http.MethodDelete, idPath(rulesPath, id), nil, nil, nil)

@@ -44,7 +44,36 @@ func (s *server) getRule(ctx context.Context, in *ByID) (*output[Rule], error) {
 	return &output[Rule]{Body: r}, nil
 }
 
-func (s *server) createRule(ctx context.Context, in *struct{ Body RuleCreate }) (*created[Rule], error) {
+// Hinted is a request that may ask for a hint.
+type Hinted struct {
+	Hint bool `query:"hint" doc:"Say which share of the lines of the last hour the rule matches"`
+}
+
+// saved is the answer about a rule that was saved, with the hint if that was asked for.
+// While others try rules, there is none: what is stored shouldn't wait for that.
+func (s *server) saved(ctx context.Context, in Hinted, r Rule) SavedRule {
+	out := SavedRule{Rule: r}
+	if !in.Hint || s.Share == nil {
+		return out
+	}
+	select {
+	case s.testing <- struct{}{}:
+		defer func() { <-s.testing }()
+	default:
+		return out
+	}
+	if h, err := s.Share(ctx, r); err == nil {
+		out.Hint = &h
+	} else {
+		s.Logger.Warn("no hint about a rule", "rule", r.ID, "err", err)
+	}
+	return out
+}
+
+func (s *server) createRule(ctx context.Context, in *struct {
+	Hinted
+	Body RuleCreate
+}) (*created[SavedRule], error) {
 	r, err := in.Body.create()
 	if err == nil {
 		r, err = s.Store.CreateRule(ctx, r)
@@ -52,13 +81,15 @@ func (s *server) createRule(ctx context.Context, in *struct{ Body RuleCreate }) 
 	if err != nil {
 		return nil, s.fail(err, "rule")
 	}
-	return newlyMade(fmt.Sprintf("%s/%d", rulesPath, r.ID), r, s.reload(ctx)), nil
+	notLive := s.reload(ctx)
+	return newlyMade(fmt.Sprintf("%s/%d", rulesPath, r.ID), s.saved(ctx, in.Hinted, r), notLive), nil
 }
 
 func (s *server) updateRule(ctx context.Context, in *struct {
 	ByID
+	Hinted
 	Body RuleFields
-}) (*output[Rule], error) {
+}) (*output[SavedRule], error) {
 	r, err := s.changeRule(ctx, in.ID, in.Body)
 	if err != nil {
 		return nil, s.fail(err, "rule")
@@ -66,7 +97,7 @@ func (s *server) updateRule(ctx context.Context, in *struct {
 	if err := s.reload(ctx); err != nil {
 		return nil, err
 	}
-	return &output[Rule]{Body: r}, nil
+	return &output[SavedRule]{Body: s.saved(ctx, in.Hinted, r)}, nil
 }
 
 func (s *server) changeRule(ctx context.Context, id int64, f RuleFields) (rule.Rule, error) {

@@ -87,6 +87,10 @@ type Config struct {
 	Version     string
 	Started     time.Time
 	Logger      *slog.Logger
+
+	// Share says which lines of late a rule matches, within about half a second. Nil:
+	// that isn't known.
+	Share func(context.Context, rule.Rule) (Hint, error)
 }
 
 // server holds the handlers.
@@ -145,6 +149,7 @@ func New(cfg Config) http.Handler {
 	mux.HandleFunc(action.Path, s.act)
 	describeErrors(api.OpenAPI())
 	describeRead[rule.Rule](hc.Components.Schemas, "Rule")
+	describeRead[rule.Rule](hc.Components.Schemas, "SavedRule")
 	describeRead[trigger.Trigger](hc.Components.Schemas, "Trigger")
 	return problems(mux)
 }

@@ -18,6 +18,22 @@ type Echo struct {
 	UpdatedAt time.Time `json:"updated_at,omitzero" readOnly:"true" doc:"Set by logscan"`
 }
 
+// SavedRule is a rule that was made or changed, and what it would have matched.
+type SavedRule struct {
+	Rule
+	Hint *Hint `json:"hint,omitempty" doc:"Where the request asks for it, and there was time to find it out"`
+}
+
+// Hint says which share of the lines a rule matches that the containers which it holds
+// for have written in the hour before.
+type Hint struct {
+	Since   time.Time `json:"since"`
+	Lines   int64     `json:"lines" doc:"That were tried: of those containers, and of the rule's streams"`
+	Matched int64     `json:"matched"`
+	GivenUp int64     `json:"given_up,omitzero" doc:"Of which it would take too much work to say"`
+	Sample  bool      `json:"sample,omitzero" doc:"There are more: about the newest of each container were tried"`
+}
+
 // RuleTest asks what a rule makes of some lines: a stored one, or a pattern.
 type RuleTest struct {
 	RuleID  int64    `json:"rule_id,omitzero"`

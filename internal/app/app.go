@@ -28,6 +28,7 @@ import (
 	"logscan/internal/journal"
 	"logscan/internal/logdriver"
 	"logscan/internal/removal"
+	"logscan/internal/rule"
 	"logscan/internal/supervisor"
 	"logscan/internal/trigger"
 )
@@ -158,7 +159,10 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	apiConfig := api.Config{
 		Ingest: in, Journals: journals,
 		CheckTarget: func(url string) error { return trigger.CheckTarget(url, cfg.Targets) },
-		Token:       ctl.tcpToken, Tokens: &ctl.tokens, Degraded: ctl.reasons,
+		Share: func(ctx context.Context, r rule.Rule) (api.Hint, error) {
+			return share(ctx, journals, r, time.Now(), usualShare)
+		},
+		Token: ctl.tcpToken, Tokens: &ctl.tokens, Degraded: ctl.reasons,
 		Process: from.Worker, Version: cfg.Version, Started: time.Now(), Logger: log,
 	}
 	ctl.use(api.New(apiConfig))

@@ -270,6 +270,11 @@ func TestKillingThePluginTellsOfIncidentsOnce(t *testing.T) {
 	if n := count(t, e, "SELECT count(*) FROM event_log WHERE rule_name = 'trial' AND metadata ->> '$.shadow'"); trials != lines || n != lines {
 		t.Errorf("the rule in shadow has %d hits and %d events with its mark, of %d lines", trials, n, lines)
 	}
+	// What is kept of all that was written tells which share of it a rule would match.
+	saved, err := c.AddRule(ctx, api.RuleCreate{Name: "late", Pattern: "^slow"}, true)
+	if err != nil || saved.Hint == nil || *saved.Hint != (api.Hint{Since: saved.Hint.Since, Lines: int64(lines*(len(causes)+1) + own), Matched: int64(lines)}) {
+		t.Errorf("the hint is %+v, %v, of %d lines", saved.Hint, err, lines*(len(causes)+1)+own)
+	}
 	db, err := sql.Open("sqlite3", "file:"+filepath.Join(e.PluginData(), ".logscan/logscan.db")+"?mode=ro&_busy_timeout=5000")
 	if err != nil {
 		t.Fatal(err)
