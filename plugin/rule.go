@@ -35,12 +35,21 @@ func (c *cli) ruleCommand() *cobra.Command {
 			return client.RuleStats(ctx)
 		})
 	stats.Use, stats.Aliases = "stats [OPTIONS]", nil
-	stats.Long = `Show, since the plugin's start, how many matches of each rule became events, and
-how many were suppressed: by its cooldown, or by the bucket that bounds the hits
-of a container. GIVEN UP counts lines that would have taken too much work to
-check. ERROR says why a rule that is switched on is not in use.`
+	stats.Long = `Show what became of each rule's matches since the plugin's start, and what is open of
+it now:
+
+  HITS      matches that became events
+  COOLDOWN  matches that the rule's cooldown held back
+  BUCKET    matches that the bound of a container's hits held back
+  IGNORED   lines that match the pattern, and one of those to ignore too: no matches
+  GIVEN UP  lines that would have taken too much work to check
+  OPEN      incidents that are not resolved
+  HELD      notices that triggers hold back, which "rule show" tells the reasons of
+  ERROR     why a rule that is switched on is not in use
+
+What COOLDOWN and BUCKET count is told by the rule's next event, and in its incidents.`
 	stats.Example = `  docker logscan rule stats
-  docker logscan rule stats --format '{{.Name}} {{.Hits}}'`
+  docker logscan rule stats --format '{{.Name}} {{.Hits}} {{.Open}} {{json .Held}}'`
 	cmd := group("rule", "Manage rules: which lines matter",
 		ls, c.ruleShow(), c.ruleAdd(), c.ruleEdit(), c.ruleRemove(),
 		c.ruleSwitch("enable", "Switch rules on", rule.On), c.ruleSwitch("disable", "Switch rules off, keeping them", rule.Off),
@@ -70,12 +79,22 @@ var ruleStatsColumns = []column[api.RuleStats]{
 	{head: "BUCKET", cell: func(r api.RuleStats) string { return strconv.FormatInt(r.Bucket, 10) }},
 	{head: "IGNORED", cell: func(r api.RuleStats) string { return strconv.FormatInt(r.Ignored, 10) }},
 	{head: "GIVEN UP", cell: func(r api.RuleStats) string { return strconv.FormatInt(r.GivenUp, 10) }},
+	{head: "OPEN", cell: func(r api.RuleStats) string { return strconv.FormatInt(r.Open, 10) }},
+	{head: "HELD", cell: func(r api.RuleStats) string { return strconv.FormatInt(held(r), 10) }},
 	{head: "ERROR", cell: func(r api.RuleStats) string { return orDash(r.Error) }, cut: true, paint: func(r api.RuleStats) string {
 		if r.Error != "" {
 			return severityColor("error")
 		}
 		return ""
 	}},
+}
+
+// held is how many notices of a rule triggers hold back.
+func held(r api.RuleStats) (n int64) {
+	for _, of := range r.Held {
+		n += of
+	}
+	return n
 }
 
 func cooldown(seconds int64) string {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -187,7 +188,22 @@ func ruleRows(d ruleDetails) [][2]string {
 		[2]string{"Suppressed", fmt.Sprintf("%d (cooldown %d, bucket %d)", d.Stats.Cooldown+d.Stats.Bucket, d.Stats.Cooldown, d.Stats.Bucket)},
 		[2]string{"Ignored", n(d.Stats.Ignored)},
 		[2]string{"Given up", n(d.Stats.GivenUp)},
+		[2]string{"Open", n(d.Stats.Open)},
+		[2]string{"Held", heldText(d.Stats)},
 	)
+}
+
+// heldText is how many notices of a rule triggers hold back, and why.
+func heldText(r api.RuleStats) string {
+	text := strconv.FormatInt(held(r), 10)
+	var why []string
+	for _, reason := range slices.Sorted(maps.Keys(r.Held)) {
+		why = append(why, fmt.Sprintf("%d %s", r.Held[reason], reason))
+	}
+	if len(why) > 0 {
+		text += " (" + strings.Join(why, ", ") + ")"
+	}
+	return text
 }
 
 func (c *cli) triggerShow() *cobra.Command {

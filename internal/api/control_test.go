@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -26,12 +27,16 @@ func TestRuleStats(t *testing.T) {
 	if _, err := b.store.CreateRule(ctx, rule.Rule{Name: "broken", Pattern: "a(", Severity: "warn", Streams: "all", Enabled: true}); err != nil {
 		t.Fatal(err)
 	}
+	trouble := b.emit(event.Event{Source: event.Logscan, Severity: event.Error, Message: "Out of memory", Metadata: map[string]any{"rule_id": int64(1), "rule_name": "oom"}})
+	if len(trouble) != 1 || trouble[0].IncidentID == 0 {
+		t.Fatalf("%+v", trouble)
+	}
 	got := must[[]RuleStats](t)(b.RuleStats(ctx))
 	want := []RuleStats{
-		{RuleID: 1, Name: "oom", State: "on", Enabled: true, Hits: 5, Cooldown: 4, Bucket: 2, GivenUp: 3},
-		{RuleID: 2, Name: "broken", State: "on", Enabled: true, Error: "pattern missing closing ) at position 3"},
+		{RuleID: 1, Name: "oom", State: "on", Enabled: true, Hits: 5, Cooldown: 4, Bucket: 2, GivenUp: 3, Open: 1, Held: map[string]int64{}},
+		{RuleID: 2, Name: "broken", State: "on", Enabled: true, Held: map[string]int64{}, Error: "pattern missing closing ) at position 3"},
 	}
-	if !slices.Equal(got, want) {
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 	if st := must[Stats](t)(b.Stats(ctx)); st.Scan.LeftOut != 1 || st.Scan.Rules != 2 || st.Scan.Cooldown != 4 || st.Scan.Bucket != 2 {

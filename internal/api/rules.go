@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"time"
 
@@ -129,13 +130,19 @@ func (s *server) ruleStats(ctx context.Context, _ *struct{}) (*output[List[RuleS
 	for _, e := range s.Rules.LeftOut() {
 		why[e.RuleID] = e.Reason
 	}
+	open, err := s.Store.OpenByRule(ctx)
+	if err != nil {
+		return nil, s.fail(err, "rule")
+	}
 	out := &output[List[RuleStats]]{Body: List[RuleStats]{Items: make([]RuleStats, len(rules))}}
 	for i, r := range rules {
 		c := counts[r.ID]
 		out.Body.Items[i] = RuleStats{
 			RuleID: r.ID, Name: r.Name, WorkloadID: r.WorkloadID, State: r.State, Enabled: r.Enabled,
 			Hits: c.Hits, Cooldown: c.Cooldown, Bucket: c.Bucket, Ignored: c.Ignored, GivenUp: c.GivenUp, Error: why[r.ID],
+			Open: open[r.ID].Incidents, Held: map[string]int64{},
 		}
+		maps.Copy(out.Body.Items[i].Held, open[r.ID].Held)
 	}
 	return out, nil
 }

@@ -129,7 +129,8 @@ type EventPage struct {
 	More bool `json:"more" doc:"There are more events in the direction asked for"`
 }
 
-// RuleStats tell what became of a rule's matches since the plugin's start.
+// RuleStats tell what became of a rule's matches since the plugin's start, and what is
+// open of it now.
 type RuleStats struct {
 	RuleID     int64  `json:"rule_id"`
 	Name       string `json:"name"`
@@ -141,7 +142,10 @@ type RuleStats struct {
 	Bucket     int64  `json:"suppressed_bucket" doc:"Matches that the bound of a container's hits held back"`
 	Ignored    int64  `json:"ignored" doc:"Lines that match its pattern, and one of those to ignore too"`
 	GivenUp    int64  `json:"given_up" doc:"Lines that would have taken too much work to check, or of which a hit has no captures for that reason"`
+	Open       int64  `json:"open_incidents" doc:"Incidents that are not resolved"`
 	Error      string `json:"error,omitempty" doc:"Why it is not in use although it is enabled"`
+
+	Held map[string]int64 `json:"held" nullable:"false" doc:"Notices that triggers hold back now, by why; one that several hold counts for each"`
 }
 
 // TriggerTestResult is what a test of a trigger came to.

@@ -56,6 +56,46 @@ func (s *Store) Incidents(ctx context.Context, f IncidentFilter) ([]incident.Inc
 	return out, wrap("read incidents", err)
 }
 
+// OpenOfRule is what is open of a rule.
+type OpenOfRule struct {
+	Incidents int64
+	Held      map[string]int64 // notices that triggers hold back, for each trigger, by why
+}
+
+const (
+	openByRule = "SELECT rule_id, count(*) FROM incidents WHERE state <> 'resolved' GROUP BY rule_id"
+	heldByRule = "SELECT i.rule_id, h.why, count(*) FROM held h JOIN notices n ON n.id = h.notice_id JOIN incidents i ON i.id = n.incident_id GROUP BY 1, 2"
+)
+
+// OpenByRule is what is open of each rule, by its id; of a rule of which nothing is, there
+// is no entry.
+func (s *Store) OpenByRule(ctx context.Context) (map[int64]OpenOfRule, error) {
+	out := map[int64]OpenOfRule{}
+	rows, err := s.r.QueryContext(ctx, openByRule)
+	_, err = collect(rows, err, func(r row) (struct{}, error) {
+		var id, n int64
+		err := r.Scan(&id, &n)
+		out[id] = OpenOfRule{Incidents: n}
+		return struct{}{}, err
+	})
+	if err == nil {
+		rows, err = s.r.QueryContext(ctx, heldByRule)
+		_, err = collect(rows, err, func(r row) (struct{}, error) {
+			var id, n int64
+			var why string
+			err := r.Scan(&id, &why, &n)
+			of := out[id]
+			if of.Held == nil {
+				of.Held = map[string]int64{}
+			}
+			of.Held[why] = n
+			out[id] = of
+			return struct{}{}, err
+		})
+	}
+	return out, wrap("count incidents", err)
+}
+
 // Incident returns one incident.
 func (s *Store) Incident(ctx context.Context, id int64) (incident.Incident, error) {
 	i, err := scanIncident(s.r.QueryRowContext(ctx, "SELECT "+incidentColumns+" FROM incidents i WHERE id = ?", id))

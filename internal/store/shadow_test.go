@@ -3,6 +3,7 @@ package store
 import (
 	"fmt"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"testing"
 	"time"
@@ -118,8 +119,18 @@ func TestIntoShadowAndBack(t *testing.T) {
 			t.Errorf("%d events told, %v, want %d", n, err, want)
 		}
 	}
+	open := func(want map[int64]OpenOfRule) {
+		t.Helper()
+		if got := must[map[int64]OpenOfRule](t)(l.OpenByRule(t.Context())); !reflect.DeepEqual(got, want) {
+			t.Errorf("open are %+v", got)
+		}
+	}
+	waiting := map[string]int64{trigger.Unacknowledged: 1}
+	open(map[int64]OpenOfRule{r.ID: {1, waiting}, other.ID: {1, waiting}})
 	l.turn(r, rule.Shadow)
+	open(map[int64]OpenOfRule{r.ID: {1, nil}, other.ID: {1, waiting}})
 	l.pass(30 * time.Minute)
+	open(map[int64]OpenOfRule{r.ID: {1, nil}, other.ID: {1, nil}})
 	l.expect(later, "opened b broke ×1")
 	l.hit(r, "a broke")
 	l.pass(61 * time.Minute)
