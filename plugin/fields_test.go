@@ -35,10 +35,7 @@ func checkOptions[T fields.Defined[T]](t *testing.T, add, edit *cobra.Command) {
 		} else if fl := add.Flags().Lookup(name); fl == nil || !strings.HasPrefix(fl.Usage, usage) || argument[f.Name] != "--"+f.Flag {
 			t.Errorf("%s is no option of %s add", f.Name, what)
 		}
-		none := ""
-		if f.Kind == fields.Several {
-			none = "[]"
-		}
+		none := map[fields.Kind]string{fields.Several: "[]", fields.Listed: "[]", fields.Count: "0"}[f.Kind] // pflag shows no such default
 		if fl := edit.Flags().Lookup(name); f.Kind != fields.Switch && f.Kind != fields.Bool && (fl == nil || fl.DefValue != none) {
 			t.Errorf("%s is no option of %s edit", f.Name, what)
 		}
