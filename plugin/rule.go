@@ -170,9 +170,9 @@ With --file, NAME and PATTERN may be in the file. "rule show --format yaml" prin
 					return err
 				}
 			}
-			for _, name := range []string{"name", "pattern"} {
-				if _, said := fields[name]; !said {
-					return &usageError{cmd, fmt.Errorf("the rule has no %s: put it into the file, or give it as an argument", name)}
+			for _, f := range rule.Fields.All {
+				if _, said := fields[f.Name]; f.Default == nil && !said {
+					return &usageError{cmd, fmt.Errorf("the rule has no %s: put it into the file, or give it as an argument", f.Name)}
 				}
 			}
 			return c.with(cmd, func(ctx context.Context, client *api.Client) error {

@@ -39,15 +39,19 @@ func (c *cli) withFile(file string, said api.RuleFields, from *rule.Rule) (api.R
 		return nil, err
 	}
 	out, of := api.RuleFields{}, rule.Fields.New()
+	check := maps.Clone(f.Members)
 	if from != nil {
 		for _, field := range rule.Fields.All {
-			if field.Of == "" && field.Default != nil {
+			switch _, said := check[field.Name]; {
+			case field.Default != nil && field.Of == "":
 				out[field.Name] = nil
+			case field.Default == nil && !said: // it stays
+				if check[field.Name], err = json.Marshal(field.Value(*from)); err != nil {
+					return nil, err
+				}
 			}
 		}
-		of.Name, of.Pattern = from.Name, from.Pattern
 	}
-	check := maps.Clone(f.Members)
 	for _, field := range rule.Fields.All {
 		raw, ok := f.Members[field.Name]
 		var ref string

@@ -39,6 +39,7 @@ func TestRoundTrip(t *testing.T) {
 		if one := strings.TrimSpace(s); one != "" && !strings.Contains(s, ",") {
 			r.Labels, r.Images = fields.List[string]{one}, fields.List[string]{"z" + one, one}
 		}
+		r.Kind, r.By, r.AtLeast, r.WithinSeconds, r.Distinct = rule.KindCount, fields.List[string]{"$1", "$user"}, 5, 3600, s
 		r.CooldownSeconds, r.ResolveAfter, r.Repeat, r.TellResolved, r.OverridesID = 0, 61, 86400, true, 7
 		r.State, r.Enabled, r.Severity, r.CooldownBy = rule.Shadow, true, "critical", rule.ByRule
 		out, err := fieldsyaml.Write("about", r)
