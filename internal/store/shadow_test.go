@@ -101,6 +101,34 @@ func TestShadow(t *testing.T) {
 	}
 }
 
+// The same holds for what adds up to a hit, for what comes while that is open, and for
+// its end.
+func TestShadowOfWhatAddsUp(t *testing.T) {
+	l := newLive(t)
+	l.settings = incident.Settings{TellResolved: true}
+	ops := l.trigger("ops", nil)
+	for n, state := range []string{rule.Shadow, rule.On} {
+		r := l.rule(state, state)
+		e := seen(0, r.ID, "a broke")
+		e.Shape = incident.AllShapes
+		key := incident.Key{RuleID: r.ID, Workload: "shop/web", Shape: incident.AllShapes}
+		more := incident.Hit{Key: key, At: t0, Rule: state, Severity: event.Error, Text: "a broke", Suppressed: 4, SuppressedSince: t0}
+		end := End{Key: key, Ending: incident.Ending{At: t0.Add(time.Minute), Why: "it came"}}
+		b := Batch{Outcomes: []Outcome{{Event: &e}, {More: &more}, {End: &end}, {More: &more}}, Correlated: &Correlated{Revision: int64(n + 1)}}
+		if _, err := l.Commit(t.Context(), b, l.router.Match); err != nil {
+			t.Fatal(err)
+		}
+		all := incidents(t, l.Store, IncidentFilter{Limit: 2})
+		if len(all) != 2 || all[1].Matches != 5 || all[1].State != incident.Resolved || all[0].Matches != 4 || all[0].Shadow != (state == rule.Shadow) || all[1].Shadow != all[0].Shadow {
+			t.Errorf("%s: %+v", state, all)
+		}
+		if told := len(l.told(ops)) > 0; told != (state == rule.On) {
+			t.Errorf("%s: told %q", state, l.told(ops))
+		}
+	}
+	storetest.Check(t, l.r)
+}
+
 // What is open of a rule is told as the rule's state says: no more while it is in
 // shadow, not even what was held; and from the next notice on again.
 func TestIntoShadowAndBack(t *testing.T) {
@@ -208,6 +236,9 @@ func TestSilenceOfARuleInShadow(t *testing.T) {
 	l.hit(l.rule("loud", rule.On), "a broke")
 	if held := must[Silenced](t)(l.SilencedBy(t.Context(), v.ID)); held.Notices != 1 {
 		t.Errorf("%+v", held)
+	}
+	if would := must[Silenced](t)(l.PreviewSilence(t.Context(), v, t0.Add(-time.Hour))); would.Notices != 1 || would.Incidents != 1 {
+		t.Errorf("it would have held back %+v", would)
 	}
 }
 

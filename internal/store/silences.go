@@ -143,7 +143,7 @@ func (s *Store) PreviewSilence(ctx context.Context, v silence.Silence, since tim
 	var out Silenced
 	v.ID, v.Starts, v.Ends, v.Cron, v.For, v.Zone = 1, since, s.now().Add(time.Hour), "", 0, ""
 	set := silence.Compile([]silence.Silence{v})
-	rows, err := s.r.QueryContext(ctx, "SELECT "+incidentColumns+", (SELECT count(*) FROM notices WHERE incident_id = i.id AND created_at >= ?) n FROM incidents i WHERE n > 0", nanos(since))
+	rows, err := s.r.QueryContext(ctx, "SELECT "+incidentColumns+", (SELECT count(*) FROM notices WHERE incident_id = i.id AND created_at >= ? AND shadow = 0) n FROM incidents i WHERE n > 0", nanos(since))
 	rules := map[string]int64{}
 	_, err = collect(rows, err, func(r row) (struct{}, error) {
 		var n int64
