@@ -63,7 +63,7 @@ func TestDockerClient(t *testing.T) {
 	if _, stderr, code := run("-D", "-l", "debug", "--tls=false", "--host=unix:///nonexistent", "logscan", "events"); code != exitFailed || !strings.Contains(stderr, "unix:///nonexistent") {
 		t.Errorf("global flags: %d %s", code, stderr)
 	}
-	if _, stderr, code := run("logscan", "rule", "add", "x"); code != exitUsage || !strings.Contains(stderr, "takes 2 arguments") {
+	if _, stderr, code := run("logscan", "rule", "add", "x"); code != exitUsage || !strings.Contains(stderr, "say which lines") {
 		t.Errorf("usage: %d %s", code, stderr)
 	}
 

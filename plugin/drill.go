@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -203,7 +202,7 @@ func (d *drill) ofTrigger(ref string, severity event.Severity) error {
 	}
 	name := fitting(t.Rules, drillName+"-*", d.token)
 	var ok bool
-	if d.line, ok = drillLine(d.token, t.MessageRegex, nil, nil); !ok || !strings.Contains(d.line, d.token) {
+	if d.line, ok = drillLine(d.token, t.MessageRegex); !ok || !strings.Contains(d.line, d.token) {
 		return advise(d.c.name()+" drill --rule RULE LINE", "no line that says that it is a drill matches the trigger's --match %s", t.MessageRegex)
 	}
 	d.rule = api.Rule{
@@ -258,8 +257,8 @@ func (d *drill) ofRule(ctx context.Context, ref string, given []string) error {
 		if !ok {
 			return &usageError{err: errors.New("LINE must be one line")}
 		}
-	} else if d.line, ok = drillLine(d.token, r.Pattern, r.All, r.Ignore); !ok {
-		return advise(d.c.name()+" drill --rule "+r.Name+" LINE", "no line could be made of the rule's pattern: give one")
+	} else if d.line, ok = rule.ExampleOf(r, drillSays(d.token)); !ok {
+		return advise(d.c.name()+" drill --rule "+r.Name+" LINE", "no line could be made of what the rule looks for: give one")
 	}
 	tried, err := d.client.TestRule(ctx, api.RuleTest{RuleID: r.ID, Lines: []string{d.line}})
 	if err == nil && tried.Matched == 0 {
@@ -297,33 +296,14 @@ func fitting(globs []string, other, token string) string {
 	return strings.NewReplacer("*", token[:8], "?", "x").Replace(globs[0])
 }
 
-// drillLine is a line that says that it is a drill, by its token, and that a pattern
-// matches and all of some others, and none of those to ignore; "" matches all. Where
-// there is none, it is one that says nothing else. It reports whether it has found any.
-func drillLine(token, pattern string, all, ignore []string) (string, bool) {
-	says := "logscan drill " + token + ": this is a test; nothing is wrong"
-	var examples []string
-	for _, p := range append([]string{pattern}, all...) {
-		if p != "" {
-			example, _ := rule.Example(p) // "" where there is none
-			examples = append(examples, example)
-		}
-	}
-	example := strings.Join(examples, " ")
-	for _, line := range []string{says, says + " (" + example + ")", says + ": " + example, example + " (" + says + ")", example} {
-		if matchesAll(line, append([]string{pattern}, all...)) && !slices.ContainsFunc(ignore, func(p string) bool { return matchesAll(line, []string{p}) }) {
-			return line, true
-		}
-	}
-	return "", false
+// drillSays is what says that a line is a drill's.
+func drillSays(token string) string {
+	return "logscan drill " + token + ": this is a test; nothing is wrong"
 }
 
-// matchesAll reports whether all of some patterns match a line.
-func matchesAll(line string, patterns []string) bool {
-	for _, p := range patterns {
-		if re, err := regexp.Compile(p); err != nil || !re.MatchString(line) {
-			return false
-		}
-	}
-	return true
+// drillLine is a line that says that it is a drill, by its token, and that a pattern
+// matches; "" matches all. Where there is none, it is one that says nothing else. It
+// reports whether it has found any.
+func drillLine(token, pattern string) (string, bool) {
+	return rule.ExampleOf(rule.Rule{Pattern: cmp.Or(pattern, "(?:)")}, drillSays(token))
 }

@@ -343,8 +343,10 @@ Try: docker logscan incident ls`, "--rule", "cut", "x")
 	r.drilled(exitFailed, "Error: rule oom is overridden in the workload shop/web\nTry: docker logscan workload rules shop/web", "--rule", "oom", "--workload", "shop/web")
 	r.exec("rule", "add", "more", "took (?P<ms>[0-9]+) ms", "--all", "GET|POST", "--ignore", "^logscan")
 	r.drilled(exitOK, `STEP .*line 0.0 ms - took 1 ms GET \(logscan drill .*told in [0-9.]+ ms`, "--rule", "more")
+	r.exec("rule", "add", "5xx", "--where", "http.status >= 500", "--where", "http.path != /health")
+	r.drilled(exitOK, `STEP .*line 0.0 ms - \{"http":\{"status":500\},"msg":"logscan drill .*told in [0-9.]+ ms`, "--rule", "5xx")
 	r.exec("rule", "add", "lines", `a\nb`)
-	r.drilled(exitFailed, "Error: no line could be made of the rule's pattern: give one\nTry: docker logscan drill --rule lines LINE", "--rule", "lines")
+	r.drilled(exitFailed, "Error: no line could be made of what the rule looks for: give one\nTry: docker logscan drill --rule lines LINE", "--rule", "lines")
 	r.images = "other:latest"
 	r.drilled(exitFailed, "Error: a container is run for the drill, and none of the images busybox, alpine, debian, ubuntu is on the Engine\nTry: docker pull busybox\n docker logscan drill --image IMAGE … .*", "--rule", "oom")
 }

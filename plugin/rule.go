@@ -66,7 +66,7 @@ var ruleColumns = []column[api.Rule]{
 	{head: "COOLDOWN", cell: func(r api.Rule) string { return cooldown(r.CooldownSeconds) }},
 	{head: "WORKLOAD", cell: func(r api.Rule) string { return ruleScope(r) }},
 	{head: "STATE", cell: func(r api.Rule) string { return r.State }},
-	{head: "PATTERN", cell: func(r api.Rule) string { return r.Pattern }, cut: true},
+	{head: "PATTERN", cell: ruleFinds, cut: true},
 }
 
 var ruleStatsColumns = []column[api.RuleStats]{
@@ -128,6 +128,14 @@ func ruleScope(r api.Rule) string {
 	return orAll(strings.TrimSpace(scope))
 }
 
+// ruleFinds is the rule's pattern, or what takes its place.
+func ruleFinds(r api.Rule) string {
+	if r.Pattern != "" {
+		return r.Pattern
+	}
+	return strings.Join(append(slices.Clone(r.All), r.Where...), ", ")
+}
+
 func ruleID(r api.Rule) string   { return strconv.FormatInt(r.ID, 10) }
 func ruleName(r api.Rule) string { return r.Name }
 
@@ -140,21 +148,23 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 func (c *cli) ruleAdd() *cobra.Command {
 	var file string
 	cmd := &cobra.Command{
-		Use: "add [OPTIONS] NAME PATTERN", Aliases: []string{"create"}, Short: "Add a rule; prints its id",
+		Use: "add [OPTIONS] NAME [PATTERN]", Aliases: []string{"create"}, Short: "Add a rule; prints its id",
 		Args: func(cmd *cobra.Command, a []string) error {
 			if file != "" {
 				return args(0, 2)(cmd, a)
 			}
-			return args(2, 2)(cmd, a)
+			return args(1, 2)(cmd, a)
 		},
 		Long: `Add a rule. From now on each line that matches PATTERN, a regular expression
-(RE2 syntax), becomes an event, unless the rule's cooldown runs in that
-container. Prints the rule's id; on a terminal also which share of the lines of the
-last hour the rule matches.
+(RE2 syntax), and fulfils the conditions of --where becomes an event, unless the
+rule's cooldown runs in that container. A rule with --where or --all needs no PATTERN.
+Prints the rule's id; on a terminal also which share of the lines of the last hour the
+rule matches.
 
 With --file, NAME and PATTERN may be in the file. "rule show --format yaml" prints one.`,
 		Example: `  docker logscan rule add oom 'Out of memory' --severity error
   docker logscan rule add http5xx '" 5\d\d ' --stream stdout --cooldown 1m --workload shop/web
+  docker logscan rule add 5xx --where 'status >= 500' --where 'path != /health'
   docker logscan rule add oom-db 'out of memory' --workload shop/db --overrides oom
   docker logscan rule add -f oom.yaml --state shadow`,
 		RunE: func(cmd *cobra.Command, a []string) error {
@@ -174,6 +184,9 @@ With --file, NAME and PATTERN may be in the file. "rule show --format yaml" prin
 				if _, said := fields[f.Name]; f.Default == nil && !said {
 					return &usageError{cmd, fmt.Errorf("the rule has no %s: put it into the file, or give it as an argument", f.Name)}
 				}
+			}
+			if text(fields, "pattern") == "" && fields["all"] == nil && fields["where"] == nil {
+				return &usageError{cmd, errors.New("say which lines: give a PATTERN or --where")}
 			}
 			return c.with(cmd, func(ctx context.Context, client *api.Client) error {
 				if err := override(ctx, c, client, fields); err != nil {

@@ -164,13 +164,23 @@ func ruleRows(d ruleDetails) [][2]string {
 		{"ID", n(d.ID)},
 		{"Name", d.Name},
 		{"Description", orDash(d.Description)},
-		{"Pattern", d.Pattern},
+		{"Pattern", orDash(d.Pattern)},
+	}
+	for _, of := range []struct {
+		label string
+		texts []string
+	}{{"All", d.All}, {"Ignore", d.Ignore}, {"Where", d.Where}} {
+		for _, text := range of.texts {
+			rows = append(rows, [2]string{of.label, text})
+		}
+	}
+	rows = append(rows, [][2]string{
 		{"Kind", d.Sums()},
 		{"Severity", string(d.Severity)},
 		{"Stream", d.Streams},
 		{"Cooldown", cooldown(d.CooldownSeconds)},
 		{"Workload", orAll(d.WorkloadID)},
-	}
+	}...)
 	if d.OverridesID != 0 {
 		rows = append(rows, [2]string{"Overrides", n(d.OverridesID)})
 	}

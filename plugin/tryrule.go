@@ -25,34 +25,35 @@ const (
 
 func (c *cli) ruleTest() *cobra.Command {
 	var pattern string
-	var all, ignore []string
+	var all, ignore, where []string
 	var quiet, why bool
 	cmd := &cobra.Command{
 		Use:   "test [OPTIONS] [RULE] [LINE...]",
-		Short: "Try a rule or a pattern on lines",
-		Long: `Try a rule (by name or id), or a pattern before it becomes one, on lines given
-as arguments or, without any, on standard input. Each line is tried for itself:
-cooldown and stream don't count. Lines that match are printed; with --why the others
+		Short: "Try a rule, a pattern or conditions on lines",
+		Long: `Try a rule (by name or id), or a pattern or conditions before they become one, on
+lines given as arguments or, without any, on standard input. Each line is tried for
+itself: cooldown and stream don't count. Lines that match are printed; with --why the others
 too, with what they don't fulfil. Exits with 3 if nothing matches.`,
 		Example: `  docker logscan rule test oom 'Out of memory: Killed process 42'
   docker logs web 2>&1 | docker logscan rule test --pattern 'status=(?P<code>5\d\d)'
-  docker logscan rule test --pattern 'status=5' --ignore /health --why 'GET /health status=503'`,
+  docker logscan rule test --pattern 'status=5' --ignore /health --why 'GET /health status=503'
+  docker logs web 2>&1 | docker logscan rule test --where 'status >= 500' --where 'path != /health'`,
 		ValidArgsFunction: func(cmd *cobra.Command, a []string, s string) ([]string, cobra.ShellCompDirective) {
-			if len(a) > 0 || pattern != "" {
+			if len(a) > 0 || pattern != "" || len(where) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
 			return c.completeRules(cmd, a, s)
 		},
 		RunE: func(cmd *cobra.Command, a []string) error {
-			given := cmd.Flags().Changed("pattern")
+			given := cmd.Flags().Changed("pattern") || len(where) > 0
 			if !given && len(a) == 0 {
-				return &usageError{cmd, errors.New("give a rule, or --pattern")}
+				return &usageError{cmd, errors.New("give a rule, --pattern or --where")}
 			}
 			if !given && len(all)+len(ignore) > 0 {
-				return &usageError{cmd, errors.New("--all and --ignore go with --pattern: a rule has its own")}
+				return &usageError{cmd, errors.New("--all and --ignore go with --pattern or --where: a rule has its own")}
 			}
 			return c.with(cmd, func(ctx context.Context, client *api.Client) error {
-				req := api.RuleTest{Pattern: pattern, All: all, Ignore: ignore}
+				req := api.RuleTest{Pattern: pattern, All: all, Ignore: ignore, Where: where}
 				if !given {
 					rules, err := client.Rules(ctx)
 					if err != nil {
@@ -82,8 +83,9 @@ too, with what they don't fulfil. Exits with 3 if nothing matches.`,
 		},
 	}
 	cmd.Flags().StringVarP(&pattern, "pattern", "p", "", "Try this pattern instead of a rule")
-	cmd.Flags().StringArrayVar(&all, "all", nil, "With --pattern: another one that lines have to match too")
-	cmd.Flags().StringArrayVar(&ignore, "ignore", nil, "With --pattern: lines that match this are no match")
+	cmd.Flags().StringArrayVar(&all, "all", nil, "With --pattern or --where: another pattern that lines have to match too")
+	cmd.Flags().StringArrayVar(&ignore, "ignore", nil, "With --pattern or --where: lines that match this are no match")
+	cmd.Flags().StringArrayVar(&where, "where", nil, "Try this condition on a field instead of a rule, such as 'status >= 500', with --pattern or without")
 	cmd.Flags().BoolVar(&why, "why", false, "Print the lines that don't match too, and why")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "Print nothing; the exit code tells")
 	return cmd
@@ -193,6 +195,10 @@ func reason(l api.LineTest) string {
 		return "it doesn't match " + clean(l.By) + " too"
 	case l.Failed == "ignore":
 		return "ignored by " + clean(l.By)
+	case l.Failed == "where" && l.Value == nil:
+		return "it doesn't fulfil " + clean(l.By) + ": it has no " + clean(l.Field)
+	case l.Failed == "where":
+		return "it doesn't fulfil " + clean(l.By) + ": " + clean(l.Field) + " is " + clean(*l.Value)
 	}
 	return "it doesn't match the pattern"
 }

@@ -165,17 +165,17 @@ const (
 func (s *server) testRule(ctx context.Context, in *struct{ Body RuleTest }) (*output[RuleTestResult], error) {
 	r := rule.New()
 	switch b := in.Body; {
-	case (b.Pattern == "") == (b.RuleID == 0):
-		return nil, invalid("pattern", "give either a pattern or a rule_id")
-	case b.RuleID != 0 && len(b.All)+len(b.Ignore) > 0:
-		return nil, invalid("all", "all and ignore go with a pattern, not with a rule_id")
+	case b.RuleID != 0 && b.Pattern != "", b.RuleID == 0 && b.Pattern == "" && len(b.All)+len(b.Where) == 0:
+		return nil, invalid("pattern", "give either a pattern, all or where, or a rule_id")
+	case b.RuleID != 0 && len(b.All)+len(b.Ignore)+len(b.Where) > 0:
+		return nil, invalid("all", "all, ignore and where go with a pattern or alone, not with a rule_id")
 	case b.RuleID != 0:
 		var err error
 		if r, err = s.Store.Rule(ctx, b.RuleID); err != nil {
 			return nil, s.fail(err, "rule")
 		}
 	default:
-		r.Name, r.Pattern, r.All, r.Ignore = "test", b.Pattern, b.All, b.Ignore
+		r.Name, r.Pattern, r.All, r.Ignore, r.Where = "test", b.Pattern, b.All, b.Ignore, b.Where
 	}
 	r.State, r.Streams, r.CooldownSeconds, r.WorkloadID, r.OverridesID = rule.On, "all", 0, "", 0
 	if err := rule.Fields.Validate(r); err != nil && in.Body.RuleID == 0 {
@@ -217,9 +217,13 @@ func (s *server) testRule(ctx context.Context, in *struct{ Body RuleTest }) (*ou
 		}
 		t.GivenUp = state.TakeCounts()[r.ID].GivenUp > 0
 		if !t.Matched && !t.GivenUp {
-			t.Failed = "pattern"
+			if t.Failed = "pattern"; r.Pattern == "" && len(r.All) > 0 {
+				t.Failed, t.By = "all", r.All[0]
+			}
 			for _, u := range matching.Unmet() {
-				t.Failed, t.By = u.Field, u.Pattern
+				if t.Failed, t.By, t.Field = u.Field, u.Pattern, u.About; u.About != "" && !u.Missing {
+					t.Value = &u.Value
+				}
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,43 @@ func TestRuleTestSaysWhy(t *testing.T) {
 	changed := must[Rule](t)(b.UpdateRule(t.Context(), r.ID, RuleFields{"all": []string{"w"}}))
 	if len(changed.Ignore) != 2 || changed.Ignore[1] != "z,1" || len(changed.All) != 1 {
 		t.Errorf("%+v", changed)
+	}
+}
+
+// A test of conditions on fields needs no pattern, and says what the field is.
+func TestRuleTestOfFields(t *testing.T) {
+	b := newBench(t)
+	value := func(s string) *string { return &s }
+	ask := RuleTest{Where: []string{"status >= 500", "path != /health"}, Lines: []string{`{"status":502}`, `{"status":404}`, `status=503 path=/health`, `{"status":""}`, "x"}}
+	for name, want := range map[string][]LineTest{
+		"": {{Matched: true}, {Failed: "where", By: "status >= 500", Field: "status", Value: value("404")}, {Failed: "where", By: "path != /health", Field: "path", Value: value("/health")},
+			{Failed: "where", By: "status >= 500", Field: "status", Value: value("")}, {Failed: "where", By: "status >= 500", Field: "status"}},
+		"x":      {{Failed: "pattern"}, {Failed: "pattern"}, {Failed: "pattern"}, {Failed: "pattern"}, {Failed: "where", By: "status >= 500", Field: "status"}},
+		"status": {{Matched: true, Spans: []Span{{2, 8}}}, {Failed: "where", By: "status >= 500", Field: "status", Value: value("404")}, {Failed: "where", By: "path != /health", Field: "path", Value: value("/health")}, {Failed: "where", By: "status >= 500", Field: "status", Value: value("")}, {Failed: "pattern"}},
+	} {
+		ask.Pattern = name
+		res := must[RuleTestResult](t)(b.TestRule(t.Context(), ask))
+		if !reflect.DeepEqual(res.Lines, want) {
+			t.Errorf("%s: %+v", name, res.Lines)
+		}
+	}
+	res := must[RuleTestResult](t)(b.TestRule(t.Context(), RuleTest{All: []string{"a", "b"}, Lines: []string{"ab", "a", "b"}}))
+	if res.Lines[0].Failed != "" || res.Lines[1].By != "b" || res.Lines[2].By != "a" || res.Lines[2].Failed != "all" {
+		t.Errorf("of all: %+v", res.Lines)
+	}
+	for _, bad := range []RuleTest{{Lines: []string{"x"}}, {Where: []string{"status"}}, {RuleID: 1, Where: []string{"a = 1"}}, {Ignore: []string{"x"}}} {
+		if _, err := b.TestRule(t.Context(), bad); err == nil {
+			t.Errorf("%+v is a test", bad)
+		}
+	}
+	r := must[Rule](t)(b.CreateRule(t.Context(), RuleCreate{Name: "r", RuleFields: RuleFields{"where": []string{"status >= 500"}}}))
+	res = must[RuleTestResult](t)(b.TestRule(t.Context(), RuleTest{RuleID: r.ID, Lines: []string{"status=500"}}))
+	if res.Matched != 1 || r.Pattern != "" {
+		t.Errorf("%+v, %+v", res, r)
+	}
+	for field, change := range map[string]RuleFields{"pattern": {"where": nil}, "where": {"where": []string{"$x = 1"}}} {
+		_, err := b.UpdateRule(t.Context(), r.ID, change)
+		wantProblem(t, err, 422, field)
 	}
 }
 

@@ -34,12 +34,14 @@ type Hint struct {
 	Sample  bool      `json:"sample,omitzero" doc:"There are more: about the newest of each container were tried"`
 }
 
-// RuleTest asks what a rule makes of some lines: a stored one, or a pattern.
+// RuleTest asks what a rule makes of some lines: a stored one, or one of a pattern, all
+// or where.
 type RuleTest struct {
 	RuleID  int64    `json:"rule_id,omitzero"`
 	Pattern string   `json:"pattern,omitzero"`
-	All     []string `json:"all,omitempty" nullable:"false" doc:"With a pattern: further ones that a line has to match"`
-	Ignore  []string `json:"ignore,omitempty" nullable:"false" doc:"With a pattern: lines that any of these matches are no match"`
+	All     []string `json:"all,omitempty" nullable:"false" doc:"Without a rule_id: patterns that a line has to match too"`
+	Ignore  []string `json:"ignore,omitempty" nullable:"false" doc:"Without a rule_id: lines that any of these matches are no match"`
+	Where   []string `json:"where,omitempty" nullable:"false" doc:"Without a rule_id: conditions on fields that a line has to fulfil"`
 	Lines   []string `json:"lines" maxItems:"1000" nullable:"false"`
 }
 
@@ -53,8 +55,10 @@ type RuleTestResult struct {
 // LineTest is one line's.
 type LineTest struct {
 	Matched  bool              `json:"matched"`
-	Failed   string            `json:"failed,omitempty" enum:"pattern,all,ignore" doc:"The condition that a line doesn't fulfil that isn't matched"`
-	By       string            `json:"by,omitempty" doc:"Of all or ignore: the pattern that it is about"`
+	Failed   string            `json:"failed,omitempty" enum:"pattern,all,ignore,where" doc:"The condition that a line doesn't fulfil that isn't matched"`
+	By       string            `json:"by,omitempty" doc:"Of all, ignore or where: the pattern or condition that it is about"`
+	Field    string            `json:"field,omitempty" doc:"Of where: the field that it is about"`
+	Value    *string           `json:"value,omitempty" doc:"Of where: the field's value, at most 500 bytes; absent where the line has no such field"`
 	GivenUp  bool              `json:"given_up,omitempty" doc:"It would take too much work to say whether it matches, or what the captures are; or the lines before it took all there was for the test"`
 	Captures map[string]string `json:"captures,omitempty" doc:"Of the first match, by name or $n"`
 	Spans    []Span            `json:"spans,omitempty" nullable:"false" doc:"Where the matches are, at most 32"`

@@ -240,6 +240,8 @@ func meaning(r *rule.Rule) string {
 	parts = append(parts, r.All...)
 	parts = append(parts, "\x00")
 	parts = append(parts, r.Ignore...)
+	parts = append(parts, "\x00")
+	parts = append(parts, r.Where...)
 	return strings.Join(parts, "\x00")
 }
 

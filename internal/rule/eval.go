@@ -8,6 +8,7 @@ import (
 
 	"logscan/internal/rule/match"
 	"logscan/internal/shape"
+	"logscan/internal/where"
 )
 
 const (
@@ -55,14 +56,25 @@ type Matching struct {
 	work       int64          // that conditions took, for the line
 	unmet      []Unmet
 	matches    []Match
+
+	// About conditions on fields.
+	fields     *where.Scan // nil until a line needs it
+	text       []byte      // of the line, for unmetWhere
+	unmetWhere []unmetWhere
+	submatches []submatch
 }
 
 // Unmet is a rule's condition that a line doesn't fulfil though it matches the rule's
-// pattern.
+// pattern, or the rule has none.
 type Unmet struct {
 	Rule    *Rule
-	Field   string // "all" or "ignore"
-	Pattern string
+	Field   string // "all", "ignore" or "where"
+	Pattern string // or condition, as the rule has it
+
+	// Of where: the field, and its value in the line, valid UTF-8 of MaxText bytes at
+	// most, unless it is missing.
+	About, Value string
+	Missing      bool
 }
 
 // Begin returns a Matching. It is to be ended.
@@ -76,6 +88,9 @@ func (m *Matching) End() {
 	if m.conditions != nil {
 		m.conditions.Release()
 	}
+	if m.fields != nil {
+		m.fields.Release()
+	}
 }
 
 // Match reports whether a line matches any rule of the set, and keeps which, for
@@ -83,7 +98,8 @@ func (m *Matching) End() {
 func (m *Matching) Match(st *State, l Line) bool {
 	m.left = match.SubmatchWork
 	m.found = m.found[:0]
-	for _, pattern := range m.scratch.Match(l.text(), m.set.in[streamIndex(l.Stream)]) {
+	stream := streamIndex(l.Stream)
+	for _, pattern := range m.scratch.Match(l.text(), m.set.in[stream]) {
 		m.found = m.set.with(pattern, l.Stream, m.found)
 	}
 	for _, pattern := range m.scratch.GivenUp() {
@@ -92,7 +108,10 @@ func (m *Matching) Match(st *State, l Line) bool {
 			st.count(c.rule.ID, Counts{GivenUp: 1})
 		}
 	}
-	m.work, m.unmet = 0, m.unmet[:0]
+	m.work, m.unmet, m.unmetWhere, m.submatches = 0, m.unmet[:0], m.unmetWhere[:0], m.submatches[:0]
+	if bare := m.set.bare[stream]; len(bare) > 0 || slices.ContainsFunc(m.found, (*compiled).hasWhere) {
+		m.meetWhere(st, l.text(), bare)
+	}
 	if slices.ContainsFunc(m.found, (*compiled).isConditional) {
 		m.meet(st, l.text())
 	}
@@ -100,6 +119,7 @@ func (m *Matching) Match(st *State, l Line) bool {
 }
 
 func (c *compiled) isConditional() bool { return len(c.all)+len(c.ignore) > 0 }
+func (c *compiled) hasWhere() bool      { return len(c.where) > 0 }
 
 // meet leaves out the rules that were found whose further conditions the line doesn't
 // fulfil. Where it takes too much work to find that out, a rule is left out unless the
@@ -119,7 +139,7 @@ func (m *Matching) meet(st *State, text []byte) {
 		}
 	}
 	holds := m.conditions.Match(text, m.mask)
-	m.work = m.conditions.Work()
+	m.work += m.conditions.Work()
 	m.found = slices.DeleteFunc(m.found, func(c *compiled) bool {
 		unmet, counts := m.check(c, holds)
 		if counts != (Counts{}) {
@@ -141,12 +161,12 @@ func (m *Matching) check(c *compiled, holds []uint32) (unmet Unmet, counts Count
 			if slices.Contains(givenUp, n) {
 				counts.GivenUp = 1
 			}
-			return Unmet{c.rule, "all", c.rule.All[k]}, counts
+			return Unmet{Rule: c.rule, Field: "all", Pattern: c.further[k]}, counts
 		}
 	}
 	for k, n := range c.ignore {
 		if slices.Contains(holds, n) {
-			return Unmet{c.rule, "ignore", c.rule.Ignore[k]}, Counts{Ignored: 1}
+			return Unmet{Rule: c.rule, Field: "ignore", Pattern: c.rule.Ignore[k]}, Counts{Ignored: 1}
 		}
 		if slices.Contains(givenUp, n) {
 			counts.GivenUp = 1
@@ -156,8 +176,15 @@ func (m *Matching) check(c *compiled, holds []uint32) (unmet Unmet, counts Count
 }
 
 // Unmet returns which condition kept rules from matching the latest line that match it
-// with their pattern, the first of each. It is valid until the next call of Match.
-func (m *Matching) Unmet() []Unmet { return m.unmet }
+// with their pattern, or have none, the first of each. It is valid until the next call of
+// Match, and the line is not to change before.
+func (m *Matching) Unmet() []Unmet {
+	for _, u := range m.unmetWhere {
+		m.unmet = append(m.unmet, m.unmetIn(u))
+	}
+	m.unmetWhere = m.unmetWhere[:0]
+	return m.unmet
+}
 
 // Except has Admit know nothing of the rules that hidden names, and returns how
 // many of those that matched these are.
@@ -199,16 +226,16 @@ func (m *Matching) add(st *State, c *compiled, l Line, of shape.Shape) {
 	text := l.text()
 	match := Match{Rule: c.rule, TimeNano: l.TimeNano, Stream: l.Stream, Text: clip(text), Shape: of.String()}
 	if len(c.by) > 0 || c.distinct > 0 {
-		at, took, ok := m.set.snapshot.matcher.Submatch(c.pattern, text, m.left)
-		m.left -= took
+		s := m.submatch(c.pattern, text)
 		switch {
-		case !ok:
+		case !s.ok:
 			st.count(c.rule.ID, Counts{GivenUp: 1})
 			return
-		case at == nil:
+		case s.at == nil:
 			st.count(c.rule.ID, Counts{Unconfirmed: 1})
 			return
 		}
+		at := s.at
 		group := func(n int) string {
 			if from, to := at[2*n], at[2*n+1]; from >= 0 {
 				return short(strings.ToValidUTF8(string(text[from:min(to, from+2*MaxByText)]), "\uFFFD"))
@@ -245,9 +272,9 @@ func (m *Matching) Work() int64 { return m.scratch.Work() + m.work }
 
 // Spans returns where the rule with the lowest id of those that the latest line
 // matched matches it, in bytes, at most n times; less if that takes too much
-// work.
+// work. A rule without a pattern has no place.
 func (m *Matching) Spans(l Line, n int) [][]int {
-	if len(m.found) == 0 {
+	if len(m.found) == 0 || m.found[0].bare {
 		return nil
 	}
 	spans, _ := m.set.snapshot.matcher.Spans(m.found[0].pattern, l.text(), n, match.SubmatchWork)
@@ -273,14 +300,14 @@ func (m *Matching) captures(c *compiled, text []byte) (out map[string]string, wr
 	if len(c.names) < 2 {
 		return nil, Counts{}
 	}
-	at, took, ok := m.set.snapshot.matcher.Submatch(c.pattern, text, m.left)
-	m.left -= took
+	s := m.submatch(c.pattern, text)
 	switch {
-	case !ok:
+	case !s.ok:
 		return nil, Counts{GivenUp: 1}
-	case at == nil:
+	case s.at == nil:
 		return nil, Counts{Unconfirmed: 1}
 	}
+	at := s.at
 	for i := 1; i < len(c.names); i++ {
 		if from, to := at[2*i], at[2*i+1]; from >= 0 {
 			if out == nil {

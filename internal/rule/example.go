@@ -3,15 +3,21 @@ package rule
 import (
 	"regexp"
 	"regexp/syntax"
+	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"logscan/internal/where"
 )
 
 // Example returns a line that a pattern matches, a short one; false where it finds none,
 // or where there is none that a program could be told to write: valid UTF-8 without
 // control characters but tabs.
-func Example(pattern string) (string, bool) {
+func Example(pattern string) (string, bool) { return exampleWith(pattern, nil) }
+
+// exampleWith is Example with texts for some of the pattern's groups, by name or number.
+func exampleWith(pattern string, groups map[string]string) (string, bool) {
 	tree, err := parsePattern(pattern)
 	if err != nil {
 		return "", false
@@ -25,9 +31,57 @@ func Example(pattern string) (string, bool) {
 	for _, times := range []int{0, 1} {
 		for _, anything := range "x -1" {
 			var b strings.Builder
-			if (exampler{&b, anything, times}).write(tree) && writable(b.String()) && re.MatchString(b.String()) {
+			if (exampler{&b, anything, times, groups}).write(tree) && writable(b.String()) && re.MatchString(b.String()) {
 				return b.String(), true
 			}
+		}
+	}
+	return "", false
+}
+
+// ExampleOf returns a line that a rule matches whatever its streams and scope are, and
+// that says something besides where that can be; false where it finds none. The line of a
+// rule with conditions on fields has a JSON object with them.
+func ExampleOf(r Rule, says string) (string, bool) {
+	of := New()
+	of.Pattern, of.All, of.Ignore, of.Where = r.Pattern, r.All, r.Ignore, r.Where
+	snapshot, bad := Compile([]Rule{of})
+	if len(bad) > 0 {
+		return "", false
+	}
+	m := snapshot.For("").Begin()
+	defer m.End()
+	var conditions []*where.Condition
+	for _, text := range r.Where {
+		c, err := parseCondition(text, new(Patterns), map[string]*pattern{})
+		if err != nil {
+			return "", false
+		}
+		conditions = append(conditions, c)
+	}
+	members, groups := where.Example(conditions, Example)
+	var examples []string
+	if r.Pattern != "" {
+		example, _ := exampleWith(r.Pattern, groups)
+		examples = append(examples, example)
+	}
+	for _, p := range r.All {
+		example, _ := Example(p) // "" where there is none
+		examples = append(examples, example)
+	}
+	example := strings.Join(examples, " ")
+	lines := []string{says, says + " (" + example + ")", says + ": " + example, example + " (" + says + ")", example}
+	if len(members) > 0 {
+		lines = nil
+		for _, text := range []string{says, says + " (" + example + ")", says + ": " + example, example + " (" + says + ")", example} {
+			lines = append(lines, where.Object(members, text))
+		}
+		lines = append(lines, example+" "+where.Object(members, says), where.Object(members, ""))
+	}
+	for _, line := range lines {
+		var st State
+		if writable(line) && m.Match(&st, Line{Stream: "stdout", Text: []byte(line)}) {
+			return line, true
 		}
 	}
 	return "", false
@@ -38,6 +92,7 @@ type exampler struct {
 	b        *strings.Builder
 	anything rune // for what may be any character
 	times    int  // how often there is what may be there or not
+	groups   map[string]string
 }
 
 // write reports whether there is anything that a part matches.
@@ -65,14 +120,22 @@ func (e exampler) write(re *syntax.Regexp) bool {
 		return ok
 	case syntax.OpAnyCharNotNL, syntax.OpAnyChar:
 		e.b.WriteRune(e.anything)
-	case syntax.OpCapture, syntax.OpConcat, syntax.OpPlus:
+	case syntax.OpCapture:
+		for _, name := range []string{re.Name, strconv.Itoa(re.Cap)} {
+			if text, ok := e.groups[name]; ok {
+				e.b.WriteString(text)
+				return true
+			}
+		}
+		return all(1)
+	case syntax.OpConcat, syntax.OpPlus:
 		return all(1)
 	case syntax.OpStar, syntax.OpQuest:
 		return all(e.times)
 	case syntax.OpAlternate:
 		for _, sub := range re.Sub {
 			var b strings.Builder
-			if (exampler{&b, e.anything, e.times}).write(sub) {
+			if (exampler{&b, e.anything, e.times, e.groups}).write(sub) {
 				e.b.WriteString(b.String())
 				return true
 			}

@@ -12,9 +12,10 @@ import (
 var Fields = fields.NewTable("rule", []fields.Field[Rule]{
 	{Name: "name", Flag: "NAME", Doc: "What the rule is called", Check: func(r Rule) error { return CheckName(r.Name) }},
 	{Name: "description", Flag: "description", Default: "", Doc: "What it means, for those who read the events", Check: func(r Rule) error { return CheckText(r.Description, MaxDescription) }},
-	{Name: "pattern", Flag: "PATTERN", Doc: "A regular expression (RE2 syntax) that matches anywhere in a line", Check: func(r Rule) error { return CheckPattern(r.Pattern) }},
-	{Name: "all", Flag: "all", Kind: fields.Several, Default: []string{}, None: "none", Doc: "Further regular expressions, each of which a line has to match too", Check: func(r Rule) error { return checkPatterns(r.All) }},
+	{Name: "pattern", Flag: "PATTERN", Default: "", Doc: "A regular expression (RE2 syntax) that matches anywhere in a line; a rule has one, or all, or where", Check: checkPattern},
+	{Name: "all", Flag: "all", Kind: fields.Several, Default: []string{}, None: "none", Doc: "Further regular expressions, each of which a line has to match too", Check: checkAll},
 	{Name: "ignore", Flag: "ignore", Kind: fields.Several, Default: []string{}, None: "none", Doc: "Regular expressions: a line that any of them matches is no match", Check: func(r Rule) error { return checkPatterns(r.Ignore) }},
+	{Name: "where", Flag: "where", Kind: fields.Several, Default: []string{}, None: "none", Doc: "Conditions on fields of the line, such as 'status >= 500' or 'level = error', all of which it has to fulfil", Check: checkWhere},
 	{Name: "severity", Flag: "severity", Default: "warn", Values: event.Names(event.Severities()), Doc: "Severity of the events"},
 	{Name: "streams", Flag: "stream", Default: "all", Values: Streams, Doc: "Stream to watch"},
 	{Name: "cooldown_seconds", Flag: "cooldown", Kind: fields.Duration, Default: int64(300), Doc: "After a hit, only count further ones of that container and shape for so long (0 for none)", Check: func(r Rule) error { return CheckSeconds(r.CooldownSeconds) }},

@@ -11,7 +11,7 @@ import (
 )
 
 func TestFields(t *testing.T) {
-	fieldstest.Table(t, Fields, func(r *Rule) { r.ID, r.CreatedAt = 5, time.Unix(7, 0) }, map[string]string{"pattern": `"x+"`, "all": `["x+","y, \"z"]`, "ignore": `["x"]`},
+	fieldstest.Table(t, Fields, func(r *Rule) { r.ID, r.CreatedAt = 5, time.Unix(7, 0) }, map[string]string{"pattern": `"x+"`, "all": `["x+","y, \"z"]`, "ignore": `["x"]`, "where": `["status = 500","a in (\"x, y\")"]`},
 		"by", "at_least", "within_seconds", "distinct", "for_seconds", "arm", "when_stopped", "forget_seconds", "at_most", "per")
 }
 

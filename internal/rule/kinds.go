@@ -209,6 +209,9 @@ func checkWhenStopped(r Rule) error {
 
 // checkCapture says why a pattern has no group of a name such as $user or $1.
 func checkCapture(r Rule, name string) error {
+	if r.Pattern == "" {
+		return fmt.Errorf("%.64q has to be a group of the pattern, and there is none", name)
+	}
 	tree, err := parsePattern(r.Pattern)
 	if err != nil {
 		return nil // that is said of the pattern

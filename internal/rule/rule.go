@@ -41,7 +41,7 @@ const (
 	MaxWorkload    = 128                  // bytes; also of what containers say that they are replicas of
 	MaxPattern     = 4096                 // bytes
 	MaxGlobs       = 4096                 // bytes, all of a list
-	MaxConditions  = 16                   // further patterns of a kind
+	MaxConditions  = 16                   // further patterns of a kind, and conditions on fields
 	MaxProgram     = 10_000               // instructions that a pattern compiles to
 	MaxCooldown    = 365 * 24 * time.Hour // also keeps sums of times far from overflow
 )
@@ -52,9 +52,10 @@ type Rule struct {
 	ID              int64               `json:"id" readOnly:"true"`
 	Name            string              `json:"name"`
 	Description     string              `json:"description"`
-	Pattern         string              `json:"pattern"`                 // RE2
+	Pattern         string              `json:"pattern"`                 // RE2; "" = none
 	All             fields.Texts        `json:"all" nullable:"false"`    // RE2, each of which a line matches too
 	Ignore          fields.Texts        `json:"ignore" nullable:"false"` // RE2, none of which it matches
+	Where           fields.Texts        `json:"where" nullable:"false"`  // conditions of package where, all of which it fulfils
 	Severity        event.Severity      `json:"severity"`
 	Streams         string              `json:"streams"`
 	CooldownSeconds int64               `json:"cooldown_seconds"`
@@ -168,6 +169,59 @@ func checkPatterns(patterns []string) error {
 		}
 	}
 	return nil
+}
+
+// checkPattern says why a rule's pattern can't be used, or that there is none though
+// nothing else says which lines are meant.
+func checkPattern(r Rule) error {
+	if r.Pattern != "" {
+		if err := CheckPattern(r.Pattern); err != nil {
+			return err
+		}
+	}
+	var other *fields.Error
+	err := checkWhere(r) // conditions may be about groups that the pattern has no more
+	if err == nil || errors.As(err, &other) {
+		return err
+	}
+	return &fields.Error{Field: "where", Reason: err.Error()}
+}
+
+// checkFinds says that a rule finds nothing.
+func checkFinds(r Rule) error {
+	if r.Pattern == "" && len(r.All)+len(r.Where) == 0 {
+		return &fields.Error{Field: "pattern", Reason: "is required where a rule has neither all nor where"}
+	}
+	return nil
+}
+
+// checkAll says why further patterns can't be used.
+func checkAll(r Rule) error {
+	if err := checkPatterns(r.All); err != nil {
+		return err
+	}
+	return checkFinds(r)
+}
+
+// checkWhere says why conditions on fields can't be used.
+func checkWhere(r Rule) error {
+	if len(r.Where) > MaxConditions {
+		return fmt.Errorf("are %d conditions; the most is %d: join some values by in", len(r.Where), MaxConditions)
+	}
+	var names []string
+	if tree, err := parsePattern(r.Pattern); err == nil {
+		names = captureNames(tree)
+	}
+	for n, text := range r.Where {
+		c, err := parseCondition(text, new(Patterns), map[string]*pattern{})
+		if err == nil {
+			_, err = groupsOf(c, names)
+		}
+		if err != nil {
+			return fmt.Errorf("condition %d: %w", n+1, err)
+		}
+	}
+	return checkFinds(r)
 }
 
 // parsePattern parses a pattern within the bounds, and simplifies it. What it

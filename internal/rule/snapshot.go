@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"logscan/internal/rule/match"
+	"logscan/internal/where"
 )
 
 // Bucket bounds the hits of a container, all rules together: Burst of them at
@@ -73,7 +74,8 @@ type Snapshot struct {
 	// conditions matches the further patterns of rules, on lines that match a
 	// rule's pattern.
 	conditions *match.Matcher
-	global     *Set // of workloads without rows of their own
+	fields     *where.Set // conditions on fields
+	global     *Set       // of workloads without rows of their own
 	correlated []*Rule
 	narrower   sets // of containers for which not all rules of their workload are
 }
@@ -88,10 +90,13 @@ type overlay struct {
 
 type compiled struct {
 	rule    *Rule
-	pattern uint32   // number in Snapshot.matcher
+	bare    bool     // there is no pattern, but where
+	pattern uint32   // number in Snapshot.matcher, unless bare
 	names   []string // of captures; "" for the match as a whole
-	// Numbers in Snapshot.conditions, as the rule has them.
+	// Numbers in Snapshot.conditions, as further and the rule have them.
 	all, ignore []uint32
+	further     []string // patterns of all, but for one that takes the place of a pattern
+	where       []condition
 	by          []int // groups that the rule's By names
 	distinct    int   // the group that its Distinct names; 0 for none
 }
@@ -116,6 +121,7 @@ func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
 	}
 	var bad []CompileError
 	patterns, conditions := patternTable{numbers: map[string]uint32{}}, patternTable{numbers: map[string]uint32{}}
+	var onFields where.Builder
 	kept := map[string]*pattern{}
 	for i := range rules {
 		r := &rules[i]
@@ -135,7 +141,7 @@ func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
 			continue
 		}
 		c := &compiled{rule: r}
-		if err := c.compile(s.compiler, kept, &patterns, &conditions); err != nil {
+		if err := c.compile(s.compiler, kept, &patterns, &conditions, &onFields); err != nil {
 			drop("%v", err)
 			continue
 		}
@@ -151,8 +157,11 @@ func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
 	}
 	s.patterns = make([][]*compiled, len(patterns.list))
 	for _, c := range s.globals {
-		s.patterns[c.pattern] = append(s.patterns[c.pattern], c)
+		if !c.bare {
+			s.patterns[c.pattern] = append(s.patterns[c.pattern], c)
+		}
 	}
+	s.fields = onFields.Build()
 	s.matcher, s.conditions = match.Build(patterns.list, s.stats), match.Build(conditions.list, s.stats)
 	s.compiler.known = kept
 	s.stats, s.compiler = nil, nil
@@ -176,12 +185,22 @@ func (t *patternTable) add(expr string, p *pattern) uint32 {
 	return n
 }
 
-// compile compiles the patterns of c's rule. Of a rule that can't be used some may be
-// among the conditions: nobody asks for them.
-func (c *compiled) compile(compiler *Patterns, kept map[string]*pattern, patterns, conditions *patternTable) error {
-	main := compiler.get(c.rule.Pattern, kept)
-	if main.err != nil {
-		return fmt.Errorf("pattern %w", main.err)
+// compile compiles the patterns and conditions of c's rule. Of a rule that can't be used
+// some may be among the conditions: nobody asks for them.
+func (c *compiled) compile(compiler *Patterns, kept map[string]*pattern, patterns, conditions *patternTable, onFields *where.Builder) error {
+	expr := c.rule.Pattern
+	if c.further = c.rule.All; expr == "" && len(c.further) > 0 {
+		expr, c.further = c.further[0], c.further[1:]
+	}
+	c.bare = expr == "" && len(c.rule.Where) > 0
+	var main *pattern
+	if !c.bare {
+		if main = compiler.get(expr, kept); main.err != nil {
+			return fmt.Errorf("pattern %w", main.err)
+		}
+		if c.rule.Pattern != "" {
+			c.names = main.names
+		}
 	}
 	further := func(field string, exprs []string) (numbers []uint32, err error) {
 		for n, expr := range exprs {
@@ -194,13 +213,26 @@ func (c *compiled) compile(compiler *Patterns, kept map[string]*pattern, pattern
 		return numbers, nil
 	}
 	var err error
-	if c.all, err = further("all", c.rule.All); err != nil {
+	if c.all, err = further("all", c.further); err != nil {
 		return err
 	}
 	if c.ignore, err = further("ignore", c.rule.Ignore); err != nil {
 		return err
 	}
-	c.pattern, c.names = patterns.add(c.rule.Pattern, main), main.names
+	for n, text := range c.rule.Where {
+		on, err := parseCondition(text, compiler, kept)
+		var groups []int
+		if err == nil {
+			groups, err = groupsOf(on, c.names)
+		}
+		if err != nil {
+			return fmt.Errorf("where: condition %d: %w", n+1, err)
+		}
+		c.where = append(c.where, condition{onFields.Add(on), groups})
+	}
+	if !c.bare {
+		c.pattern = patterns.add(expr, main)
+	}
 	return c.key()
 }
 
@@ -238,8 +270,8 @@ func (s *Snapshot) Drifted() bool { return s.matcher.Drifted() }
 // or not.
 func (s *Snapshot) Known(id int64) bool { return s.known[id] }
 
-// Matches returns the ids of the enabled rules, of all workloads and streams,
-// that match a line.
+// Matches returns the ids of the enabled rules, of all workloads and streams, whose
+// pattern matches a line, and of those without one whose conditions it fulfils.
 func (s *Snapshot) Matches(line []byte) []int64 {
 	var ids []int64
 	found := s.matcher.Match(line, nil, nil)
@@ -250,12 +282,31 @@ func (s *Snapshot) Matches(line []byte) []int64 {
 	}
 	for _, o := range s.own {
 		for _, c := range o.rules {
-			if slices.Contains(found, c.pattern) {
+			if !c.bare && slices.Contains(found, c.pattern) {
 				ids = append(ids, c.rule.ID)
 			}
 		}
 	}
+	ids = append(ids, s.bareMatches(line)...)
 	slices.Sort(ids)
+	return ids
+}
+
+// bareMatches returns the ids of the rules without a pattern whose conditions a line
+// fulfils.
+func (s *Snapshot) bareMatches(line []byte) (ids []int64) {
+	rules := slices.Clone(s.globals)
+	for _, o := range s.own {
+		rules = append(rules, o.rules...)
+	}
+	fields := s.fields.Acquire()
+	defer fields.Release()
+	fields.Reset(line)
+	for _, c := range rules {
+		if c.bare && !slices.ContainsFunc(c.where, func(w condition) bool { return fields.Holds(w.number) != where.Yes }) {
+			ids = append(ids, c.rule.ID)
+		}
+	}
 	return ids
 }
 
@@ -283,9 +334,10 @@ func captureNames(tree *syntax.Regexp) []string {
 type Set struct {
 	snapshot *Snapshot
 	overlay  *overlay
-	own      map[uint32][]*compiled   // overlay's rules by their pattern's number
-	in       [len(streams)]match.Mask // patterns that count, by stream
-	scoped   []*compiled              // rules that are not for all containers, by id
+	own      map[uint32][]*compiled    // overlay's rules by their pattern's number
+	in       [len(streams)]match.Mask  // patterns that count, by stream
+	bare     [len(streams)][]*compiled // rules without a pattern, by stream and id
+	scoped   []*compiled               // rules that are not for all containers, by id
 }
 
 // streams are told apart in a Set: the last one stands for any other.
@@ -313,7 +365,9 @@ func (s *Snapshot) For(workload string) *Set {
 func (s *Snapshot) newSet(o *overlay) *Set {
 	set := &Set{snapshot: s, overlay: o, own: map[uint32][]*compiled{}}
 	for _, c := range o.rules {
-		set.own[c.pattern] = append(set.own[c.pattern], c)
+		if !c.bare {
+			set.own[c.pattern] = append(set.own[c.pattern], c)
+		}
 	}
 	rules := set.compiled()
 	for _, c := range rules {
@@ -324,7 +378,11 @@ func (s *Snapshot) newSet(o *overlay) *Set {
 	for i, stream := range streams {
 		set.in[i] = match.NewMask(s.matcher.Len())
 		for _, c := range rules {
-			if c.in(stream) {
+			switch {
+			case !c.in(stream):
+			case c.bare:
+				set.bare[i] = append(set.bare[i], c)
+			default:
 				set.in[i].Add(int(c.pattern))
 			}
 		}

@@ -239,7 +239,7 @@ func TestOldRulesAreKept(t *testing.T) {
 		want[i].ID, want[i].CreatedAt, want[i].UpdatedAt = int64(i+1), at, at.Add(time.Hour)
 		oldRule(t, s, want[i])
 		want[i].State = map[bool]string{true: rule.On, false: rule.Off}[want[i].Enabled]
-		want[i].ResolveAfter, want[i].Repeat, want[i].CooldownBy, want[i].All, want[i].Ignore = 900, 3600, rule.ByShape, fields.Texts{}, fields.Texts{} // every default
+		want[i].ResolveAfter, want[i].Repeat, want[i].CooldownBy, want[i].All, want[i].Ignore, want[i].Where = 900, 3600, rule.ByShape, fields.Texts{}, fields.Texts{}, fields.Texts{} // every default
 		want[i].Kind, want[i].Per, want[i].GraceSeconds, want[i].Arm, want[i].WhenStopped = rule.KindLine, rule.PerContainer, 60, rule.ArmFirst, rule.StoppedPause
 	}
 	s.Close()

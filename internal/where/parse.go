@@ -185,6 +185,8 @@ func (p *parser) operator(c *Condition) error {
 		return nil
 	case "==":
 		return p.wrong(at, "== is no operator: write = instead, it stands")
+	case "=>", "=<":
+		return p.wrong(at, "%s is no operator: write %s= instead, it stands", string(c.op), string(c.op[1]))
 	case "=~":
 		return p.wrong(at, "=~ is no operator: write ~ instead, it stands")
 	case "<>":

@@ -62,6 +62,7 @@ func TestParseErrors(t *testing.T) {
 		"status 500":                     `"5" is no operator: write =, !=, <, <=, >, >=, ~, !~, in, exists or missing; it stands at position 8`,
 		"status is 500":                  `"is" is no operator`,
 		"status == 500":                  "== is no operator: write = instead, it stands at position 8",
+		"status => 5":                    "=> is no operator: write >= instead",
 		"status =~ 5":                    "=~ is no operator: write ~ instead",
 		"status <> 5":                    "<> is no operator: write != instead",
 		"status >=":                      `a value is missing behind >=; write "" for an empty one at position 10`,

@@ -1,0 +1,147 @@
+package rule
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"logscan/internal/rule/match"
+	"logscan/internal/where"
+)
+
+// condition is one of a rule's conditions on fields.
+type condition struct {
+	number int32 // in Snapshot.fields
+	groups []int // of the rule's pattern that it is about, the later ones first; nil for a field
+}
+
+// parseCondition parses a condition within the bounds.
+func parseCondition(text string, compiler *Patterns, kept map[string]*pattern) (*where.Condition, error) {
+	if len(text) > MaxPattern {
+		return nil, fmt.Errorf("is %d bytes long; the most is %d", len(text), MaxPattern)
+	}
+	return where.Parse(text, func(expr string) (*match.Pattern, error) {
+		p := compiler.get(expr, kept)
+		return p.Pattern, p.err
+	})
+}
+
+// groupsOf returns which groups of a pattern, whose names are given, a condition is
+// about; nil where it is about a field.
+func groupsOf(c *where.Condition, names []string) (groups []int, err error) {
+	name := c.Group()
+	if name == "" {
+		return nil, nil
+	}
+	if n, err := strconv.Atoi(name); err == nil {
+		if n < 1 || n >= len(names) {
+			return nil, fmt.Errorf("the pattern has no group %s", c.Field())
+		}
+		return []int{n}, nil
+	}
+	for i := len(names) - 1; i > 0; i-- {
+		if names[i] == name {
+			groups = append(groups, i)
+		}
+	}
+	if groups == nil {
+		return nil, fmt.Errorf("the pattern has no group %s: write (?P<%s>…) in it", c.Field(), name)
+	}
+	return groups, nil
+}
+
+// unmetWhere is a condition on a field that a line doesn't fulfil.
+type unmetWhere struct {
+	rule *compiled
+	n    int // of its conditions
+}
+
+// submatch is what a pattern's groups match in the line.
+type submatch struct {
+	pattern uint32
+	at      []int
+	ok      bool // it didn't take too much work
+}
+
+// meetWhere leaves out the rules that were found whose conditions on fields the line
+// doesn't fulfil, and adds those of the rules without a pattern that it does.
+func (m *Matching) meetWhere(st *State, text []byte, bare []*compiled) {
+	if m.fields == nil {
+		m.fields = m.set.snapshot.fields.Acquire()
+	}
+	m.text = text
+	m.fields.Reset(text)
+	m.found = slices.DeleteFunc(m.found, func(c *compiled) bool { return !m.fulfils(st, c) })
+	for _, c := range bare {
+		if m.fulfils(st, c) {
+			m.found = append(m.found, c)
+		}
+	}
+	m.work += m.fields.Work()
+}
+
+// fulfils reports whether the line fulfils a rule's conditions on fields, as far as that
+// is known.
+func (m *Matching) fulfils(st *State, c *compiled) bool {
+	for n := range c.where {
+		w := &c.where[n]
+		holds := where.Unknown
+		if w.groups == nil {
+			holds = m.fields.Holds(w.number)
+		} else if value, took, ok := m.group(c, w); ok {
+			holds = m.fields.HoldsFor(w.number, value, took)
+		}
+		if holds == where.Yes {
+			continue
+		}
+		if holds == where.Unknown {
+			st.count(c.rule.ID, Counts{GivenUp: 1})
+		}
+		m.unmetWhere = append(m.unmetWhere, unmetWhere{c, n})
+		return false
+	}
+	return true
+}
+
+// group returns what a group of a rule's pattern matches, if it takes part; it is not ok
+// if that takes too much work.
+func (m *Matching) group(c *compiled, w *condition) (value []byte, took, ok bool) {
+	s := m.submatch(c.pattern, m.text)
+	if !s.ok {
+		return nil, false, false
+	}
+	for _, g := range w.groups {
+		if s.at != nil && s.at[2*g] >= 0 {
+			return m.text[s.at[2*g]:s.at[2*g+1]], true, true
+		}
+	}
+	return nil, false, true
+}
+
+// submatch returns what a pattern's groups match in the line, once for all that ask.
+func (m *Matching) submatch(pattern uint32, text []byte) submatch {
+	for _, s := range m.submatches {
+		if s.pattern == pattern {
+			return s
+		}
+	}
+	at, took, ok := m.set.snapshot.matcher.Submatch(pattern, text, m.left)
+	m.left -= took
+	m.submatches = append(m.submatches, submatch{pattern, at, ok})
+	return m.submatches[len(m.submatches)-1]
+}
+
+// unmetIn tells of a condition on a field that the line doesn't fulfil.
+func (m *Matching) unmetIn(u unmetWhere) Unmet {
+	out := Unmet{Rule: u.rule.rule, Field: "where", Pattern: u.rule.rule.Where[u.n]}
+	w := &u.rule.where[u.n]
+	out.About = m.set.snapshot.fields.Condition(w.number).Field()
+	if w.groups != nil {
+		value, took, _ := m.group(u.rule, w)
+		out.Value, out.Missing = clip(value), !took
+		return out
+	}
+	value, is := m.fields.Text(w.number)
+	out.Value, out.Missing = clip([]byte(value)), !is
+	return out
+}
