@@ -24,7 +24,7 @@ func (s *server) rules(api huma.API) {
 	huma.Register(api, operation(http.MethodGet, rulesPath+"/{id}", "get-rule", "Show a rule", 200, 404), s.getRule)
 	huma.Register(api, withBody(operation(http.MethodPatch, rulesPath+"/{id}", "update-rule", "Change a rule", 200, 404, 409)), s.updateRule)
 	huma.Register(api, operation(http.MethodDelete, rulesPath+"/{id}", "delete-rule", "Remove a rule, and what overrides it", 204, 404), s.deleteRule)
-	test := withBody(operation(http.MethodPost, rulesPath+"/test", "test-rule", "Try a rule or a pattern on lines", 200, 404))
+	test := withBody(operation(http.MethodPost, rulesPath+"/test", "test-rule", "Try a rule, a pattern or conditions on lines", 200, 404))
 	test.MaxBodyBytes = maxTestBody
 	huma.Register(api, test, s.testRule)
 }
