@@ -307,3 +307,30 @@ func naivelyMatches(r Rule, text []byte) bool {
 	}
 	return true
 }
+
+func BenchmarkWhere(b *testing.B) {
+	line := Line{Stream: "stdout", Text: []byte(`{"time":"2026-05-20T11:45:06.123456Z","level":"info","service":"shop-7","method":"GET","path":"/api/v1/orders/48213","status":200,"took":"12.5ms","bytes":48213,"remote":"10.0.3.17","user":{"id":4711,"name":"carol"},"trace_id":"075983cf098bbbbfbf5a2c0ecc8ef3a1","agent":"Mozilla/5.0 (X11; Linux x86_64; rv:128.0)"}`)}
+	for _, name := range []string{"alone", "behind a pattern", "none"} {
+		b.Run(name, func(b *testing.B) {
+			var rules []Rule
+			for n := range 100 {
+				r := valid()
+				r.ID, r.Pattern = int64(n+1), fmt.Sprintf("service-%d is down", n)
+				if name != "none" {
+					r.Where = []string{fmt.Sprintf("status = %d", 400+n), "path != /health"}
+				}
+				if name == "alone" {
+					r.Pattern = ""
+				}
+				rules = append(rules, r)
+			}
+			m := set(b, Bucket{}, rules...).Begin()
+			defer m.End()
+			var st State
+			b.ReportAllocs()
+			for b.Loop() {
+				m.Match(&st, line)
+			}
+		})
+	}
+}
