@@ -160,6 +160,13 @@ func TestWhereValidation(t *testing.T) {
 		{"", "", func(r *Rule) { r.Pattern, r.Where = "", []string{"a = " + strings.Repeat("x", MaxPattern-4)} }},
 		{"", "", func(r *Rule) { r.Pattern, r.All, r.Where = "", nil, slices.Repeat([]string{"a = 1"}, 16) }},
 		{"", "", func(r *Rule) { r.Pattern, r.Where = "", nil }},
+		{"", "", func(r *Rule) { r.Kind, r.AtLeast, r.WithinSeconds, r.By = KindCount, 5, 60, []string{"$ms"} }},
+		{"", "", func(r *Rule) {
+			r.Pattern, r.Where, r.Kind, r.AtLeast, r.WithinSeconds = "", []string{"a = 1"}, KindCount, 5, 60
+		}},
+		{"by", "has to be a group of the pattern, and there is none", func(r *Rule) {
+			r.Pattern, r.Where, r.Kind, r.AtLeast, r.WithinSeconds, r.By = "", []string{"a = 1"}, KindCount, 5, 60, []string{"$ms"}
+		}},
 	} {
 		now := good
 		tt.change(&now)

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"logscan/internal/event"
-	"logscan/internal/fields"
 	"logscan/internal/rule"
 	"logscan/internal/trigger"
 )
@@ -238,9 +237,12 @@ func TestOldRulesAreKept(t *testing.T) {
 	for i := range want {
 		want[i].ID, want[i].CreatedAt, want[i].UpdatedAt = int64(i+1), at, at.Add(time.Hour)
 		oldRule(t, s, want[i])
-		want[i].State = map[bool]string{true: rule.On, false: rule.Off}[want[i].Enabled]
-		want[i].ResolveAfter, want[i].Repeat, want[i].CooldownBy, want[i].All, want[i].Ignore, want[i].Where = 900, 3600, rule.ByShape, fields.Texts{}, fields.Texts{}, fields.Texts{} // every default
-		want[i].Kind, want[i].Per, want[i].GraceSeconds, want[i].Arm, want[i].WhenStopped = rule.KindLine, rule.PerContainer, 60, rule.ArmFirst, rule.StoppedPause
+		now, old := rule.New(), want[i] // what is said about rules since then has its default
+		now.ID, now.Name, now.Description, now.Pattern, now.Severity, now.Streams = old.ID, old.Name, old.Description, old.Pattern, old.Severity, old.Streams
+		now.CooldownSeconds, now.Enabled, now.WorkloadID, now.OverridesID = old.CooldownSeconds, old.Enabled, old.WorkloadID, old.OverridesID
+		now.CreatedAt, now.UpdatedAt = old.CreatedAt, old.UpdatedAt
+		now.State = map[bool]string{true: rule.On, false: rule.Off}[old.Enabled]
+		want[i] = now
 	}
 	s.Close()
 	s = must[*Store](t)(Open(path, nil))
