@@ -1,31 +1,43 @@
 package where
 
 import (
+	"slices"
 	"strings"
 
 	"logscan/internal/rule/match"
 )
 
 // op is what a condition asks of a field.
-type op string
+type op uint8
 
 const (
-	equal       op = "="
-	unequal     op = "!="
-	less        op = "<"
-	most        op = "<="
-	more        op = ">"
-	least       op = ">="
-	matches     op = "~"
-	differs     op = "!~"
-	in          op = "in"
-	exists      op = "exists"
-	missing     op = "missing"
-	allOps         = "=, !=, <, <=, >, >=, ~, !~, in, exists or missing"
-	someWord       = `"…" around it`
-	maxListed      = 256 // values of in
-	levelOneOf     = "trace, debug, info, warn, error or fatal"
-	numberOneOf    = "a number such as 500, a duration such as 1.5s, or a size such as 10MB"
+	noOp op = iota
+	equal
+	unequal
+	less
+	most
+	more
+	least
+	matches
+	differs
+	in
+	exists
+	missing
+)
+
+// ops are how they are written.
+var ops = [...]string{"", "=", "!=", "<", "<=", ">", ">=", "~", "!~", "in", "exists", "missing"}
+
+func (o op) String() string { return ops[o] }
+
+// opNamed returns the operator that a text is, if it is one.
+func opNamed(text string) op { return op(max(slices.Index(ops[:], text), 0)) }
+
+const (
+	allOps      = "=, !=, <, <=, >, >=, ~, !~, in, exists or missing"
+	maxListed   = 256 // values of in
+	levelOneOf  = "trace, debug, info, warn, error or fatal"
+	numberOneOf = "a number such as 500, a duration such as 1.5s, or a size such as 10MB"
 )
 
 // Condition asks something of one field of a line, or of a group of a rule's pattern.
@@ -65,7 +77,7 @@ func (c *Condition) Field() string {
 // format makes text.
 func (c *Condition) format() string {
 	var b strings.Builder
-	b.WriteString(c.Field() + " " + string(c.op))
+	b.WriteString(c.Field() + " " + c.op.String())
 	switch {
 	case c.op == in:
 		for i, v := range c.values {

@@ -180,22 +180,20 @@ func (p *parser) operator(c *Condition) error {
 			p.i++
 		}
 	}
-	switch c.op = op(p.text[at:p.i]); c.op {
-	case equal, unequal, less, most, more, least, matches, differs, in, exists, missing:
+	is := p.text[at:p.i]
+	if c.op = opNamed(is); c.op != noOp {
 		return nil
-	case "==":
-		return p.wrong(at, "== is no operator: write = instead, it stands")
-	case "=>", "=<":
-		return p.wrong(at, "%s is no operator: write %s= instead, it stands", string(c.op), string(c.op[1]))
-	case "=~":
-		return p.wrong(at, "=~ is no operator: write ~ instead, it stands")
-	case "<>":
-		return p.wrong(at, "<> is no operator: write != instead, it stands")
-	case "":
-		_, n := utf8.DecodeRuneInString(p.text[at:])
-		c.op = op(p.text[at : at+n])
 	}
-	return p.wrong(at, "%.20q is no operator: write %s; it stands", string(c.op), allOps)
+	for wrong, right := range map[string]string{"==": "=", "=>": ">=", "=<": "<=", "=~": "~", "<>": "!=", "!": "!="} {
+		if is == wrong {
+			return p.wrong(at, "%s is no operator: write %s instead, it stands", wrong, right)
+		}
+	}
+	if is == "" {
+		_, n := utf8.DecodeRuneInString(p.text[at:])
+		is = p.text[at : at+n]
+	}
+	return p.wrong(at, "%.20q is no operator: write %s; it stands", is, allOps)
 }
 
 // single reads one value, which goes to the end.
@@ -285,7 +283,7 @@ func (p *parser) list(c *Condition) error {
 		case p.text[p.i] == ')':
 			return p.wrong(p.i+1, "nothing can follow the list; there is more")
 		default:
-			return p.wrong(p.i, "write a comma between values, and "+someWord+" if they hold more; there is none")
+			return p.wrong(p.i, "write a comma between values, and quotes around what holds more; there is none")
 		}
 	}
 }

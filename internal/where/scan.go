@@ -74,12 +74,17 @@ func (s *Scan) Holds(n int32) Verdict {
 		s.scan()
 	}
 	if e.isLevel {
-		return e.ofLevel(s.lineLevel())
+		if !s.leveled {
+			s.lineLevel()
+		}
+		return Verdict(e.levels >> s.level & 1)
 	}
 	f := &s.fields[e.slot]
 	switch {
 	case f.round != s.round:
-		return e.absent()
+		return e.without
+	case e.isNumber:
+		return e.numeric(f.value.number())
 	case e.pattern < 0:
 		return e.of(&f.value)
 	}
@@ -90,13 +95,28 @@ func (s *Scan) Holds(n int32) Verdict {
 	return s.matched[e.pattern]
 }
 
+// numeric is the verdict for a value where the condition names one number.
+func (e *entry) numeric(q *quantity) Verdict {
+	if q.kind != e.number.kind {
+		return verdict(e.op == unequal)
+	}
+	order := q.compare(e.number)
+	switch e.op {
+	case equal:
+		return verdict(order == 0)
+	case unequal:
+		return verdict(order != 0)
+	}
+	return e.ordered(order)
+}
+
 // HoldsFor reports whether a condition on a pattern's group holds, which may have taken
 // no part in the match.
 func (s *Scan) HoldsFor(n int32, text []byte, took bool) Verdict {
 	e := &s.set.conditions[n]
 	switch {
 	case !took:
-		return e.absent()
+		return e.without
 	case e.pattern < 0:
 		return e.of(&value{raw: text})
 	}

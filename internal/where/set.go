@@ -24,7 +24,14 @@ func (b *Builder) Add(c *Condition) int32 {
 	}
 	n := int32(len(b.set.conditions))
 	b.numbers[c.text] = n
-	e := entry{Condition: c, slot: -1, pattern: -1}
+	e := entry{Condition: c, slot: -1, pattern: -1, without: c.absent(), op: c.op}
+	for l := noLevel; l <= levelFatal; l++ {
+		e.levels |= uint8(c.ofLevel(l)&Yes) << l
+	}
+	if len(c.values) == 1 && c.op != in {
+		e.number = c.values[0].quantity
+		e.isNumber = e.number.kind != noNumber
+	}
 	switch {
 	case c.group != "":
 	case c.path.isLevel():
@@ -110,6 +117,13 @@ type entry struct {
 	slot    int32 // of its path's value; -1 where it is about a group or the level
 	pattern int32 // number in Set.matcher; -1 for none
 	isLevel bool
+	levels  uint8 // where it is: a bit for each for which it holds, noLevel too
+	without Verdict
+
+	// What it takes to compare with one number, so that nothing else is looked at.
+	isNumber bool
+	op       op
+	number   quantity
 }
 
 // Len is how many conditions there are.
