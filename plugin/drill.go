@@ -227,6 +227,8 @@ func (d *drill) ofRule(ctx context.Context, ref string, given []string) error {
 		return advise(d.c.name()+" rule enable "+r.Name, "rule %s is switched off: it finds nothing", r.Name)
 	case r.State == rule.Shadow:
 		return advise(d.c.name()+" rule enable "+r.Name, "rule %s is in shadow: nobody is told of what it finds", r.Name)
+	case r.Correlated() && !(r.Kind == rule.KindNew || r.Kind == rule.KindCount && r.AtLeast == 1):
+		return advise(d.c.name()+" rule test "+r.Name+" LINE +90s LINE", "rule %s is hit by more than a line (%s), and a drill writes one", r.Name, r.Sums())
 	case r.WorkloadID != "" && d.workload != "" && d.workload != r.WorkloadID:
 		return advise("--workload "+r.WorkloadID+", or none", "rule %s holds in the workload %s alone", r.Name, r.WorkloadID)
 	}

@@ -16,9 +16,13 @@ import (
 )
 
 // addOptions adds a T's fields to a command that makes a T, or changes one: then
-// what is given by its place otherwise is an option too, and nothing has a default.
-func addOptions[T fields.Defined[T]](c *cli, cmd *cobra.Command, change bool) {
+// what is given by its place otherwise is an option too, and nothing has a default. Where
+// some are named, it is those alone.
+func addOptions[T fields.Defined[T]](c *cli, cmd *cobra.Command, change bool, only ...string) {
 	for _, f := range fields.Of[T]().All {
+		if len(only) > 0 && !slices.Contains(only, f.Name) {
+			continue
+		}
 		name, doc, fallback := strings.ToLower(f.Flag), f.Usage, ""
 		if doc == "" {
 			doc = f.Description()

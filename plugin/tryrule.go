@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,10 +10,12 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"logscan/internal/api"
+	"logscan/internal/rule"
 )
 
 // Bounds of what is sent to be tested at once, well within the API's.
@@ -33,7 +36,11 @@ func (c *cli) ruleTest() *cobra.Command {
 		Long: `Try a rule (by name or id), or a pattern or conditions before they become one, on
 lines given as arguments or, without any, on standard input. Each line is tried for
 itself: cooldown and stream don't count. Lines that match are printed; with --why the others
-too, with what they don't fulfil. Exits with 3 if nothing matches.`,
+too, with what they don't fulfil. Exits with 3 if nothing matches.
+
+A rule of another kind than line adds the lines up, as those of one container. A line that
+begins with a time such as +90s was written so much later than the first; +2h alone has
+time pass.`,
 		Example: `  docker logscan rule test oom 'Out of memory: Killed process 42'
   docker logs web 2>&1 | docker logscan rule test --pattern 'status=(?P<code>5\d\d)'
   docker logscan rule test --pattern 'status=5' --ignore /health --why 'GET /health status=503'
@@ -45,16 +52,29 @@ too, with what they don't fulfil. Exits with 3 if nothing matches.`,
 			return c.completeRules(cmd, a, s)
 		},
 		RunE: func(cmd *cobra.Command, a []string) error {
-			given := cmd.Flags().Changed("pattern") || len(where) > 0
-			if !given && len(a) == 0 {
+			hasOwn := cmd.Flags().Changed("pattern") || len(where) > 0
+			if !hasOwn && len(a) == 0 {
 				return &usageError{cmd, errors.New("give a rule, --pattern or --where")}
 			}
-			if !given && len(all)+len(ignore) > 0 {
+			if !hasOwn && len(all)+len(ignore) > 0 {
 				return &usageError{cmd, errors.New("--all and --ignore go with --pattern or --where: a rule has its own")}
+			}
+			said, err := given[rule.Rule](c, cmd)
+			if err != nil {
+				return err
+			}
+			if kind := cmd.Flags().Changed("kind"); !hasOwn && len(said) > 0 {
+				return &usageError{cmd, errors.New("these options go with --pattern or --where: a rule has its own")}
+			} else if !kind && slices.ContainsFunc(testedFields, func(name string) bool { return said[name] != nil }) {
+				return &usageError{cmd, errors.New("say of which --kind the rule is")}
 			}
 			return c.with(cmd, func(ctx context.Context, client *api.Client) error {
 				req := api.RuleTest{Pattern: pattern, All: all, Ignore: ignore, Where: where}
-				if !given {
+				timed := false
+				if said["kind"] != nil {
+					req, timed = api.RuleTest{Rule: said}, said["kind"] != rule.KindLine
+				}
+				if !hasOwn {
 					rules, err := client.Rules(ctx)
 					if err != nil {
 						return err
@@ -63,9 +83,9 @@ too, with what they don't fulfil. Exits with 3 if nothing matches.`,
 					if err != nil {
 						return err
 					}
-					req.RuleID, a = r.ID, a[1:]
+					req.RuleID, a, timed = r.ID, a[1:], r.Correlated()
 				}
-				t := &tester{c: c, client: client, req: req, quiet: quiet, why: why}
+				t := &tester{c: c, client: client, req: req, quiet: quiet, why: why, timed: timed}
 				if err := t.run(ctx, a); err != nil {
 					return err
 				}
@@ -86,10 +106,14 @@ too, with what they don't fulfil. Exits with 3 if nothing matches.`,
 	cmd.Flags().StringArrayVar(&all, "all", nil, "With --pattern or --where: another pattern that lines have to match too")
 	cmd.Flags().StringArrayVar(&ignore, "ignore", nil, "With --pattern or --where: lines that match this are no match")
 	cmd.Flags().StringArrayVar(&where, "where", nil, "Try this condition on a field instead of a rule, such as 'status >= 500', with --pattern or without")
+	addOptions[rule.Rule](c, cmd, true, testedFields...)
 	cmd.Flags().BoolVar(&why, "why", false, "Print the lines that don't match too, and why")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "Print nothing; the exit code tells")
 	return cmd
 }
+
+// testedFields are what can be tried of a rule besides its conditions.
+var testedFields = []string{"kind", "by", "at_least", "within_seconds", "distinct", "for_seconds", "at_most"}
 
 // tester sends lines in portions and prints what matches.
 type tester struct {
@@ -99,9 +123,13 @@ type tester struct {
 	quiet, why     bool
 	lines, matched int
 	givenUp        int
+	timed          bool // the rule's kind isn't line: all lines are tried together
 }
 
 func (t *tester) run(ctx context.Context, lines []string) error {
+	if t.timed {
+		return t.together(ctx, lines)
+	}
 	if len(lines) > 0 {
 		for portion := range slices.Chunk(lines, testLines) {
 			if err := t.portion(ctx, portion); err != nil {
@@ -134,6 +162,58 @@ func (t *tester) run(ctx context.Context, lines []string) error {
 			return nil
 		}
 	}
+}
+
+// maxTogether is how many lines a rule that adds them up is tried on, the API's bound.
+const maxTogether = 1000
+
+// together tries all lines at once, those of standard input where there are none. Each
+// may begin with how much later than the first it was written.
+func (t *tester) together(ctx context.Context, lines []string) error {
+	if len(lines) == 0 {
+		for r := bufio.NewReaderSize(t.c.in, 64<<10); len(lines) <= maxTogether; {
+			line, err := readLine(r)
+			if err != nil && err != io.EOF {
+				return fmt.Errorf("standard input: %w", err)
+			}
+			if err == nil || line != "" {
+				lines = append(lines, line)
+			}
+			if err == io.EOF {
+				break
+			}
+		}
+	}
+	var texts []string
+	var at float64
+	for _, line := range lines {
+		if later, text, timed := cutLater(line); timed {
+			at, line = later.Seconds(), text
+			if line == "" {
+				t.req.Until = max(t.req.Until, at)
+				continue
+			}
+		}
+		texts, t.req.At = append(texts, line), append(t.req.At, at)
+	}
+	if len(texts) > maxTogether {
+		return fmt.Errorf("a rule that adds lines up is tried on at most %d lines at once", maxTogether)
+	}
+	return t.portion(ctx, texts)
+}
+
+// cutLater cuts a time such as "+90s " off the beginning of a line.
+func cutLater(line string) (later time.Duration, rest string, ok bool) {
+	first, rest, _ := strings.Cut(line, " ")
+	d, ok := strings.CutPrefix(first, "+")
+	if !ok {
+		return 0, line, false
+	}
+	later, err := time.ParseDuration(d)
+	if err != nil {
+		return 0, line, false
+	}
+	return later, rest, true
 }
 
 // readLine returns the next line without its end, at most testLine of it, and
@@ -182,8 +262,18 @@ func (t *tester) portion(ctx context.Context, lines []string) error {
 		for _, name := range slices.Sorted(maps.Keys(l.Captures)) {
 			fmt.Fprintf(t.c.out, "    %s = %s\n", clean(name), clean(l.Captures[name]))
 		}
+		t.outcomes(l.Outcomes)
 	}
+	t.outcomes(res.Outcomes)
 	return nil
+}
+
+// outcomes prints what lines, or time, make of a rule that adds lines up.
+func (t *tester) outcomes(all []api.TestOutcome) {
+	for _, o := range all {
+		what := map[string]string{"held": "held back, since there are too many"}[o.What]
+		fmt.Fprintf(t.c.out, "    +%s %s: %s\n", shortDuration(time.Duration(o.At*float64(time.Second)).Round(time.Millisecond)), cmp.Or(what, o.What), clean(o.Text))
+	}
 }
 
 // reason says why a line is no match.

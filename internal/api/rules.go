@@ -159,12 +159,20 @@ const (
 	testTime = 15 * time.Second
 )
 
-// testRule runs the engine that runs live over the lines given, each for
-// itself: no cooldown, any stream. A line takes a fraction of a second at most,
-// so that a client that has gone is noticed soon.
+// testRule runs the engine that runs live over the lines given: no cooldown, any
+// stream, and as lines of one container what a rule adds up. A line takes a fraction of a
+// second at most, so that a client that has gone is noticed soon.
 func (s *server) testRule(ctx context.Context, in *struct{ Body RuleTest }) (*output[RuleTestResult], error) {
 	r := rule.New()
 	switch b := in.Body; {
+	case len(b.Rule) > 0:
+		if b.RuleID != 0 || b.Pattern != "" || len(b.All)+len(b.Ignore)+len(b.Where) > 0 {
+			return nil, invalid("rule", "give either a rule, or what it says, or a rule_id")
+		}
+		r.Name = "test"
+		if err := b.Rule.apply(&r); err != nil {
+			return nil, s.fail(err, "rule")
+		}
 	case b.RuleID != 0 && b.Pattern != "", b.RuleID == 0 && b.Pattern == "" && len(b.All)+len(b.Where) == 0:
 		return nil, invalid("pattern", "give either a pattern, all or where, or a rule_id")
 	case b.RuleID != 0 && len(b.All)+len(b.Ignore)+len(b.Where) > 0:
@@ -181,16 +189,21 @@ func (s *server) testRule(ctx context.Context, in *struct{ Body RuleTest }) (*ou
 	if err := rule.Fields.Validate(r); err != nil && in.Body.RuleID == 0 {
 		return nil, s.fail(err, "rule")
 	}
+	if n := len(in.Body.At); n > 0 && n != len(in.Body.Lines) {
+		return nil, invalid("at", fmt.Sprintf("has %d times for %d lines", n, len(in.Body.Lines)))
+	}
 	select {
 	case s.testing <- struct{}{}:
 		defer func() { <-s.testing }()
 	case <-ctx.Done():
 		return nil, s.fail(ctx.Err(), "rule")
 	}
+	r.UpdatedAt = time.Time{} // nothing was before it
 	snapshot, bad := rule.Compile([]rule.Rule{r})
 	if len(bad) > 0 {
 		return nil, invalid("pattern", bad[0].Reason)
 	}
+	sums, at := newTestedSums(&r, snapshot), 0.0
 	matching := snapshot.For("").Begin()
 	defer matching.End()
 	out := RuleTestResult{Pattern: r.Pattern, Lines: make([]LineTest, len(in.Body.Lines))}
@@ -205,12 +218,23 @@ func (s *server) testRule(ctx context.Context, in *struct{ Body RuleTest }) (*ou
 			continue
 		}
 		line := rule.Line{Stream: "stdout", Text: []byte(text)}
+		if sums != nil {
+			if len(in.Body.At) > 0 {
+				at = in.Body.At[i]
+			}
+			line.TimeNano = sums.nanos(at)
+		}
 		var state rule.State
 		t.Matched = matching.Match(&state, line)
 		work += matching.Work()
 		if t.Matched {
 			out.Matched++
-			t.Captures = matching.Admit(&state, line, nil)[0].Captures
+			for _, h := range matching.Admit(&state, line, nil) {
+				t.Captures = h.Captures
+			}
+			if sums != nil {
+				t.Outcomes = sums.add(matching.TakeMatches())
+			}
 			for _, at := range matching.Spans(line, maxSpans) {
 				t.Spans = append(t.Spans, Span{at[0], at[1]})
 			}
@@ -226,6 +250,9 @@ func (s *server) testRule(ctx context.Context, in *struct{ Body RuleTest }) (*ou
 				}
 			}
 		}
+	}
+	if sums != nil {
+		out.Outcomes = sums.until(max(at, in.Body.Until))
 	}
 	return &output[RuleTestResult]{Body: out}, nil
 }

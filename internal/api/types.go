@@ -42,7 +42,11 @@ type RuleTest struct {
 	All     []string `json:"all,omitempty" nullable:"false" doc:"Without a rule_id: patterns that a line has to match too"`
 	Ignore  []string `json:"ignore,omitempty" nullable:"false" doc:"Without a rule_id: lines that any of these matches are no match"`
 	Where   []string `json:"where,omitempty" nullable:"false" doc:"Without a rule_id: conditions on fields that a line has to fulfil"`
-	Lines   []string `json:"lines" maxItems:"1000" nullable:"false"`
+	// Rule is a rule as it would be added, instead of all of those.
+	Rule  RuleFields `json:"rule,omitempty" doc:"Instead of these: all that can be said about a rule, its kind too"`
+	Lines []string   `json:"lines" maxItems:"1000" nullable:"false"`
+	At    []float64  `json:"at,omitempty" maxItems:"1000" nullable:"false" doc:"When each line was written, in seconds behind the first; it matters for kinds other than line"`
+	Until float64    `json:"until,omitzero" minimum:"0" maximum:"1e9" doc:"Up to when time passes behind the last line, in seconds behind the first"`
 }
 
 // RuleTestResult is the answer, line by line.
@@ -50,6 +54,8 @@ type RuleTestResult struct {
 	Pattern string     `json:"pattern"`
 	Matched int        `json:"matched" doc:"How many lines match"`
 	Lines   []LineTest `json:"lines" nullable:"false"`
+	// Outcomes are behind the last line.
+	Outcomes []TestOutcome `json:"outcomes,omitempty" nullable:"false" doc:"Of a rule of another kind than line: what time makes of it behind the last line"`
 }
 
 // LineTest is one line's.
@@ -62,6 +68,7 @@ type LineTest struct {
 	GivenUp  bool              `json:"given_up,omitempty" doc:"It would take too much work to say whether it matches, or what the captures are; or the lines before it took all there was for the test"`
 	Captures map[string]string `json:"captures,omitempty" doc:"Of the first match, by name or $n"`
 	Spans    []Span            `json:"spans,omitempty" nullable:"false" doc:"Where the matches are, at most 32"`
+	Outcomes []TestOutcome     `json:"outcomes,omitempty" nullable:"false" doc:"Of a rule of another kind than line: what the lines up to this one make of it"`
 }
 
 // Span is a part of a line, in bytes of UTF-8.
