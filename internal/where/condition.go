@@ -109,7 +109,7 @@ func (l literal) String() string {
 // formatPattern writes an expression as it is, or in quotes where it would be read as
 // something else. In quotes only a quote is to be escaped.
 func formatPattern(expr string) string {
-	if strings.TrimSpace(expr) == expr && !strings.HasPrefix(expr, `"`) {
+	if expr != "" && strings.Trim(expr, " \t") == expr && !strings.HasPrefix(expr, `"`) {
 		return expr
 	}
 	var b strings.Builder

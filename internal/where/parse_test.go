@@ -22,6 +22,7 @@ func TestParse(t *testing.T) {
 		`path in ( a b , "c, d" ,e)`:     `path in (a b, "c, d", e)`,
 		`msg ~ ^a (b|c)$`:                "",
 		`msg !~ "\d+ \"x\" "`:            "",
+		`msg ~ ""`:                       "",
 		`msg ~ "x"`:                      "msg ~ x",
 		`msg ~ " \"x\\\""`:               "",
 		`$ms > 1000`:                     "",
