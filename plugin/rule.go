@@ -133,7 +133,7 @@ func ruleFinds(r api.Rule) string {
 	if r.Pattern != "" {
 		return r.Pattern
 	}
-	return strings.Join(append(slices.Clone(r.All), r.Where...), ", ")
+	return strings.Join(append(slices.Clone(r.All), r.Conditions()...), ", ")
 }
 
 func ruleID(r api.Rule) string   { return strconv.FormatInt(r.ID, 10) }
@@ -185,7 +185,7 @@ With --file, NAME and PATTERN may be in the file. "rule show --format yaml" prin
 					return &usageError{cmd, fmt.Errorf("the rule has no %s: put it into the file, or give it as an argument", f.Name)}
 				}
 			}
-			if text(fields, "pattern") == "" && fields["all"] == nil && fields["where"] == nil {
+			if text(fields, "pattern") == "" && fields["all"] == nil && fields["where"] == nil && fields["kind"] != rule.KindNew {
 				return &usageError{cmd, errors.New("say which lines: give a PATTERN or --where")}
 			}
 			return c.with(cmd, func(ctx context.Context, client *api.Client) error {

@@ -44,7 +44,7 @@ func exampleWith(pattern string, groups map[string]string) (string, bool) {
 // rule with conditions on fields has a JSON object with them.
 func ExampleOf(r Rule, says string) (string, bool) {
 	of := New()
-	of.Pattern, of.All, of.Ignore, of.Where = r.Pattern, r.All, r.Ignore, r.Where
+	of.Pattern, of.All, of.Ignore, of.Where = r.Pattern, r.All, r.Ignore, r.Conditions()
 	snapshot, bad := Compile([]Rule{of})
 	if len(bad) > 0 {
 		return "", false
@@ -52,7 +52,7 @@ func ExampleOf(r Rule, says string) (string, bool) {
 	m := snapshot.For("").Begin()
 	defer m.End()
 	var conditions []*where.Condition
-	for _, text := range r.Where {
+	for _, text := range r.Conditions() {
 		c, err := parseCondition(text, new(Patterns), map[string]*pattern{})
 		if err != nil {
 			return "", false

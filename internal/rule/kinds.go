@@ -102,6 +102,17 @@ func (r *Rule) Sums() string {
 	return "line: each match"
 }
 
+// newWhere is which lines a rule of KindNew is for where it says nothing about that.
+var newWhere = fields.Texts{"level >= error"}
+
+// Conditions are the conditions on fields that are in effect.
+func (r *Rule) Conditions() fields.Texts {
+	if r.Kind == KindNew && r.Pattern == "" && len(r.All)+len(r.Where) == 0 {
+		return newWhere
+	}
+	return r.Where
+}
+
 // ofKinds says that a field is of rules of some kinds, and is missing or too much in r.
 func ofKinds(r Rule, given, required bool, kinds ...string) error {
 	switch is := slices.Contains(kinds, r.Kind); {

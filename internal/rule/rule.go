@@ -189,7 +189,7 @@ func checkPattern(r Rule) error {
 
 // checkFinds says that a rule finds nothing.
 func checkFinds(r Rule) error {
-	if r.Pattern == "" && len(r.All)+len(r.Where) == 0 {
+	if r.Pattern == "" && len(r.All)+len(r.Conditions()) == 0 {
 		return &fields.Error{Field: "pattern", Reason: "is required where a rule has neither all nor where"}
 	}
 	return nil

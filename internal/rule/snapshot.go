@@ -192,7 +192,7 @@ func (c *compiled) compile(compiler *Patterns, kept map[string]*pattern, pattern
 	if c.further = c.rule.All; expr == "" && len(c.further) > 0 {
 		expr, c.further = c.further[0], c.further[1:]
 	}
-	c.bare = expr == "" && len(c.rule.Where) > 0
+	c.bare = expr == "" && len(c.rule.Conditions()) > 0
 	var main *pattern
 	if !c.bare {
 		if main = compiler.get(expr, kept); main.err != nil {
@@ -219,7 +219,7 @@ func (c *compiled) compile(compiler *Patterns, kept map[string]*pattern, pattern
 	if c.ignore, err = further("ignore", c.rule.Ignore); err != nil {
 		return err
 	}
-	for n, text := range c.rule.Where {
+	for n, text := range c.rule.Conditions() {
 		on, err := parseCondition(text, compiler, kept)
 		var groups []int
 		if err == nil {

@@ -133,7 +133,7 @@ func (m *Matching) submatch(pattern uint32, text []byte) submatch {
 
 // unmetIn tells of a condition on a field that the line doesn't fulfil.
 func (m *Matching) unmetIn(u unmetWhere) Unmet {
-	out := Unmet{Rule: u.rule.rule, Field: "where", Pattern: u.rule.rule.Where[u.n]}
+	out := Unmet{Rule: u.rule.rule, Field: "where", Pattern: u.rule.rule.Conditions()[u.n]}
 	w := &u.rule.where[u.n]
 	out.About = m.set.snapshot.fields.Condition(w.number).Field()
 	if w.groups != nil {

@@ -341,3 +341,28 @@ func BenchmarkWhere(b *testing.B) {
 		})
 	}
 }
+
+// A rule of kind new that says nothing of its lines is for errors.
+func TestNewIsForErrors(t *testing.T) {
+	r := New()
+	r.ID, r.Name, r.Kind = 1, "new", KindNew
+	if err := Fields.Validate(r); err != nil {
+		t.Fatal(err)
+	}
+	snapshot, bad := Compile([]Rule{r})
+	if len(bad) > 0 {
+		t.Fatal(bad)
+	}
+	m := snapshot.For("").Begin()
+	defer m.End()
+	for line, want := range map[string]bool{"ERROR disk is full": true, `{"level":"fatal","msg":"x"}`: true, "WARN slow": false, "no error at all": false} {
+		var st State
+		if got := m.Match(&st, Line{Stream: "stdout", Text: []byte(line)}); got != want {
+			t.Errorf("%s: %v", line, got)
+		}
+	}
+	r.Kind = KindLine
+	if err := Fields.Validate(r); err == nil {
+		t.Error("a rule for no lines is accepted")
+	}
+}
