@@ -334,10 +334,10 @@ func captureNames(tree *syntax.Regexp) []string {
 type Set struct {
 	snapshot *Snapshot
 	overlay  *overlay
-	own      map[uint32][]*compiled    // overlay's rules by their pattern's number
-	in       [len(streams)]match.Mask  // patterns that count, by stream
-	bare     [len(streams)][]*compiled // rules without a pattern, by stream and id
-	scoped   []*compiled               // rules that are not for all containers, by id
+	own      map[uint32][]*compiled   // overlay's rules by their pattern's number
+	in       [len(streams)]match.Mask // patterns that count, by stream
+	bare     [len(streams)][]bareRule // rules without a pattern, by stream and id
+	scoped   []*compiled              // rules that are not for all containers, by id
 }
 
 // streams are told apart in a Set: the last one stands for any other.
@@ -381,7 +381,7 @@ func (s *Snapshot) newSet(o *overlay) *Set {
 			switch {
 			case !c.in(stream):
 			case c.bare:
-				set.bare[i] = append(set.bare[i], c)
+				set.bare[i] = append(set.bare[i], bareRule{c.where[0].number, c})
 			default:
 				set.in[i].Add(int(c.pattern))
 			}

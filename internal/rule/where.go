@@ -63,18 +63,28 @@ type submatch struct {
 	ok      bool // it didn't take too much work
 }
 
+// bareRule is a rule without a pattern. Most lines don't fulfil its first condition, and
+// nothing else of it is looked at.
+type bareRule struct {
+	first int32 // number of that in Snapshot.fields
+	*compiled
+}
+
 // meetWhere leaves out the rules that were found whose conditions on fields the line
 // doesn't fulfil, and adds those of the rules without a pattern that it does.
-func (m *Matching) meetWhere(st *State, text []byte, bare []*compiled) {
+func (m *Matching) meetWhere(st *State, text []byte, bare []bareRule) {
 	if m.fields == nil {
 		m.fields = m.set.snapshot.fields.Acquire()
 	}
 	m.text = text
 	m.fields.Reset(text)
 	m.found = slices.DeleteFunc(m.found, func(c *compiled) bool { return !m.fulfils(st, c) })
-	for _, c := range bare {
-		if m.fulfils(st, c) {
-			m.found = append(m.found, c)
+	for i := range bare {
+		switch b := &bare[i]; {
+		case m.fields.Holds(b.first) == where.No:
+			m.unmetWhere = append(m.unmetWhere, unmetWhere{b.compiled, 0})
+		case m.fulfils(st, b.compiled):
+			m.found = append(m.found, b.compiled)
 		}
 	}
 	m.work += m.fields.Work()
