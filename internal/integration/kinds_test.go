@@ -11,9 +11,9 @@ import (
 )
 
 // TestKinds has rules add up what programs write: failed logins of one user at
-// PostgreSQL, a heartbeat that stops, and a program that never says a word. The plugin
-// is killed, and disabled for longer than a heartbeat may be away, and says nothing
-// about that.
+// PostgreSQL and errors that it had not before, a heartbeat that stops, and a program that
+// never says a word. The plugin is killed, and disabled for longer than a heartbeat may be
+// away, and says nothing about that.
 func TestKinds(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
@@ -68,6 +68,23 @@ exec postgres -D /tmp/db -k /tmp -c fsync=off -c listen_addresses=`)
 	}
 	if h := hits(t, c, "logins"); len(h) != 1 || h[0].Metadata["matches"] != 3.0 || h[0].Metadata["by"] != "user=alice" || h[0].Metadata["container_name"] != "postgres" {
 		t.Errorf("%+v", h)
+	}
+
+	// What was there before the rule isn't new, be it of a container that is gone.
+	query := func(sql string) {
+		_, _ = e.TryDocker("exec", "postgres", "sh", "-c", `PGPASSWORD=secret psql -h /tmp -U postgres -d postgres -c "`+sql+`"`)
+	}
+	query("select * from nowhere")
+	caughtUp(t, e, c)
+	if _, err := c.CreateRule(ctx, api.RuleCreate{Name: "new errors", RuleFields: api.RuleFields{"kind": "new", "workload_id": "postgres"}}); err != nil {
+		t.Fatal(err)
+	}
+	for _, sql := range []string{"select * from nowhere", "select 1/0", "select 2/0", "select * from nowhere"} {
+		query(sql)
+	}
+	e.Eventually(time.Minute, "an error that is new", func() bool { return len(of("new errors")) == 1 && of("new errors")[0].Matches == 2 })
+	if i := of("new errors")[0]; !strings.HasSuffix(i.FirstText, "ERROR:  division by zero") || i.Kind != "new" {
+		t.Errorf("%+v", i)
 	}
 
 	e.Eventually(time.Minute, "the mute one being missed", func() bool { return len(of("mute")) == 1 })
