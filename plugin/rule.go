@@ -38,7 +38,8 @@ func (c *cli) ruleCommand() *cobra.Command {
 	stats.Long = `Show what became of each rule's matches since the plugin's start, and what is open of
 it now:
 
-  HITS      matches that became events
+  MATCHES   lines that match
+  HITS      matches that became events; of another kind than line, what they add up to
   COOLDOWN  matches that the rule's cooldown held back
   BUCKET    matches that the bound of a container's hits held back
   IGNORED   lines that match the pattern, and one of those to ignore too: no matches
@@ -74,6 +75,7 @@ var ruleStatsColumns = []column[api.RuleStats]{
 	{head: "NAME", cell: func(r api.RuleStats) string { return r.Name }},
 	{head: "WORKLOAD", cell: func(r api.RuleStats) string { return orAll(r.WorkloadID) }},
 	{head: "STATE", cell: func(r api.RuleStats) string { return r.State }},
+	{head: "MATCHES", cell: func(r api.RuleStats) string { return strconv.FormatInt(r.Matches, 10) }},
 	{head: "HITS", cell: func(r api.RuleStats) string { return strconv.FormatInt(r.Hits, 10) }},
 	{head: "COOLDOWN", cell: func(r api.RuleStats) string { return strconv.FormatInt(r.Cooldown, 10) }},
 	{head: "BUCKET", cell: func(r api.RuleStats) string { return strconv.FormatInt(r.Bucket, 10) }},

@@ -194,10 +194,12 @@ func ruleRows(d ruleDetails) [][2]string {
 	return append(rows,
 		[2]string{"Created", when(d.CreatedAt)},
 		[2]string{"Changed", when(d.UpdatedAt)},
+		[2]string{"Matches", n(d.Stats.Matches)},
 		[2]string{"Hits", n(d.Stats.Hits)},
 		[2]string{"Suppressed", fmt.Sprintf("%d (cooldown %d, bucket %d)", d.Stats.Cooldown+d.Stats.Bucket, d.Stats.Cooldown, d.Stats.Bucket)},
 		[2]string{"Ignored", n(d.Stats.Ignored)},
 		[2]string{"Given up", n(d.Stats.GivenUp)},
+		[2]string{"Forgotten", n(d.Stats.Forgotten)},
 		[2]string{"Open", n(d.Stats.Open)},
 		[2]string{"Held", heldText(d.Stats)},
 	)

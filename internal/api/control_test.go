@@ -33,7 +33,7 @@ func TestRuleStats(t *testing.T) {
 	}
 	got := must[[]RuleStats](t)(b.RuleStats(ctx))
 	want := []RuleStats{
-		{RuleID: 1, Name: "oom", State: "on", Enabled: true, Hits: 5, Cooldown: 4, Bucket: 2, GivenUp: 3, Open: 1, Held: map[string]int64{}},
+		{RuleID: 1, Name: "oom", State: "on", Enabled: true, Matches: 11, Hits: 5, Cooldown: 4, Bucket: 2, GivenUp: 3, Open: 1, Held: map[string]int64{}},
 		{RuleID: 2, Name: "broken", State: "on", Enabled: true, Held: map[string]int64{}, Error: "pattern missing closing ) at position 3"},
 	}
 	if !reflect.DeepEqual(got, want) {

@@ -139,12 +139,21 @@ func (s *server) ruleStats(ctx context.Context, _ *struct{}) (*output[List[RuleS
 		c := counts[r.ID]
 		out.Body.Items[i] = RuleStats{
 			RuleID: r.ID, Name: r.Name, WorkloadID: r.WorkloadID, State: r.State, Enabled: r.Enabled,
+			Matches: matches(&r, c), Forgotten: c.Forgotten,
 			Hits: c.Hits, Cooldown: c.Cooldown, Bucket: c.Bucket, Ignored: c.Ignored, GivenUp: c.GivenUp, Error: why[r.ID],
 			Open: open[r.ID].Incidents, Held: map[string]int64{},
 		}
 		maps.Copy(out.Body.Items[i].Held, open[r.ID].Held)
 	}
 	return out, nil
+}
+
+// matches is how many lines a rule has matched.
+func matches(r *rule.Rule, c rule.Counts) int64 {
+	if r.Correlated() {
+		return c.Matches
+	}
+	return c.Hits + c.Cooldown + c.Bucket
 }
 
 const (

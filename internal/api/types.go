@@ -148,11 +148,13 @@ type RuleStats struct {
 	WorkloadID string `json:"workload_id"`
 	State      string `json:"state" doc:"on, off or shadow"`
 	Enabled    bool   `json:"enabled" doc:"The state is another one than off"`
-	Hits       int64  `json:"hits" doc:"Matches that became events"`
+	Matches    int64  `json:"matches" doc:"Lines that match"`
+	Hits       int64  `json:"hits" doc:"Of kind line, matches that became events; of other kinds, what they added up to"`
 	Cooldown   int64  `json:"suppressed_cooldown" doc:"Matches that its cooldown held back"`
 	Bucket     int64  `json:"suppressed_bucket" doc:"Matches that the bound of a container's hits held back"`
 	Ignored    int64  `json:"ignored" doc:"Lines that match its pattern, and one of those to ignore too"`
 	GivenUp    int64  `json:"given_up" doc:"Lines that would have taken too much work to check, or of which a hit has no captures for that reason"`
+	Forgotten  int64  `json:"forgotten" doc:"Values by which it adds matches up that were forgotten, since there were too many"`
 	Open       int64  `json:"open_incidents" doc:"Incidents that are not resolved"`
 	Error      string `json:"error,omitempty" doc:"Why it is not in use although it is enabled"`
 

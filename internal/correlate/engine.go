@@ -107,7 +107,7 @@ type Engine struct {
 	grown      map[Key]bool // that have more
 	seen       int64        // the latest watermark
 	written    int64        // what is stored of seen
-	Forgotten  map[int64]int64
+	forgotten  map[int64]int64 // keys for which there was no room, by rule, since TakeForgotten
 
 	out []Outcome
 }
@@ -158,7 +158,7 @@ type state struct {
 
 // New returns an engine that knows nothing. The bucket bounds the hits of a rule.
 func New(bucket rule.Bucket) *Engine {
-	return &Engine{bucket: bucket, rules: map[int64]*ruleState{}, containers: map[string]*containerState{}, buckets: map[int64]storedBucket{}, dirty: map[Key]bool{}, grown: map[Key]bool{}, seeded: map[int64]bool{}, Forgotten: map[int64]int64{}}
+	return &Engine{bucket: bucket, rules: map[int64]*ruleState{}, containers: map[string]*containerState{}, buckets: map[int64]storedBucket{}, dirty: map[Key]bool{}, grown: map[Key]bool{}, seeded: map[int64]bool{}, forgotten: map[int64]int64{}}
 }
 
 // Load has e know what rows say. It is called before SetRules. Rows that can't be read
@@ -416,7 +416,7 @@ func (e *Engine) room(rs *ruleState, now int64) {
 	})
 	for _, s := range all[:MaxKeys/100] { // some at once: to find the first takes as long
 		e.forget(rs, s, now, "there are too many values to know them all")
-		e.Forgotten[rs.rule.ID]++
+		e.forgotten[rs.rule.ID]++
 	}
 }
 
@@ -462,6 +462,16 @@ func (e *Engine) Advance(now, all int64, of func(container string) int64) {
 
 // Containers returns the ids of the containers that are known.
 func (e *Engine) Containers() []string { return slices.Sorted(maps.Keys(e.containers)) }
+
+// TakeForgotten returns how many keys were forgotten for want of room since it was last
+// called, by rule.
+func (e *Engine) TakeForgotten() map[int64]int64 {
+	out := e.forgotten
+	if len(out) > 0 {
+		e.forgotten = map[int64]int64{}
+	}
+	return out
+}
 
 // Waits reports whether time alone may give something.
 func (e *Engine) Waits() bool { return len(e.due) > 0 }

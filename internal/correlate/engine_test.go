@@ -329,8 +329,8 @@ func TestKeysAreBounded(t *testing.T) {
 	for n := range MaxKeys + 50 {
 		g.line(web, float64(n)/1000, fmt.Sprintf("failed for root from %d", n))
 	}
-	if n := len(g.e.rules[1].keys); n > MaxKeys || g.e.Forgotten[1] < 50 {
-		t.Errorf("%d keys, %d forgotten", n, g.e.Forgotten[1])
+	if n, forgotten := len(g.e.rules[1].keys), g.e.TakeForgotten()[1]; n > MaxKeys || forgotten < 50 {
+		t.Errorf("%d keys, %d forgotten", n, forgotten)
 	}
 	g.line(web, 10.5, "failed for root from 60") // the first ones went
 	g.line(web, 10.6, fmt.Sprintf("failed for root from %d", MaxKeys))

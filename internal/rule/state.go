@@ -111,6 +111,9 @@ type Counts struct {
 	Bucket   int64 // held back by the container's token bucket
 	Ignored  int64 // that one of the rule's patterns to ignore matches too: no matches
 	Matches  int64 // that the rule adds up, of which a hit is made elsewhere
+	// Forgotten is values by which a rule adds matches up that were forgotten, since
+	// there were too many.
+	Forgotten int64
 	// GivenUp is lines for which it was not found out whether they match, or
 	// what the groups of a hit are, because that takes too much work.
 	GivenUp int64
@@ -126,6 +129,7 @@ func (c *Counts) Add(n Counts) {
 	c.Bucket += n.Bucket
 	c.Ignored += n.Ignored
 	c.Matches += n.Matches
+	c.Forgotten += n.Forgotten
 	c.GivenUp += n.GivenUp
 	c.Unconfirmed += n.Unconfirmed
 }

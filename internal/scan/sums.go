@@ -111,6 +111,9 @@ func (s *sums) step(inputs []input, c clocks, b *store.Batch) {
 	if c.now != 0 {
 		s.engine.Advance(c.now, c.all, func(id string) int64 { return c.of[id] })
 	}
+	for id, n := range s.engine.TakeForgotten() {
+		s.scanner.count("", map[int64]rule.Counts{id: {Forgotten: n}})
+	}
 	outcomes, rows := s.engine.Take()
 	if len(outcomes)+len(rows) == 0 {
 		return
