@@ -144,17 +144,32 @@ func (s *soak) reconcile() {
 		}
 		lines, marked = lines+len(heads), marked+marks
 	}
-	counted := int64(0)
-	s.e.Eventually(2*time.Minute, "every match counted in an incident", func() bool {
-		incidents, err := s.c.Incidents(t.Context(), api.IncidentQuery{State: "all", Rule: "cool"})
-		counted = 0
-		for _, i := range incidents {
-			counted += i.Matches
+	for _, rule := range []string{"cool", "count"} {
+		counted := int64(0)
+		s.e.Eventually(2*time.Minute, "every match counted in an incident", func() bool {
+			incidents, err := s.c.Incidents(t.Context(), api.IncidentQuery{State: "all", Rule: rule})
+			counted = 0
+			for _, i := range incidents {
+				counted += i.Matches
+			}
+			return err == nil && counted >= int64(marked)
+		})
+		if counted != int64(marked) {
+			t.Errorf("incidents of the rule %s count %d matches of %d", rule, counted, marked)
 		}
-		return err == nil && counted >= int64(marked)
-	})
-	if counted != int64(marked) {
-		t.Errorf("incidents count %d matches of %d", counted, marked)
+	}
+	if missed := allEvents(t, s.c, api.EventQuery{Rule: "absent"}); len(missed) > 0 {
+		t.Errorf("missed although it was there: %v", missed)
+	}
+	fresh, err := s.c.Incidents(t.Context(), api.IncidentQuery{State: "all", Rule: "new"})
+	shapes := map[string]int{}
+	for _, i := range fresh {
+		if shapes[i.Fingerprint]++; i.Hits != 1 || shapes[i.Fingerprint] > 1 {
+			t.Errorf("new more than once: %+v", i)
+		}
+	}
+	if err != nil || len(fresh) == 0 {
+		t.Errorf("nothing was new: %v", err)
 	}
 	for _, id := range s.short {
 		if n := len(all[id]); n != shortLines {

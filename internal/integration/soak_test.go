@@ -60,6 +60,14 @@ func TestSoak(t *testing.T) {
 	s.every = makeRule(t, s.c, "every", `^(?P<head>\d{10}|end \d+)\b`, api.RuleFields{"severity": "info"})
 	s.cool = makeRule(t, s.c, "cool", `^\d+ MARK`, api.RuleFields{
 		"severity": "error", "workload_id": "soak", "cooldown_seconds": int64(soakCooldown / time.Second), "cooldown_by": "rule"})
+	for kind, f := range map[string]api.RuleFields{
+		"count":  {"at_least": 1, "within_seconds": 2, "per": "workload"},
+		"absent": {"for_seconds": 24 * 3600, "per": "workload"},
+		"new":    {},
+	} {
+		f["kind"], f["severity"], f["workload_id"] = kind, "info", "soak"
+		s.kinds = append(s.kinds, makeRule(t, s.c, kind, `^\d+ MARK`, f))
+	}
 	var err error
 	s.trigger, err = s.c.CreateTrigger(t.Context(), api.TriggerCreate{Name: "hooks", ActionURL: s.hooks.URL + "/hooks",
 		TriggerFields: api.TriggerFields{"mode": "events", "severities": "error", "sources": "logscan"}})
@@ -103,6 +111,7 @@ type soak struct {
 	rnd         *rand.Rand
 	hooks       *soakHooks
 	every, cool api.Rule
+	kinds       []api.Rule // of marked lines too
 	trigger     api.Trigger
 	boxes       []*soakBox
 	short       []string // ids of containers that came and went
@@ -229,15 +238,17 @@ func (s *soak) editRules() {
 		if _, err := s.c.UpdateRule(ctx, s.every.ID, about); err != nil {
 			return err
 		}
-		if _, err := s.c.UpdateRule(ctx, s.cool.ID, about); err != nil {
-			return err
+		for _, r := range append(s.kinds, s.cool) {
+			if _, err := s.c.UpdateRule(ctx, r.ID, about); err != nil {
+				return err
+			}
 		}
 		if add {
 			_, err := s.c.CreateRule(ctx, api.RuleCreate{Name: fmt.Sprint("other ", s.rnd.Uint32()), Pattern: fmt.Sprintf("^%010d ", n)})
 			return err
 		}
 		rules, err := s.c.Rules(ctx)
-		if err != nil || len(rules) < 3 {
+		if err != nil || len(rules) < 3+len(s.kinds) {
 			return err
 		}
 		return s.c.DeleteRule(ctx, rules[len(rules)-1].ID)
