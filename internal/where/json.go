@@ -74,24 +74,9 @@ func (s *Scan) readObject(n *node, i, depth int) int {
 			return -1
 		}
 		i = space(line, i+1)
-		if next := n.child(key); next != nil {
-			i = s.readValue(next, i, depth)
-		} else {
-			i = skip(line, i, depth)
-		}
-		if i < 0 {
-			return -1
-		}
-		if i = space(line, i); i >= len(line) {
-			return -1
-		}
-		switch line[i] {
-		case ',':
-			i = space(line, i+1)
-		case '}':
-			return i + 1
-		default:
-			return -1
+		var over bool
+		if i, over = s.readMember(n.child(key), i, depth, '}'); over {
+			return i
 		}
 	}
 }
@@ -109,26 +94,36 @@ func (s *Scan) readArray(n *node, i, depth int) int {
 				next = b.node
 			}
 		}
-		if next != nil {
-			i = s.readValue(next, i, depth)
-		} else {
-			i = skip(line, i, depth)
-		}
-		if i < 0 {
-			return -1
-		}
-		if i = space(line, i); i >= len(line) {
-			return -1
-		}
-		switch line[i] {
-		case ',':
-			i = space(line, i+1)
-		case ']':
-			return i + 1
-		default:
-			return -1
+		var over bool
+		if i, over = s.readMember(next, i, depth, ']'); over {
+			return i
 		}
 	}
+}
+
+// readMember reads a value, or passes it over where no path leads to it, and what is
+// behind it. It returns where the next one begins; over is that there is none: then it is
+// where the object or array, which end closes, has ended, or -1 where that is broken.
+func (s *Scan) readMember(n *node, i, depth int, end byte) (at int, over bool) {
+	line := s.line
+	if n != nil {
+		i = s.readValue(n, i, depth)
+	} else {
+		i = skip(line, i, depth)
+	}
+	if i < 0 {
+		return -1, true
+	}
+	if i = space(line, i); i >= len(line) {
+		return -1, true
+	}
+	switch line[i] {
+	case ',':
+		return space(line, i+1), false
+	case end:
+		return i + 1, true
+	}
+	return -1, true
 }
 
 // readValue reads a value to which paths lead.
