@@ -2,6 +2,9 @@ package correlate
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	"logscan/internal/incident"
@@ -14,7 +17,7 @@ func (e *Engine) arm(c *containerState, at int64, started bool) {
 	if e.snapshot == nil {
 		return
 	}
-	for _, r := range e.snapshot.ForContainer(c.scope()).Rules() {
+	for _, r := range e.snapshot.ForContainer(c.scope()).Correlated() {
 		if r.Kind != rule.KindAbsent {
 			continue
 		}
@@ -39,9 +42,45 @@ func (e *Engine) arm(c *containerState, at int64, started bool) {
 		if !started {
 			continue
 		}
-		for k, s := range rs.keys {
-			if k.Scope == scope && (s.paused() || s.armed && r.Per == rule.PerContainer) {
+		for _, s := range rs.in(scope) {
+			if s.paused() || s.armed && r.Per == rule.PerContainer {
 				e.wait(rs, s, at)
+			}
+		}
+	}
+}
+
+// leave forgets what rules of kind absent wait for where they aren't in effect any more:
+// they are overridden there, or were narrowed. What a workload's containers did that are
+// all removed is known by the workload's name alone.
+func (e *Engine) leave(now int64) {
+	known, held := map[Key]bool{}, map[Key]bool{}
+	for _, c := range e.containers {
+		in := e.snapshot.ForContainer(c.scope()).Correlated()
+		for _, rs := range e.rules {
+			if rs.rule.Kind != rule.KindAbsent {
+				continue
+			}
+			known[Key{Rule: rs.rule.ID, Scope: scopeOf(rs.rule, &c.Container)}] = true
+		}
+		for _, r := range in {
+			held[Key{Rule: r.ID, Scope: scopeOf(r, &c.Container)}] = true
+		}
+	}
+	isHeld := func(k Key) bool {
+		k.By = ""
+		if workload, ok := strings.CutPrefix(k.Scope, workloadScope); ok && !known[k] {
+			return slices.ContainsFunc(e.snapshot.For(workload).Correlated(), func(r *rule.Rule) bool { return r.ID == k.Rule })
+		}
+		return held[k] || !known[k]
+	}
+	for _, rs := range e.sorted() {
+		if rs.rule.Kind != rule.KindAbsent {
+			continue
+		}
+		for _, k := range slices.SortedFunc(maps.Keys(rs.keys), compareKeys) {
+			if !isHeld(k) {
+				e.forget(rs, rs.keys[k], now, "the rule isn't for it any more")
 			}
 		}
 	}

@@ -52,6 +52,15 @@ func (s *state) remove(at int) {
 	}
 }
 
+// ahead forgets the matches behind a time.
+func (s *state) ahead(now int64) {
+	n := sort.Search(len(s.times), func(i int) bool { return s.times[i] > now })
+	s.times = s.times[:n]
+	if len(s.values) > 0 {
+		s.values = s.values[:n]
+	}
+}
+
 // window is where AtLeast matches within Within begin among s.times, of which one is
 // at a place; -1 where there are none.
 func (s *state) window(r *rule.Rule, at int) int {

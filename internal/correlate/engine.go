@@ -103,10 +103,11 @@ type Engine struct {
 	buckets    map[int64]storedBucket // of rules that were not known yet
 	unread     []Row                  // of rules that were not known yet
 	due        dueHeap
-	dirty      map[Key]bool // whose rows changed
-	grown      map[Key]bool // that have more
-	seen       int64        // the latest watermark
-	written    int64        // what is stored of seen
+	dirty      map[Key]bool    // whose rows changed
+	grown      map[Key]bool    // that have more
+	seen       int64           // the latest watermark
+	written    int64           // what is stored of seen
+	now        int64           // of the latest Advance; 0 before it
 	forgotten  map[int64]int64 // keys for which there was no room, by rule, since TakeForgotten
 
 	out []Outcome
@@ -226,6 +227,7 @@ func (e *Engine) SetRules(snapshot *rule.Snapshot, now int64) (bad []Key) {
 			e.dirty[bucketKey(id)], e.dirty[seededKey(id)] = true, true
 		}
 	}
+	e.leave(now)
 	for _, id := range slices.Sorted(maps.Keys(e.containers)) {
 		if c := e.containers[id]; c.Running {
 			e.arm(c, now, false)
@@ -236,7 +238,7 @@ func (e *Engine) SetRules(snapshot *rule.Snapshot, now int64) (bad []Key) {
 
 // meaning is what a rule's state depends on.
 func meaning(r *rule.Rule) string {
-	parts := []string{r.Kind, r.Per, r.By.String(), r.Distinct, r.Arm, r.Pattern}
+	parts := []string{r.Kind, r.Streams, r.Per, r.By.String(), r.Distinct, r.Arm, r.Pattern}
 	parts = append(parts, r.All...)
 	parts = append(parts, "\x00")
 	parts = append(parts, r.Ignore...)
@@ -294,12 +296,25 @@ func (e *Engine) Stopped(id string, at int64) {
 		if r.Kind != rule.KindAbsent || r.WhenStopped == rule.StoppedHit {
 			continue
 		}
-		for _, k := range slices.SortedFunc(maps.Keys(rs.keys), compareKeys) {
-			if s := rs.keys[k]; k.Scope == scopeOf(r, &cs.Container) && !e.runs(k.Scope) {
-				e.pause(rs, s, at)
-			}
+		scope := scopeOf(r, &cs.Container)
+		if e.runs(scope) {
+			continue
+		}
+		for _, s := range rs.in(scope) {
+			e.pause(rs, s, at)
 		}
 	}
+}
+
+// in returns what is known of the keys in a scope, in order.
+func (rs *ruleState) in(scope string) (all []*state) {
+	for k, s := range rs.keys {
+		if k.Scope == scope {
+			all = append(all, s)
+		}
+	}
+	slices.SortFunc(all, func(a, b *state) int { return compareKeys(a.key, b.key) })
+	return all
 }
 
 // Gone has a container be forgotten, which was removed with its log.
@@ -313,10 +328,8 @@ func (e *Engine) Gone(id string, at int64) {
 		if rs.rule.Per != rule.PerContainer {
 			continue
 		}
-		for _, k := range slices.SortedFunc(maps.Keys(rs.keys), compareKeys) {
-			if k.Scope == scopeOf(rs.rule, &cs.Container) {
-				e.forget(rs, rs.keys[k], at, "its container was removed")
-			}
+		for _, s := range rs.in(scopeOf(rs.rule, &cs.Container)) {
+			e.forget(rs, s, at, "its container was removed")
 		}
 	}
 	delete(e.containers, id)
@@ -335,12 +348,15 @@ func scopeOf(r *rule.Rule, c *Container) string {
 	case r.Per == rule.PerRule:
 		return "rule"
 	case r.Per == rule.PerWorkload, r.Kind == rule.KindNew: // a new container of it has nothing new
-		return "workload " + c.Workload
+		return workloadScope + c.Workload
 	}
 	return containerScope + c.ID
 }
 
-const containerScope = "container "
+const (
+	containerScope = "container "
+	workloadScope  = "workload "
+)
 
 func containerKey(id string) Key { return Key{Scope: containerScope + id} }
 
@@ -423,6 +439,10 @@ func (e *Engine) room(rs *ruleState, now int64) {
 // Advance has time pass up to watermarks, in nanoseconds: all, up to which everything
 // is evaluated, and of, that of a container. No watermark is behind now.
 func (e *Engine) Advance(now, all int64, of func(container string) int64) {
+	if now < e.now || e.now == 0 {
+		e.setBack(now)
+	}
+	e.now = now
 	var later []*state
 	for len(e.due) > 0 && e.due[0].at <= now {
 		s := e.due[0]
@@ -457,6 +477,28 @@ func (e *Engine) Advance(now, all int64, of func(container string) int64) {
 	}
 	if all > e.seen {
 		e.seen = all
+	}
+}
+
+// setBack has nothing that is known be later than now: the clock was set back, and until
+// it has caught up nothing would be counted, or missed.
+func (e *Engine) setBack(now int64) {
+	for _, rs := range e.sorted() {
+		rs.at = min(rs.at, now)
+		for _, k := range slices.SortedFunc(maps.Keys(rs.keys), compareKeys) {
+			s := rs.keys[k]
+			if s.seen <= now+slack && s.last <= now+slack {
+				continue
+			}
+			e.settle(rs, s, s.to)
+			s.seen, s.kept, s.last = min(s.seen, now), min(s.kept, now), min(s.last, now)
+			s.ahead(now)
+			if s.open && rs.rule.Kind == rule.KindCount && len(s.times) == 0 {
+				e.end(rs, s, now, "the clock was set back")
+			}
+			e.plan(rs, s)
+			e.dirty[k] = true
+		}
 	}
 }
 
@@ -583,7 +625,7 @@ func (e *Engine) container(s *state) *Container {
 		return &c.Container
 	}
 	c := Container{ID: s.container}
-	if what, name, _ := strings.Cut(s.key.Scope, " "); what == "workload" {
+	if name, ok := strings.CutPrefix(s.key.Scope, workloadScope); ok {
 		c.Workload = name
 	}
 	return &c

@@ -293,6 +293,74 @@ func TestStood(t *testing.T) {
 	g.want("1h1m10s hit: no match for 1 min; the last: backup of shop done")
 }
 
+// TestLeave has a rule of kind absent wait no more where it isn't in effect any more.
+func TestLeave(t *testing.T) {
+	r := absent(60)
+	g := newRig(t, r)
+	db := Container{ID: "c3", Name: "db", Workload: "shop/db"}
+	for _, c := range []Container{web, db} {
+		g.e.Started(c, 0)
+		g.line(c, 10, "backup of shop done")
+	}
+	o := absent(600)
+	o.ID, o.Name, o.WorkloadID, o.OverridesID = 9, "other", web.Workload, r.ID
+	g.use(r, o)
+	g.e.SetRules(g.snapshot, int64(11e9))
+	g.until(500)
+	g.want("1m10s hit: no match for 1 min; the last: backup of shop done") // of db alone
+	r.Images = []string{"postgres:*"}
+	g.use(r, o)
+	g.e.SetRules(g.snapshot, int64(501e9))
+	g.commit()
+	g.want("8m21s end: the rule isn't for it any more")
+}
+
+// TestWorkloadWithoutContainers has a job's container be removed after each run: what it
+// has to say is waited for all the same, whatever becomes of other rules.
+func TestWorkloadWithoutContainers(t *testing.T) {
+	r := absent(3600)
+	r.Per, r.WhenStopped = rule.PerWorkload, rule.StoppedHit
+	g := newRig(t, r)
+	g.e.Started(web, 0)
+	g.line(web, 10, "backup of shop done")
+	g.e.Gone(web.ID, int64(20e9))
+	g.use(r, count(3, 60))
+	g.e.SetRules(g.snapshot, int64(30e9))
+	g.commit()
+	g.start()
+	g.until(3612)
+	g.want("1h0m10s hit: no match for 1 h; the last: backup of shop done")
+	r.WorkloadID = "another"
+	g.use(r)
+	g.e.SetRules(g.snapshot, int64(4000e9))
+	g.commit()
+	g.want("1h6m40s end: the rule isn't for it any more")
+}
+
+// TestSetBack has the clock be set back by years: what was counted then is no more in the
+// way.
+func TestSetBack(t *testing.T) {
+	c, a := count(3, 60), absent(60)
+	g := newRig(t, c, a)
+	g.e.Started(web, 0)
+	const ahead = 1e8
+	for n := range 3 {
+		g.line(web, ahead+float64(n), "failed for root from 192.0.2.7")
+	}
+	g.line(web, ahead, "backup of shop done")
+	g.until(ahead + 5)
+	g.out = nil
+	g.until(1000)
+	g.want("16m40s end: the clock was set back")
+	for n := range 3 {
+		g.line(web, 1001+float64(n), "failed for root from 192.0.2.7")
+	}
+	g.line(web, 1002, "backup of shop done")
+	g.want("16m43s hit: 3 matches in 2 s: failed for root from 192.0.2.7")
+	g.until(1065)
+	g.want("17m42s hit: no match for 1 min; the last: backup of shop done")
+}
+
 // TestChanges shows what a rule's change does to what is known.
 func TestChanges(t *testing.T) {
 	r := count(2, 60)

@@ -256,6 +256,9 @@ func (c *compiled) key() error {
 // Correlated returns the rules of the snapshot whose hits depend on more than a line.
 func (s *Snapshot) Correlated() []*Rule { return s.correlated }
 
+// Correlated returns the rules of the set whose hits depend on more than a line.
+func (s *Set) Correlated() []*Rule { return s.correlated }
+
 // Waits reports whether any of them is of kind absent.
 func (s *Snapshot) Waits() bool {
 	return slices.ContainsFunc(s.correlated, func(r *Rule) bool { return r.Kind == KindAbsent })
@@ -332,12 +335,13 @@ func captureNames(tree *syntax.Regexp) []string {
 
 // Set is the effective rules of a workload.
 type Set struct {
-	snapshot *Snapshot
-	overlay  *overlay
-	own      map[uint32][]*compiled   // overlay's rules by their pattern's number
-	in       [len(streams)]match.Mask // patterns that count, by stream
-	bare     [len(streams)][]bareRule // rules without a pattern, by stream and id
-	scoped   []*compiled              // rules that are not for all containers, by id
+	snapshot   *Snapshot
+	overlay    *overlay
+	own        map[uint32][]*compiled   // overlay's rules by their pattern's number
+	in         [len(streams)]match.Mask // patterns that count, by stream
+	bare       [len(streams)][]bareRule // rules without a pattern, by stream and id
+	scoped     []*compiled              // rules that are not for all containers, by id
+	correlated []*Rule                  // by id
 }
 
 // streams are told apart in a Set: the last one stands for any other.
@@ -371,6 +375,9 @@ func (s *Snapshot) newSet(o *overlay) *Set {
 	}
 	rules := set.compiled()
 	for _, c := range rules {
+		if c.rule.Correlated() {
+			set.correlated = append(set.correlated, c.rule)
+		}
 		if c.rule.scoped() {
 			set.scoped = append(set.scoped, c)
 		}
