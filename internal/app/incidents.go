@@ -119,9 +119,9 @@ func (s *scanning) passTime(ctx context.Context) {
 		}
 		now := time.Now()
 		// The clock between them stands while the machine sleeps, the one on the wall doesn't.
-		if paused := max(now.Sub(looked), now.Round(0).Sub(looked.Round(0))); paused >= stood {
+		s.scanner.Tick()
+		if max(now.Sub(looked), now.Round(0).Sub(looked.Round(0))) >= stood {
 			quiet = now.Add(stood)
-			s.scanner.Stood(paused)
 		}
 		looked = now
 		if !now.Before(quiet) {

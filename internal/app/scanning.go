@@ -81,6 +81,7 @@ type scanningConfig struct {
 	control  *apiServer
 	api      api.Config // without what needs the database
 	from     Inherited
+	ready    func() bool // what was attached is attached again
 }
 
 // runScanning opens the database, however long that takes, then scans and
@@ -116,7 +117,7 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	}
 	db.UseIncidents(&s.incidents)
 	db.UseWorkloads(func() map[string]time.Time { return lastLines(c.journals) })
-	s.scanner = scan.New(scan.Config{Journals: c.journals, Store: db, Route: s.router.Match, Echo: marks.key.Verify, Bucket: s.bucket, Logger: c.log})
+	s.scanner = scan.New(scan.Config{Journals: c.journals, Store: db, Route: s.router.Match, Echo: marks.key.Verify, Ready: c.ready, Bucket: s.bucket, Logger: c.log})
 	s.worker = trigger.NewWorker(trigger.WorkerConfig{Store: db, Route: s.router.Match, Mark: marks.mark, Logger: c.log, Targets: c.cfg.Targets})
 	for said := false; ; {
 		err := s.reload(ctx)

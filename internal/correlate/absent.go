@@ -31,6 +31,7 @@ func (e *Engine) arm(c *containerState, at int64, started bool) {
 			key := Key{r.ID, scope, ""}
 			s := rs.keys[key]
 			if s == nil {
+				e.room(rs, at)
 				s = &state{key: key, container: c.ID}
 				rs.keys[key] = s
 			} else if !started && s.armed {
@@ -98,13 +99,16 @@ func (e *Engine) wait(rs *ruleState, s *state, at int64) {
 	if s.open || s.armed && s.last >= at {
 		return
 	}
-	s.armed, s.last, s.wait = true, at, int64(rs.rule.Grace())
+	s.armed, s.last, s.wait = true, max(at, s.last), int64(rs.rule.Grace())
 	e.plan(rs, s)
 	e.dirty[s.key] = true
 }
 
 // pause has no match be waited for.
 func (e *Engine) pause(rs *ruleState, s *state, at int64) {
+	if !s.armed && !s.open && s.from == 0 {
+		return
+	}
 	e.settle(rs, s, s.to)
 	if s.open {
 		e.end(rs, s, at, "no container runs any more")

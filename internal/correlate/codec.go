@@ -13,7 +13,7 @@ import (
 // Rows are JSON. What is kept of a key is a stored; of a container, under its scope
 // and rule 0, a containerState; of a rule's bucket, under "bucket ID" and rule 0, a
 // storedBucket; of a rule of kind new whose past is known, under "seeded ID" and rule 0,
-// true; of the engine, under "seen" and rule 0, a storedSeen.
+// its meaning; of the engine, under "seen" and rule 0, a storedSeen.
 
 // storedVersion is of a stored whose fields mean what they mean today.
 const storedVersion = 1
@@ -36,6 +36,9 @@ type stored struct {
 	Wait      int64    `json:"w,omitempty"`
 	Unsure    bool     `json:"u,omitempty"`
 	Matches   int64    `json:"n,omitempty"`
+	Held      bool     `json:"h,omitempty"`
+
+	Was *Container `json:"k,omitempty"`
 }
 
 type storedBucket struct {
@@ -75,7 +78,7 @@ func (e *Engine) encode(k Key) []byte {
 	if id, ok := strings.CutPrefix(k.Scope, seededScope); ok {
 		n, _ := strconv.ParseInt(id, 10, 64)
 		if rs := e.rules[n]; rs != nil && rs.rule.Kind == rule.KindNew && !rs.seeding {
-			return asJSON(true)
+			return asJSON(inShort(rs.meaning))
 		}
 	}
 	if id, ok := strings.CutPrefix(k.Scope, bucketScope); ok {
@@ -107,8 +110,12 @@ func (e *Engine) loadOwn(r Row) bool {
 	}
 	if id, ok := strings.CutPrefix(r.Scope, seededScope); ok {
 		n, err := strconv.ParseInt(id, 10, 64)
-		e.seeded[n] = err == nil
-		return err == nil
+		var of string
+		if err != nil || json.Unmarshal(r.Data, &of) != nil {
+			return false
+		}
+		e.seeded[n] = of
+		return true
 	}
 	id, ok := strings.CutPrefix(r.Scope, bucketScope)
 	n, err := strconv.ParseInt(id, 10, 64)
@@ -123,7 +130,7 @@ func (e *Engine) loadOwn(r Row) bool {
 func (s *state) encode(r *rule.Rule) []byte {
 	v := stored{
 		Version: storedVersion, Meaning: inShort(meaning(r)), Container: s.container, Open: s.open, Seen: s.seen, Line: s.line, Stream: s.stream,
-		Values: s.values, First: s.first, Armed: s.armed, Last: s.last, From: s.from, To: s.to, Wait: s.wait, Unsure: s.unsure, Matches: s.matches,
+		Values: s.values, First: s.first, Armed: s.armed, Last: s.last, From: s.from, To: s.to, Wait: s.wait, Unsure: s.unsure, Matches: s.matches, Held: s.held, Was: s.was,
 	}
 	if r.Kind == rule.KindNew && !s.unsure {
 		v.Line, v.Stream = "", ""
@@ -136,31 +143,42 @@ func (s *state) encode(r *rule.Rule) []byte {
 	return asJSON(v)
 }
 
-// decode reads a row of a key whose rule has a meaning. It is false where it isn't one
-// of that.
-func decode(b []byte, meaning string) (*state, bool) {
+// wasOpen reads of a row of any meaning and version which container it is of and whether
+// it is open, as far as that can be known.
+func wasOpen(b []byte) (container string, open bool) {
 	var v stored
-	if json.Unmarshal(b, &v) != nil || v.Version != storedVersion || v.Meaning != inShort(meaning) {
-		return nil, false
+	_ = json.Unmarshal(b, &v)
+	return v.Container, v.Open
+}
+
+// decode reads a row of a key whose rule has a meaning. It isn't ok where it isn't one
+// of that, or isn't readable.
+func decode(b []byte, meaning string) (s *state, ok, readable bool) {
+	var v stored
+	if json.Unmarshal(b, &v) != nil {
+		return nil, false, false
 	}
-	s := &state{
+	if v.Version != storedVersion || v.Meaning != inShort(meaning) {
+		return nil, false, true
+	}
+	s = &state{
 		container: v.Container, open: v.Open, seen: v.Seen, line: v.Line, stream: v.Stream,
 		values: v.Values, first: v.First, armed: v.Armed, last: v.Last, from: v.From, to: v.To, wait: v.Wait,
-		unsure: v.Unsure, matches: v.Matches, kept: v.Seen,
+		unsure: v.Unsure, matches: v.Matches, held: v.Held, was: v.Was, kept: v.Seen,
 	}
 	last := int64(0)
 	for len(v.Times) > 0 {
 		d, n := binary.Varint(v.Times)
 		if n <= 0 || len(s.times) > 0 && (d < 0 || last+d < last) {
-			return nil, false
+			return nil, false, false
 		}
 		last += d
 		s.times, v.Times = append(s.times, last), v.Times[n:]
 	}
 	if len(s.values) > 0 && len(s.values) != len(s.times) || (s.from == 0) != (s.to == 0) || s.from > s.to {
-		return nil, false
+		return nil, false, false
 	}
-	return s, true
+	return s, true, true
 }
 
 // inShort is a meaning as rows have it.

@@ -20,23 +20,23 @@ func (e *Engine) count(rs *ruleState, s *state, m *rule.Match) {
 			if m.TimeNano <= s.times[was] { // one that came late: it may have made a hit then
 				late := state{times: slices.Clone(s.times), values: slices.Clone(s.values)}
 				late.remove(was)
-				at := late.insert(m)
+				at := late.insert(r, m)
 				e.decide(rs, s, m, late.times, late.window(r, at))
 				return
 			}
 			s.remove(was)
 		}
 	}
-	at := s.insert(m)
+	at := s.insert(r, m)
 	e.decide(rs, s, m, s.times, s.window(r, at))
 	s.prune(r)
 }
 
 // insert puts a match among the others, and returns where.
-func (s *state) insert(m *rule.Match) int {
+func (s *state) insert(r *rule.Rule, m *rule.Match) int {
 	at := sort.Search(len(s.times), func(i int) bool { return s.times[i] > m.TimeNano })
 	s.times = slices.Insert(s.times, at, m.TimeNano)
-	if m.Rule.Distinct != "" {
+	if r.Distinct != "" {
 		s.values = slices.Insert(s.values, at, m.Distinct)
 	}
 	if at == 0 {

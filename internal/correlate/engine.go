@@ -51,7 +51,7 @@ type More struct {
 	Matches     int64
 	First, Last int64
 	Text        string // the last line
-	Held        bool   // a hit that the rule's bucket holds back
+	Held        bool   // the rule's bucket holds back the hit that they are, or are behind
 	OnlyOpen    bool   // they count where the incident is open alone
 }
 
@@ -99,7 +99,7 @@ type Engine struct {
 	snapshot   *rule.Snapshot
 	rules      map[int64]*ruleState
 	containers map[string]*containerState
-	seeded     map[int64]bool         // rules of kind new, as stored
+	seeded     map[int64]string       // rules of kind new, as stored
 	buckets    map[int64]storedBucket // of rules that were not known yet
 	unread     []Row                  // of rules that were not known yet
 	due        dueHeap
@@ -115,8 +115,9 @@ type Engine struct {
 
 // ruleState is a rule, with what is known of its keys.
 type ruleState struct {
-	rule *rule.Rule
-	keys map[Key]*state
+	rule    *rule.Rule
+	meaning string // of rule
+	keys    map[Key]*state
 	// seeding is that it isn't known yet what was there before the rule, of kind new.
 	seeding bool
 	debt    int64 // of its bucket, in nanoseconds, as of at
@@ -133,8 +134,10 @@ type containerState struct {
 // state is what is known of a key. Which fields are used depends on the rule's kind.
 type state struct {
 	key       Key
-	container string // id of the last one
+	container string     // id of the last one
+	was       *Container // that, where it was removed
 	open      bool
+	held      bool  // and its hit was held back
 	seen      int64 // the time of the latest match
 	line      string
 	stream    string
@@ -159,7 +162,7 @@ type state struct {
 
 // New returns an engine that knows nothing. The bucket bounds the hits of a rule.
 func New(bucket rule.Bucket) *Engine {
-	return &Engine{bucket: bucket, rules: map[int64]*ruleState{}, containers: map[string]*containerState{}, buckets: map[int64]storedBucket{}, dirty: map[Key]bool{}, grown: map[Key]bool{}, seeded: map[int64]bool{}, forgotten: map[int64]int64{}}
+	return &Engine{bucket: bucket, rules: map[int64]*ruleState{}, containers: map[string]*containerState{}, buckets: map[int64]storedBucket{}, dirty: map[Key]bool{}, grown: map[Key]bool{}, seeded: map[int64]string{}, forgotten: map[int64]int64{}}
 }
 
 // Load has e know what rows say. It is called before SetRules. Rows that can't be read
@@ -186,25 +189,33 @@ func (e *Engine) SetRules(snapshot *rule.Snapshot, now int64) (bad []Key) {
 		known[r.ID] = true
 		rs := e.rules[r.ID]
 		if rs == nil {
-			rs = &ruleState{keys: map[Key]*state{}, debt: e.buckets[r.ID].Debt, at: e.buckets[r.ID].At, seeding: r.Kind == rule.KindNew && !e.seeded[r.ID]}
+			rs = &ruleState{keys: map[Key]*state{}, debt: e.buckets[r.ID].Debt, at: e.buckets[r.ID].At, seeding: r.Kind == rule.KindNew && e.seeded[r.ID] != inShort(meaning(r))}
 			e.rules[r.ID] = rs
-		} else if meaning(rs.rule) != meaning(r) {
+		} else if rs.meaning != meaning(r) {
 			e.forgetRule(rs, now, "the rule was changed")
 			rs.seeding = r.Kind == rule.KindNew
 			e.dirty[seededKey(r.ID)] = true
 		}
-		rs.rule = r
+		changed := rs.rule != nil
+		rs.rule, rs.meaning = r, meaning(r)
+		if changed { // its times may be others
+			for _, s := range rs.keys {
+				e.plan(rs, s)
+			}
+		}
 	}
 	for _, row := range e.unread {
 		rs := e.rules[row.Rule]
 		if rs == nil {
-			e.dirty[row.Key] = true // it goes
+			e.drop(row, now, "the rule was removed or switched off")
 			continue
 		}
-		s, ok := decode(row.Data, meaning(rs.rule))
+		s, ok, readable := decode(row.Data, rs.meaning)
 		if !ok {
-			bad = append(bad, row.Key)
-			e.dirty[row.Key] = true
+			if !readable {
+				bad = append(bad, row.Key)
+			}
+			e.drop(row, now, "the rule was changed")
 			continue
 		}
 		s.key = row.Key
@@ -219,7 +230,12 @@ func (e *Engine) SetRules(snapshot *rule.Snapshot, now int64) (bad []Key) {
 			e.dirty[bucketKey(id)] = true
 		}
 	}
-	e.unread, e.buckets = nil, nil
+	for id := range e.seeded {
+		if !known[id] {
+			e.dirty[seededKey(id)] = true
+		}
+	}
+	e.unread, e.buckets, e.seeded = nil, nil, nil
 	for id, rs := range e.rules {
 		if !known[id] {
 			e.forgetRule(rs, now, "the rule was removed or switched off")
@@ -234,6 +250,21 @@ func (e *Engine) SetRules(snapshot *rule.Snapshot, now int64) (bad []Key) {
 		}
 	}
 	return bad
+}
+
+// drop has a row go that isn't of a rule that is in effect, and ends what is open of it.
+func (e *Engine) drop(row Row, now int64, why string) {
+	e.dirty[row.Key] = true
+	container, open := wasOpen(row.Data)
+	if !open {
+		return
+	}
+	r := &rule.Rule{ID: row.Rule, Kind: rule.KindCount, Per: rule.PerWorkload}
+	if row.Scope == "rule" {
+		r.Per = rule.PerRule
+	}
+	s := &state{key: row.Key, container: container}
+	e.out = append(e.out, Outcome{Rule: r, Container: e.container(s), By: row.By, End: &End{now, why}})
 }
 
 // meaning is what a rule's state depends on.
@@ -286,11 +317,13 @@ func (e *Engine) Started(c Container, at int64) {
 // Stopped has a container run no more.
 func (e *Engine) Stopped(id string, at int64) {
 	cs := e.containers[id]
-	if cs == nil || !cs.Running {
+	if cs == nil {
 		return
 	}
-	cs.Running = false
-	e.dirty[containerKey(id)] = true
+	if cs.Running { // else it ran before it was known
+		cs.Running = false
+		e.dirty[containerKey(id)] = true
+	}
 	for _, rs := range e.sorted() {
 		r := rs.rule
 		if r.Kind != rule.KindAbsent || r.WhenStopped == rule.StoppedHit {
@@ -325,11 +358,19 @@ func (e *Engine) Gone(id string, at int64) {
 	}
 	e.Stopped(id, at)
 	for _, rs := range e.sorted() {
-		if rs.rule.Per != rule.PerContainer {
+		scope := scopeOf(rs.rule, &cs.Container)
+		if strings.HasPrefix(scope, containerScope) {
+			for _, s := range rs.in(scope) {
+				e.forget(rs, s, at, "its container was removed")
+			}
 			continue
 		}
-		for _, s := range rs.in(scopeOf(rs.rule, &cs.Container)) {
-			e.forget(rs, s, at, "its container was removed")
+		for k, s := range rs.keys { // of the workload, which may go on
+			if s.container == id {
+				was := cs.Container
+				s.was = &was
+				e.dirty[k] = true
+			}
 		}
 	}
 	delete(e.containers, id)
@@ -376,10 +417,10 @@ func (e *Engine) runs(scope string) bool {
 }
 
 // Match adds a match of a line that a container wrote. Of rules that aren't in effect
-// any more, nothing comes.
+// any more, or mean another thing now, nothing comes.
 func (e *Engine) Match(c *Container, m *rule.Match) {
 	rs := e.rules[m.Rule.ID]
-	if rs == nil {
+	if rs == nil || m.Rule != rs.rule && meaning(m.Rule) != rs.meaning {
 		return
 	}
 	if rs.rule.Kind == rule.KindNew {
@@ -394,7 +435,7 @@ func (e *Engine) Match(c *Container, m *rule.Match) {
 		rs.keys[key] = s
 	}
 	e.know(c)
-	s.container = c.ID
+	s.container, s.was = c.ID, nil
 	// Time first: what is due by then is before the match.
 	switch rs.rule.Kind {
 	case rule.KindCount:
@@ -518,9 +559,11 @@ func (e *Engine) TakeForgotten() map[int64]int64 {
 // Waits reports whether time alone may give something.
 func (e *Engine) Waits() bool { return len(e.due) > 0 }
 
-// Stood says that for so long, up to now, nothing was evaluated and containers may not
-// have been able to write: for so much longer what was to come is waited for.
-func (e *Engine) Stood(d time.Duration) {
+// Stood says that for so long, up to a time in nanoseconds, nothing was evaluated and
+// containers may not have been able to write: for so much longer what was to come is
+// waited for.
+func (e *Engine) Stood(d time.Duration, upTo int64) {
+	e.seen = max(e.seen, upTo)
 	for _, rs := range e.sorted() {
 		if rs.rule.Kind != rule.KindAbsent {
 			continue
@@ -573,7 +616,7 @@ func (e *Engine) hit(rs *ruleState, s *state, h Hit) {
 	if rs.rule.Kind == rule.KindNew {
 		bucket = rule.Bucket{Burst: int(rs.rule.AtMost), Refill: time.Hour / time.Duration(rs.rule.AtMost)}
 	}
-	if rs.take(bucket, h.TimeNano) {
+	if s.held = !rs.take(bucket, h.TimeNano); !s.held {
 		o.Hit = &h
 	} else {
 		o.More = &More{Matches: max(h.Matches, 1), First: h.TimeNano, Last: h.TimeNano, Text: h.Text, Held: true}
@@ -616,13 +659,16 @@ func (e *Engine) more(s *state, m *rule.Match) {
 		s.more = &More{First: m.TimeNano}
 	}
 	s.more.Matches++
-	s.more.First, s.more.Last, s.more.Text = min(s.more.First, m.TimeNano), max(s.more.Last, m.TimeNano), m.Text
+	s.more.First, s.more.Last, s.more.Text, s.more.Held = min(s.more.First, m.TimeNano), max(s.more.Last, m.TimeNano), m.Text, s.held
 	e.grown[s.key] = true
 }
 
 func (e *Engine) container(s *state) *Container {
 	if c := e.containers[s.container]; c != nil {
 		return &c.Container
+	}
+	if s.was != nil {
+		return s.was
 	}
 	c := Container{ID: s.container}
 	if name, ok := strings.CutPrefix(s.key.Scope, workloadScope); ok {

@@ -2,6 +2,7 @@ package correlate
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"sort"
@@ -286,7 +287,7 @@ func TestStood(t *testing.T) {
 	g := newRig(t, absent(60))
 	g.e.Started(web, 0)
 	g.line(web, 10, "backup of shop done")
-	g.e.Stood(time.Hour)
+	g.e.Stood(time.Hour, int64(3610e9))
 	g.until(3671)
 	g.want()
 	g.until(3672)
@@ -642,16 +643,118 @@ func FuzzDecode(f *testing.F) {
 	f.Add(s.encode(&r))
 	f.Add([]byte(`{"v":1}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		s, ok := decode(b, meaning(&r))
+		s, ok, _ := decode(b, meaning(&r))
 		if !ok {
 			return
 		}
 		if !sort.SliceIsSorted(s.times, func(i, j int) bool { return s.times[i] < s.times[j] }) {
 			t.Errorf("out of order: %v", s.times)
 		}
-		again, ok := decode(s.encode(&r), meaning(&r))
+		again, ok, _ := decode(s.encode(&r), meaning(&r))
 		if !ok || !slices.Equal(again.times, s.times) {
 			t.Errorf("%v became %v", s, again)
 		}
 	})
+}
+
+// TestNewOutlivesContainers has a shape stay known to a workload whose container goes,
+// and be learned anew where the rule was off, or means another thing.
+func TestNewOutlivesContainers(t *testing.T) {
+	r := newRule()
+	g := newRig(t, r)
+	g.e.Seed(g.rules[3], nil)
+	g.line(web, 1, "ERROR disk 7 is full")
+	g.out = nil
+	g.e.Gone(web.ID, int64(2e9))
+	g.commit()
+	g.start()
+	g.line(Container{ID: "c9", Name: "web", Workload: web.Workload}, 3, "ERROR disk 8 is full")
+	g.want("3s 1 more, if open")
+	g.use()
+	g.e.SetRules(g.snapshot, 0)
+	g.use(r)
+	g.e.SetRules(g.snapshot, 0)
+	g.commit()
+	if all := g.e.Unseeded(); len(all) != 1 {
+		t.Error("it knows what was there while it was off")
+	}
+	g.e.Seed(g.rules[3], nil)
+	g.commit()
+	r.Pattern = "ERROR|FATAL"
+	g.use(r)
+	g.start() // killed before the change was noticed
+	if all := g.e.Unseeded(); len(all) != 1 {
+		t.Error("it knows what it would have matched")
+	}
+}
+
+// TestKilledEdit has what is open end where its rule was changed, or went, before a kill.
+func TestKilledEdit(t *testing.T) {
+	r := absent(60)
+	g := newRig(t, r)
+	g.e.Started(web, 0)
+	g.line(web, 10, "backup of shop done")
+	g.until(100)
+	g.out = nil
+	rows := maps.Clone(g.rows)
+	r.Pattern = "backup .* done"
+	g.use(r)
+	g.start()
+	g.commit()
+	g.want("0s end: the rule was changed")
+	g.rows = rows
+	g.use()
+	g.start()
+	g.commit()
+	g.want("0s end: the rule was removed or switched off")
+}
+
+// TestShorterFor has a rule that waits less long now not wait for what it was.
+func TestShorterFor(t *testing.T) {
+	r := absent(3600)
+	g := newRig(t, r)
+	g.e.Started(web, 0)
+	g.line(web, 10, "backup of shop done")
+	g.until(20)
+	r.ForSeconds = 60
+	g.use(r)
+	g.e.SetRules(g.snapshot, int64(30e9))
+	g.until(73)
+	g.want("1m10s hit: no match for 1 min; the last: backup of shop done")
+}
+
+// TestRemovedContainerIsNamed has an alarm about a job that didn't run say which container
+// ran last.
+func TestRemovedContainerIsNamed(t *testing.T) {
+	r := absent(60)
+	r.Per, r.WhenStopped = rule.PerWorkload, rule.StoppedHit
+	g := newRig(t, r)
+	c := web
+	c.Labels = map[string]string{"team": "ops"}
+	g.e.Started(c, 0)
+	g.line(c, 10, "backup of shop done")
+	g.e.Gone(c.ID, int64(20e9))
+	g.commit()
+	g.start()
+	g.e.Advance(int64(80e9), int64(80e9), func(string) int64 { return 0 })
+	out, _ := g.e.Take()
+	if len(out) != 1 || out[0].Container.Name != "web" || out[0].Container.Labels["team"] != "ops" {
+		t.Errorf("%+v", out)
+	}
+}
+
+// TestHeldStaysHeld has what is behind a hit that was held back be held back too.
+func TestHeldStaysHeld(t *testing.T) {
+	r := count(1, 60)
+	r.By = []string{"$ip"}
+	g := newRig(t, r)
+	g.e.bucket = rule.Bucket{Burst: 1, Refill: time.Hour}
+	for n := range 2 {
+		g.line(web, float64(n), fmt.Sprintf("failed for root from %d", n))
+	}
+	g.start()
+	g.line(web, 3, "failed for root from 1")
+	g.want("0s hit [ip=0]: 1 matches in less than a second (ip=0): failed for root from 0",
+		"1s held [ip=1]: 1 matches in less than a second (ip=1): failed for root from 1",
+		"3s held [ip=1]: failed for root from 1")
 }

@@ -75,6 +75,7 @@ type Settings struct {
 	ResolveAfter time.Duration // of quiet; 0 for never
 	Repeat       time.Duration // until an open one is told again, then twice as long each time, up to a day; 0 for never
 	TellResolved bool          // people wait for the end too
+	EndsByRule   bool          `json:",omitempty"` // the rule says when it is over
 }
 
 // Defaults are for what says nothing.
@@ -107,6 +108,14 @@ type Hit struct {
 	Shadow          bool  // its rule is in shadow
 	About           int64 // the trigger that it is about; 0 for none
 	Settings
+}
+
+// ToOthers has a hit be one of OtherShapes. Nothing but quiet ends that.
+func (h *Hit) ToOthers() {
+	h.Shape, h.By = OtherShapes, ""
+	if h.EndsByRule && h.ResolveAfter == 0 {
+		h.ResolveAfter = Defaults.ResolveAfter
+	}
 }
 
 // Incident is one trouble. Its form in JSON is how it is kept.

@@ -177,7 +177,20 @@ func checkAtLeast(r Rule) error {
 	if r.AtLeast < 0 || r.AtLeast > MaxAtLeast {
 		return fmt.Errorf("must be from 1 to %d", MaxAtLeast)
 	}
-	return ofKinds(r, r.AtLeast != 0, true, KindCount)
+	if err := ofKinds(r, r.AtLeast != 0, true, KindCount); err != nil {
+		return err
+	}
+	most := MaxAtLeast
+	if len(r.By) > 0 {
+		most /= 10 // what is kept of each key is bounded
+	}
+	if r.Distinct != "" {
+		most /= 10
+	}
+	if r.AtLeast > int64(most) {
+		return fmt.Errorf("can be %d at the most with by, %d with distinct, %d with both", MaxAtLeast/10, MaxAtLeast/10, MaxAtLeast/100)
+	}
+	return nil
 }
 
 func checkWithin(r Rule) error {

@@ -112,7 +112,7 @@ func (r *Rule) Incidents() incident.Settings {
 		ResolveAfter: time.Duration(r.ResolveAfter) * time.Second, Repeat: time.Duration(r.Repeat) * time.Second, TellResolved: r.TellResolved,
 	}
 	if r.Kind == KindCount || r.Kind == KindAbsent {
-		s.ResolveAfter = 0 // what the rule waits for ends it
+		s.ResolveAfter, s.EndsByRule = 0, true // what the rule waits for ends it
 		s.TellResolved = s.TellResolved || r.Kind == KindAbsent
 	}
 	return s

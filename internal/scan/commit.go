@@ -63,6 +63,7 @@ type committer struct {
 	takenFrom int64
 	timePass  bool          // time is to do what it does
 	stood     time.Duration // see Scanner.Stood
+	looked    time.Time     // see look
 	closed    bool
 }
 
@@ -161,6 +162,26 @@ func (c *committer) paused(d time.Duration) {
 	c.mu.Unlock()
 }
 
+// look notes how long it is since the last look, where that is so long that this process
+// or the machine stood still; tick says that this is one of those that come each second.
+func (c *committer) look(tick bool) {
+	now := c.sums.scanner.now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.looked.IsZero() && !tick {
+		return
+	}
+	// The clock between them stands while the machine sleeps, the one on the wall doesn't.
+	if d := max(now.Sub(c.looked), now.Round(0).Sub(c.looked.Round(0))); !c.looked.IsZero() && d >= stoodStill {
+		c.stood += d
+	}
+	c.looked = now
+}
+
+// stoodStill is how long a pause between two looks shows that this process, or the
+// machine, stood still.
+const stoodStill = 10 * time.Second
+
 func signal(token chan struct{}) {
 	select {
 	case token <- struct{}{}:
@@ -214,12 +235,15 @@ func (c *committer) commit() {
 	c.taken, c.takenFrom = g.size(), g.firstLine()
 	c.waits, c.cursors = given{}, map[*follower]progress{}
 	c.timePass = false
-	clocks.stood, c.stood = c.stood, 0
 	c.mu.Unlock()
 	b := store.Batch{Events: g.events, Suppressed: g.suppressed, Cursors: make([]store.Cursor, 0, len(cursors))}
 	if !c.load() {
 		return
 	}
+	c.look(false)
+	c.mu.Lock()
+	clocks.stood, c.stood = c.stood, 0
+	c.mu.Unlock()
 	c.sums.step(g.inputs, clocks, &b)
 	c.timed.Store(c.sums.waiting())
 	for f, p := range cursors {

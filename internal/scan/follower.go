@@ -44,6 +44,7 @@ type follower struct {
 
 	// The rest belongs to the worker that has it.
 	echo     func([]byte, int64) echo.Rules
+	ready    func() bool
 	loaded   bool           // at and rules
 	failing  bool           // its journal or cursor can't be read, and that is logged
 	at       lines.Position // while src is nil
@@ -64,6 +65,7 @@ type follower struct {
 	events   []event.Event
 	inputs   []input // for rules that add matches up
 	urgent   bool    // some may make a hit at once
+	unsure   bool    // it isn't known yet whether the container runs
 	run      int64   // the start that was submitted, in nanoseconds; stopped that there is none; 0 for neither
 	unseen   int     // bytes of frames and lines since the clock was looked at
 	lines    int64   // evaluated in this turn
@@ -81,7 +83,9 @@ const (
 	gone // there is no such container any more
 )
 
-func (s *Scanner) newFollower(id string) *follower { return &follower{id: id, echo: s.cfg.Echo} }
+func (s *Scanner) newFollower(id string) *follower {
+	return &follower{id: id, echo: s.cfg.Echo, ready: s.cfg.Ready}
+}
 
 // reset makes f what it is before its cursor is loaded.
 func (f *follower) reset() {
@@ -195,7 +199,11 @@ func (f *follower) starts() {
 
 // stops notes, behind its last line, that the container runs no more.
 func (f *follower) stops() {
-	if f.run == stopped || !f.snapshot.Waits() || f.j.State().Attached > 0 {
+	if f.unsure = false; f.run == stopped || !f.snapshot.Waits() || f.j.State().Attached > 0 {
+		return
+	}
+	if !f.ready() {
+		f.unsure = true
 		return
 	}
 	if _, end := f.j.Bounds(); f.src.Offset() < end || f.src.Unfinished() {
@@ -261,7 +269,7 @@ func (s *Scanner) endTurn(f *follower) outcome {
 	if _, end := f.j.Bounds(); f.src.Offset() < end {
 		return more
 	}
-	if !f.owed && !f.src.Unfinished() && f.hold.Load() == done && f.held == done && f.now.Sub(f.read) >= lingerFor {
+	if !f.owed && !f.unsure && !f.src.Unfinished() && f.hold.Load() == done && f.held == done && f.now.Sub(f.read) >= lingerFor {
 		s.closeJournal(f)
 	}
 	f.wantsTick.Store(f.j != nil)

@@ -35,6 +35,7 @@ type Config struct {
 	// Echo returns the rules from which a line is hidden because it repeats what
 	// logscan has sent about them; nil: none.
 	Echo        func(text []byte, nano int64) echo.Rules
+	Ready       func() bool // whether it is known which containers run; nil: it is
 	Bucket      rule.Bucket // bounds the hits of a rule that adds matches up; none where it is zero
 	Logger      *slog.Logger
 	Workers     int           // containers scanned at once; 2
@@ -112,6 +113,9 @@ func New(cfg Config) *Scanner {
 	}
 	if cfg.Echo == nil {
 		cfg.Echo = func([]byte, int64) echo.Rules { return 0 }
+	}
+	if cfg.Ready == nil {
+		cfg.Ready = func() bool { return true }
 	}
 	if cfg.FlushAfter <= 0 {
 		cfg.FlushAfter = 10 * time.Second
@@ -358,6 +362,10 @@ func (s *Scanner) evaluated(each bool) (all int64, of map[string]int64) {
 
 // Pass has time do what it does to rules that wait for something.
 func (s *Scanner) Pass() { s.commits.pass() }
+
+// Tick is to be called each second: by a longer pause it is known that this process, or
+// the machine, stood still.
+func (s *Scanner) Tick() { s.commits.look(true) }
 
 // Stood says that for so long, up to now, nothing was evaluated and containers may not
 // have been able to write: what was to come is waited for so much longer.

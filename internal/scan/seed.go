@@ -43,7 +43,13 @@ func (s *sums) seed() {
 // seed reads the kept lines from before a rule, and tells the committer of their shapes.
 // While some can't be read it tries again: what isn't known isn't new.
 func (s *Scanner) seed(r *rule.Rule) {
-	snapshot, _ := rule.Compile([]rule.Rule{*r})
+	alone := *r
+	alone.OverridesID = 0
+	snapshot, bad := rule.Compile([]rule.Rule{alone})
+	if len(bad) > 0 {
+		s.log.Error("what was there before a rule can't be found out", "rule", r.Name, "err", bad[0])
+		return
+	}
 	for said := false; ; said = true {
 		seen, err := s.shapesBefore(r, snapshot)
 		if err == nil {

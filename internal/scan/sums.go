@@ -90,6 +90,9 @@ func (s *sums) step(inputs []input, c clocks, b *store.Batch) {
 		s.snapshot = snapshot
 		s.unreadable(s.engine.SetRules(snapshot, now))
 	}
+	if c.stood != 0 { // before what came behind it
+		s.engine.Stood(c.stood, now)
+	}
 	for _, in := range inputs {
 		switch {
 		case in.match != nil:
@@ -105,9 +108,6 @@ func (s *sums) step(inputs []input, c clocks, b *store.Batch) {
 		}
 	}
 	s.seed()
-	if c.stood != 0 {
-		s.engine.Stood(c.stood)
-	}
 	if c.now != 0 {
 		s.engine.Advance(c.now, c.all, func(id string) int64 { return c.of[id] })
 	}

@@ -160,3 +160,139 @@ func TestAbsentByTheWatermark(t *testing.T) {
 	c.end()
 	eventually(t, "its end since the container was stopped", func() bool { return state() == "resolved resolved" })
 }
+
+// startAt runs a scanner whose clock is a time ahead.
+func (g *rig) startAt(rules *rule.Snapshot, ahead time.Duration) {
+	g.start(nil)
+	g.stop()
+	g.s = New(g.cfg)
+	g.s.tick = 20 * time.Millisecond
+	g.s.now = func() time.Time { return time.Now().Add(ahead) }
+	g.s.SetSnapshot(rules)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() { defer close(ended); g.s.Run(ctx) }()
+	g.stop = func() {
+		cancel()
+		<-ended
+		g.stop = nil
+	}
+}
+
+// TestDowntimeMissesNothing has a plugin be away for longer than a rule waits: the line
+// that comes then is in time, and what is missing after that is told in time.
+func TestDowntimeMissesNothing(t *testing.T) {
+	g := newRig(t)
+	c := g.container(0)
+	r := kindRule(t, 1, rule.KindAbsent, "beat", func(r *rule.Rule) { r.ForSeconds, r.GraceSeconds = 60, 0 })
+	c.nano = time.Now().Add(-time.Hour).UnixNano()
+	g.startAt(compileAll(t, r), -time.Hour)
+	c.lines("beat")
+	seen := func() (seen bool) {
+		rows, _, err := g.db.Correlated(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range rows {
+			seen = seen || row.Scope == "seen"
+		}
+		return seen
+	}
+	eventually(t, "the time that was seen", func() bool { g.s.Pass(); return seen() })
+	g.stop()
+	c.nano = time.Now().UnixNano()
+	c.lines("beat")
+	for range 3 { // killed again and again
+		g.startAt(compileAll(t, r), 0)
+		g.caughtUp()
+		g.stop()
+	}
+	if e := g.events(); len(e) != 0 {
+		t.Fatalf("missed although it was there: %v", messages(e))
+	}
+	g.startAt(compileAll(t, r), 70*time.Second)
+	eventually(t, "what is missing now", func() bool { g.s.Pass(); return len(g.events()) == 1 })
+}
+
+// TestEditInTraffic changes what a rule counts while there are matches of it.
+func TestEditInTraffic(t *testing.T) {
+	g := newRig(t)
+	c := g.container(0)
+	r := kindRule(t, 1, rule.KindCount, `failed for (?P<user>\w+)`, func(r *rule.Rule) { r.AtLeast, r.WithinSeconds = 1000, 3600 })
+	g.start(compileAll(t, r))
+	for n := range 60 {
+		r.Distinct = map[bool]string{true: "$user"}[n%2 == 0]
+		for k := range 20 {
+			c.lines(fmt.Sprintf("failed for u%d", k))
+			if k == 10 {
+				g.s.SetSnapshot(compileAll(t, r))
+			}
+		}
+	}
+	g.caughtUp()
+}
+
+// TestEndedBeforeItsFirstTurn has nothing be missed of a container that had ended before
+// it was known.
+func TestEndedBeforeItsFirstTurn(t *testing.T) {
+	g := newRig(t)
+	r := kindRule(t, 1, rule.KindAbsent, "done", func(r *rule.Rule) { r.ForSeconds, r.GraceSeconds = 60, 0 })
+	c := g.container(0)
+	c.nano = time.Now().Add(-2 * time.Minute).UnixNano()
+	c.lines("done")
+	c.end()
+	g.start(compileAll(t, r))
+	other := g.container(1)
+	other.nano = time.Now().Add(-2 * time.Minute).UnixNano()
+	other.lines("done")
+	eventually(t, "another one being missed", func() bool { g.s.Pass(); return len(g.events()) > 0 })
+	g.caughtUp()
+	if e := g.events(); len(e) != 1 || e[0].Metadata["container_name"] != "c1" {
+		t.Errorf("%+v", e)
+	}
+}
+
+// TestAttachedAgain has a container be attached again a while after a new process began:
+// until then it isn't taken for stopped.
+func TestAttachedAgain(t *testing.T) {
+	g := newRig(t)
+	c := g.container(0)
+	r := kindRule(t, 1, rule.KindAbsent, "beat", func(r *rule.Rule) { r.ForSeconds, r.GraceSeconds = 60, 0 })
+	g.start(compileAll(t, r))
+	c.nano = time.Now().Add(-50 * time.Second).UnixNano()
+	c.lines("beat")
+	g.caughtUp()
+	g.stop()
+	c.a.Detach()
+	var ready atomic.Bool
+	g.cfg.Ready = ready.Load
+	g.startAt(compileAll(t, r), 0)
+	g.s.Notify(containerID(0))
+	g.caughtUp()
+	c.a = c.j.Attach(true)
+	ready.Store(true)
+	g.s.Notify(containerID(0))
+	eventually(t, "it being missed, in time", func() bool { g.s.Pass(); return len(g.events()) == 1 })
+	if at, want := g.events()[0].Metadata["since"], timestamp(c.nano); at != want {
+		t.Errorf("missed since %v, not %v", at, want)
+	}
+}
+
+// TestSeedOfAnOverride has an override of kind new know what was there before it.
+func TestSeedOfAnOverride(t *testing.T) {
+	g := newRig(t)
+	c := g.container(0)
+	c.lines("ERROR disk 1 is full", "ok")
+	g.start(compileAll(t))
+	g.caughtUp()
+	since := time.Unix(0, c.nano+1)
+	r := kindRule(t, 1, rule.KindNew, "ERROR", func(r *rule.Rule) { r.UpdatedAt = since })
+	o := kindRule(t, 2, rule.KindNew, "ERROR", func(r *rule.Rule) { r.UpdatedAt, r.OverridesID, r.WorkloadID = since, 1, "w0" })
+	g.s.SetSnapshot(compileAll(t, r, o))
+	c.lines("ERROR disk 22 is full", "ERROR out of memory")
+	g.wait(1)
+	g.caughtUp()
+	if e := g.events(); messages(e) != "ERROR out of memory" {
+		t.Error(messages(e))
+	}
+}

@@ -70,7 +70,7 @@ func (f *folding) fold(ctx context.Context, h incident.Hit) (int64, error) {
 		return 0, nil
 	}
 	if i == nil && h.Others {
-		h.Shape, h.By = incident.OtherShapes, ""
+		h.ToOthers()
 		if i, err = f.find(ctx, h.Key); err != nil {
 			return 0, err
 		}
@@ -81,7 +81,7 @@ func (f *folding) fold(ctx context.Context, h incident.Hit) (int64, error) {
 			return 0, err
 		}
 		if n >= incident.MaxOpen {
-			h.Shape, h.By = incident.OtherShapes, ""
+			h.ToOthers()
 			if n >= 2*incident.MaxOpen { // there are as many workloads
 				h.Workload = ""
 			}
