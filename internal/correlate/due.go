@@ -1,0 +1,173 @@
+package correlate
+
+import (
+	"cmp"
+	"container/heap"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"logscan/internal/rule"
+)
+
+// Advance has time pass up to watermarks, in nanoseconds: all, up to which everything
+// is evaluated, and of, that of a container. No watermark is behind now.
+func (e *Engine) Advance(now, all int64, of func(container string) int64) {
+	if now < e.now || e.now == 0 {
+		e.setBack(now)
+	}
+	e.now = now
+	var later []*state
+	for len(e.due) > 0 && e.due[0].at <= now {
+		s := e.due[0]
+		rs := e.rules[s.key.Rule]
+		upTo := all
+		if id, ok := strings.CutPrefix(s.key.Scope, containerScope); ok {
+			upTo = of(id)
+		}
+		e.unplan(s)
+		if s.due(rs.rule) > upTo {
+			later = append(later, s)
+			continue
+		}
+		switch rs.rule.Kind {
+		case rule.KindCount:
+			e.passCount(rs, s, upTo-slack, upTo-slack)
+		case rule.KindAbsent:
+			e.passAbsent(rs, s, upTo-slack)
+		case rule.KindNew:
+			e.forget(rs, s, upTo, "")
+			continue
+		}
+		e.dirty[s.key] = true
+		if s.idle() {
+			e.forget(rs, s, upTo, "")
+			continue
+		}
+		e.plan(rs, s)
+	}
+	for _, s := range later {
+		e.plan(e.rules[s.key.Rule], s)
+	}
+	if all > e.seen {
+		e.seen = all
+	}
+}
+
+// setBack has nothing that is known be later than now: the clock was set back, and until
+// it has caught up nothing would be counted, or missed.
+func (e *Engine) setBack(now int64) {
+	for _, rs := range e.sorted() {
+		rs.at = min(rs.at, now)
+		for _, k := range slices.SortedFunc(maps.Keys(rs.keys), compareKeys) {
+			s := rs.keys[k]
+			if s.seen <= now+slack && s.last <= now+slack {
+				continue
+			}
+			e.settle(rs, s, s.to)
+			s.seen, s.kept, s.last = min(s.seen, now), min(s.kept, now), min(s.last, now)
+			s.ahead(now)
+			if s.open && rs.rule.Kind == rule.KindCount && len(s.times) == 0 {
+				e.end(rs, s, now, "the clock was set back")
+			}
+			e.plan(rs, s)
+			e.dirty[k] = true
+		}
+	}
+}
+
+// Waits reports whether time alone may give something.
+func (e *Engine) Waits() bool { return len(e.due) > 0 }
+
+// Stood says that for so long, up to a time in nanoseconds, nothing was evaluated and
+// containers may not have been able to write: for so much longer what was to come is
+// waited for.
+func (e *Engine) Stood(d time.Duration, upTo int64) {
+	e.seen = max(e.seen, upTo)
+	for _, rs := range e.sorted() {
+		if rs.rule.Kind != rule.KindAbsent {
+			continue
+		}
+		for _, k := range slices.SortedFunc(maps.Keys(rs.keys), compareKeys) {
+			s := rs.keys[k]
+			e.settle(rs, s, s.to)
+			if s.armed && !s.open {
+				s.wait += int64(d)
+				e.dirty[s.key] = true
+				e.plan(rs, s)
+			}
+		}
+	}
+}
+
+// Seen is the latest watermark that is known to have been stored, in nanoseconds; 0 for
+// none.
+func (e *Engine) Seen() int64 { return e.written }
+
+// due is the watermark by which time alone changes something; 0 for never.
+func (s *state) due(r *rule.Rule) int64 {
+	switch r.Kind {
+	case rule.KindCount:
+		return s.dueCount(r)
+	case rule.KindAbsent:
+		return s.dueAbsent(r)
+	case rule.KindNew:
+		return s.seen + int64(r.Forget())
+	}
+	return 0
+}
+
+// idle reports whether a key is as if it had never been seen.
+func (s *state) idle() bool { return !s.open && len(s.times) == 0 && s.last == 0 && s.from == 0 }
+
+// plan notes when a key is due.
+func (e *Engine) plan(rs *ruleState, s *state) {
+	at := s.due(rs.rule)
+	switch {
+	case at == s.at:
+	case at == 0:
+		e.unplan(s)
+	case s.at == 0:
+		s.at = at
+		heap.Push(&e.due, s)
+	default:
+		s.at = at
+		heap.Fix(&e.due, s.heap)
+	}
+}
+
+func (e *Engine) unplan(s *state) {
+	if s.at != 0 {
+		heap.Remove(&e.due, s.heap)
+		s.at = 0
+	}
+}
+
+// dueHeap has the key that is due first at its top.
+type dueHeap []*state
+
+func (h dueHeap) Len() int { return len(h) }
+
+func (h dueHeap) Less(i, j int) bool {
+	return cmp.Or(cmp.Compare(h[i].at, h[j].at), compareKeys(h[i].key, h[j].key)) < 0
+}
+
+func (h dueHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].heap, h[j].heap = i, j
+}
+
+func (h *dueHeap) Push(v any) {
+	s := v.(*state)
+	s.heap = len(*h)
+	*h = append(*h, s)
+}
+
+func (h *dueHeap) Pop() any {
+	old := *h
+	s := old[len(old)-1]
+	old[len(old)-1] = nil
+	*h = old[:len(old)-1]
+	return s
+}

@@ -1,0 +1,159 @@
+package correlate
+
+import (
+	"strings"
+	"time"
+
+	"logscan/internal/rule"
+)
+
+// Container is what is known of a container.
+type Container struct {
+	ID       string            `json:"id"`
+	Name     string            `json:"name"`
+	Workload string            `json:"workload"`
+	Image    string            `json:"image"`
+	Labels   map[string]string `json:"labels,omitempty"`
+}
+
+// Hit is a hit of a rule.
+type Hit struct {
+	TimeNano  int64
+	Text      string // what there is to say, in a sentence
+	Line      string // the last line that matched; "" for none
+	Stream    string // of that line
+	LineTime  int64  // of that line, in nanoseconds
+	Matches   int64  // that are the hit; 0 of a rule that waits for one
+	Since     int64  // when the first of them was
+	FirstLine string // of them; "" where it isn't known any more
+}
+
+// More is matches that are no hits, but count where one was.
+type More struct {
+	Matches     int64
+	First, Last int64
+	Text        string // the last line
+	Held        bool   // the rule's bucket holds back the hit that they are, or are behind
+	OnlyOpen    bool   // they count where the incident is open alone
+}
+
+// End is the end of what a hit began.
+type End struct {
+	TimeNano int64
+	Why      string
+}
+
+// Outcome is one thing that matches, or time, gave: exactly one of Hit, More and End.
+type Outcome struct {
+	Rule      *rule.Rule
+	Container *Container // the last one that a line came from
+	By        string     // the key; "" for none
+	Shape     string     // of the lines; "" where the rule doesn't tell shapes apart
+	Hit       *Hit
+	More      *More
+	End       *End
+}
+
+// Workload is the workload that an outcome is of; "" where its rule adds up those of
+// several.
+func (o *Outcome) Workload() string {
+	if o.Rule.Per == rule.PerRule {
+		return ""
+	}
+	return o.Container.Workload
+}
+
+// of says of which key something is.
+func (s *state) of() string {
+	if s.key.By == "" {
+		return ""
+	}
+	return " (" + s.key.By + ")"
+}
+
+// hit gives a hit, unless the rule's bucket is empty: then it is held back. It reports
+// which.
+func (e *Engine) hit(rs *ruleState, s *state, h Hit) {
+	o := e.outcome(rs, s)
+	bucket := e.bucket
+	if rs.rule.Kind == rule.KindNew {
+		bucket = rule.Bucket{Burst: int(rs.rule.AtMost), Refill: time.Hour / time.Duration(rs.rule.AtMost)}
+	}
+	if s.held = !rs.take(bucket, h.TimeNano); !s.held {
+		o.Hit = &h
+	} else {
+		o.More = &More{Matches: max(h.Matches, 1), First: h.TimeNano, Last: h.TimeNano, Text: h.Text, Held: true}
+		if h.Since != 0 {
+			o.More.First = h.Since
+		}
+	}
+	e.dirty[bucketKey(rs.rule.ID)] = true
+	e.out = append(e.out, o)
+}
+
+func (e *Engine) end(rs *ruleState, s *state, at int64, why string) {
+	e.tellMore(rs, s)
+	o := e.outcome(rs, s)
+	o.End = &End{at, why}
+	e.out = append(e.out, o)
+	s.open = false
+}
+
+// tellMore gives what came while a key was open.
+func (e *Engine) tellMore(rs *ruleState, s *state) {
+	if s.more != nil {
+		o := e.outcome(rs, s)
+		o.More, s.more = s.more, nil
+		e.out = append(e.out, o)
+	}
+}
+
+func (e *Engine) outcome(rs *ruleState, s *state) Outcome {
+	o := Outcome{Rule: rs.rule, Container: e.container(s), By: s.key.By}
+	if rs.rule.Kind == rule.KindNew {
+		o.By, o.Shape = "", s.key.By
+	}
+	return o
+}
+
+// more notes a match that is no hit.
+func (e *Engine) more(s *state, m *rule.Match) {
+	if s.more == nil {
+		s.more = &More{First: m.TimeNano}
+	}
+	s.more.Matches++
+	s.more.First, s.more.Last, s.more.Text, s.more.Held = min(s.more.First, m.TimeNano), max(s.more.Last, m.TimeNano), m.Text, s.held
+	e.grown[s.key] = true
+}
+
+func (e *Engine) container(s *state) *Container {
+	if c := e.containers[s.container]; c != nil {
+		return &c.Container
+	}
+	if s.was != nil {
+		return s.was
+	}
+	c := Container{ID: s.container}
+	if name, ok := strings.CutPrefix(s.key.Scope, workloadScope); ok {
+		c.Workload = name
+	}
+	return &c
+}
+
+// take takes a token of the rule's bucket.
+func (rs *ruleState) take(b rule.Bucket, at int64) bool {
+	if b.Refill <= 0 {
+		return true
+	}
+	refill := int64(b.Refill)
+	capacity := int64(max(b.Burst, 1)) * refill
+	if at > rs.at {
+		rs.debt = max(0, rs.debt-min(at-rs.at, rs.debt))
+		rs.at = at
+	}
+	if rs.debt > capacity-refill {
+		return false
+	}
+	rs.debt += refill
+	return true
+}

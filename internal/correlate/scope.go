@@ -1,0 +1,132 @@
+package correlate
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"logscan/internal/rule"
+)
+
+// Started has a container run since a time in nanoseconds. To say so again changes
+// nothing.
+func (e *Engine) Started(c Container, at int64) {
+	cs := e.containers[c.ID]
+	if cs != nil && cs.Running && cs.Started == at {
+		return
+	}
+	if cs == nil {
+		cs = &containerState{}
+		e.containers[c.ID] = cs
+	}
+	cs.Container, cs.Started, cs.Running = c, at, true
+	e.dirty[containerKey(c.ID)] = true
+	e.arm(cs, at, true)
+}
+
+// Stopped has a container run no more.
+func (e *Engine) Stopped(id string, at int64) {
+	cs := e.containers[id]
+	if cs == nil {
+		return
+	}
+	if cs.Running { // else it ran before it was known
+		cs.Running = false
+		e.dirty[containerKey(id)] = true
+	}
+	for _, rs := range e.sorted() {
+		r := rs.rule
+		if r.Kind != rule.KindAbsent || r.WhenStopped == rule.StoppedHit {
+			continue
+		}
+		scope := scopeOf(r, &cs.Container)
+		if e.runs(scope) {
+			continue
+		}
+		for _, s := range rs.in(scope) {
+			e.pause(rs, s, at)
+		}
+	}
+}
+
+// in returns what is known of the keys in a scope, in order.
+func (rs *ruleState) in(scope string) (all []*state) {
+	for k, s := range rs.keys {
+		if k.Scope == scope {
+			all = append(all, s)
+		}
+	}
+	slices.SortFunc(all, func(a, b *state) int { return compareKeys(a.key, b.key) })
+	return all
+}
+
+// Gone has a container be forgotten, which was removed with its log.
+func (e *Engine) Gone(id string, at int64) {
+	cs := e.containers[id]
+	if cs == nil {
+		return
+	}
+	e.Stopped(id, at)
+	for _, rs := range e.sorted() {
+		scope := scopeOf(rs.rule, &cs.Container)
+		if strings.HasPrefix(scope, containerScope) {
+			for _, s := range rs.in(scope) {
+				e.forget(rs, s, at, "its container was removed")
+			}
+			continue
+		}
+		for k, s := range rs.keys { // of the workload, which may go on
+			if s.container == id {
+				was := cs.Container
+				s.was = &was
+				e.dirty[k] = true
+			}
+		}
+	}
+	delete(e.containers, id)
+	e.dirty[containerKey(id)] = true
+}
+
+// scopeOf is whose matches a rule adds up with those of a container.
+func scopeOf(r *rule.Rule, c *Container) string {
+	switch {
+	case r.Per == rule.PerRule:
+		return "rule"
+	case r.Per == rule.PerWorkload, r.Kind == rule.KindNew: // a new container of it has nothing new
+		return workloadScope + c.Workload
+	}
+	return containerScope + c.ID
+}
+
+const (
+	containerScope = "container "
+	workloadScope  = "workload "
+)
+
+func containerKey(id string) Key { return Key{Scope: containerScope + id} }
+
+// runs reports whether any container of a scope runs.
+func (e *Engine) runs(scope string) bool {
+	what, name, _ := strings.Cut(scope, " ")
+	if what+" " == containerScope {
+		c := e.containers[name]
+		return c != nil && c.Running
+	}
+	for _, c := range e.containers {
+		if c.Running && (what == "rule" || c.Workload == name) {
+			return true
+		}
+	}
+	return false
+}
+
+// know notes which container an id is.
+func (e *Engine) know(c *Container) {
+	if e.containers[c.ID] == nil {
+		e.containers[c.ID] = &containerState{Container: *c}
+		e.dirty[containerKey(c.ID)] = true
+	}
+}
+
+// Containers returns the ids of the containers that are known.
+func (e *Engine) Containers() []string { return slices.Sorted(maps.Keys(e.containers)) }
