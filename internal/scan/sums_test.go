@@ -161,13 +161,13 @@ func TestAbsentByTheWatermark(t *testing.T) {
 	eventually(t, "its end since the container was stopped", func() bool { return state() == "resolved resolved" })
 }
 
-// startAt runs a scanner whose clock is a time ahead.
-func (g *rig) startAt(rules *rule.Snapshot, ahead time.Duration) {
+// startAt runs a scanner whose clock is a time ahead, in nanoseconds.
+func (g *rig) startAt(rules *rule.Snapshot, ahead *atomic.Int64) {
 	g.start(nil)
 	g.stop()
 	g.s = New(g.cfg)
 	g.s.tick = 20 * time.Millisecond
-	g.s.now = func() time.Time { return time.Now().Add(ahead) }
+	g.s.now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	g.s.SetSnapshot(rules)
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -186,7 +186,9 @@ func TestDowntimeMissesNothing(t *testing.T) {
 	c := g.container(0)
 	r := kindRule(t, 1, rule.KindAbsent, "beat", func(r *rule.Rule) { r.ForSeconds, r.GraceSeconds = 60, 0 })
 	c.nano = time.Now().Add(-time.Hour).UnixNano()
-	g.startAt(compileAll(t, r), -time.Hour)
+	var ahead atomic.Int64
+	ahead.Store(-int64(time.Hour))
+	g.startAt(compileAll(t, r), &ahead)
 	c.lines("beat")
 	seen := func() (seen bool) {
 		rows, _, err := g.db.Correlated(t.Context())
@@ -200,17 +202,20 @@ func TestDowntimeMissesNothing(t *testing.T) {
 	}
 	eventually(t, "the time that was seen", func() bool { g.s.Pass(); return seen() })
 	g.stop()
+	ahead.Store(0)
 	c.nano = time.Now().UnixNano()
 	c.lines("beat")
-	for range 3 { // killed again and again
-		g.startAt(compileAll(t, r), 0)
-		g.caughtUp()
+	for range 3 { // again and again
+		g.startAt(compileAll(t, r), &ahead)
+		eventually(t, "the line being evaluated", func() bool { return g.s.Finished(containerID(0)) })
 		g.stop()
 	}
 	if e := g.events(); len(e) != 0 {
 		t.Fatalf("missed although it was there: %v", messages(e))
 	}
-	g.startAt(compileAll(t, r), 70*time.Second)
+	g.startAt(compileAll(t, r), &ahead)
+	eventually(t, "it being waited for", g.s.commits.timed.Load)
+	ahead.Store(int64(70 * time.Second))
 	eventually(t, "what is missing now", func() bool { g.s.Pass(); return len(g.events()) == 1 })
 }
 
@@ -266,7 +271,7 @@ func TestAttachedAgain(t *testing.T) {
 	c.a.Detach()
 	var ready atomic.Bool
 	g.cfg.Ready = ready.Load
-	g.startAt(compileAll(t, r), 0)
+	g.startAt(compileAll(t, r), new(atomic.Int64))
 	g.s.Notify(containerID(0))
 	g.caughtUp()
 	c.a = c.j.Attach(true)
