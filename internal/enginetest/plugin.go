@@ -28,9 +28,10 @@ const (
 	pluginSockets = "/run/docker/plugins"
 	// The Engine does not start a plugin again whose first process ended within
 	// half a second of its start, as the Engine sees it; on a busy machine it sees
-	// it late.
-	restartable = 1500 * time.Millisecond
-	respawnTime = 30 * time.Second
+	// it late: by some of the time that it took to start it (restartableTimes).
+	restartable      = 1500 * time.Millisecond
+	restartableTimes = 3
+	respawnTime      = 30 * time.Second
 )
 
 // BuildPlugin returns a plugin directory (config.json and rootfs), made by
@@ -254,14 +255,16 @@ func (e *Engine) KillPlugin() {
 		pid, _ = e.pluginPIDs(id)
 		return pid != 0
 	})
-	if age := processAge(pid); age < restartable {
-		time.Sleep(restartable - age)
+	if age, from := processAge(pid), max(restartable, restartableTimes*time.Duration(e.respawned.Load())); age < from {
+		time.Sleep(from - age)
 	}
 	e.kill(pid)
+	killed := time.Now()
 	e.Eventually(respawnTime, "a new plugin process answering", func() bool {
 		again, _ := e.pluginPIDs(id)
 		return again != 0 && again != pid && e.answers(id)
 	})
+	e.respawned.Store(int64(min(time.Since(killed), respawnTime/restartableTimes/2)))
 }
 
 // KillWorker kills the plugin's worker with SIGKILL, at whatever age, and waits
