@@ -2,7 +2,6 @@ package correlate
 
 import (
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -79,9 +78,9 @@ func (e *Engine) leave(now int64) {
 		if rs.rule.Kind != rule.KindAbsent {
 			continue
 		}
-		for _, k := range slices.SortedFunc(maps.Keys(rs.keys), compareKeys) {
-			if !isHeld(k) {
-				e.forget(rs, rs.keys[k], now, "the rule isn't for it any more")
+		for _, s := range rs.all() {
+			if !isHeld(s.key) {
+				e.forget(rs, s, now, "the rule isn't for it any more")
 			}
 		}
 	}

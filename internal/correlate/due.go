@@ -3,8 +3,6 @@ package correlate
 import (
 	"cmp"
 	"container/heap"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -60,8 +58,7 @@ func (e *Engine) Advance(now, all int64, of func(container string) int64) {
 func (e *Engine) setBack(now int64) {
 	for _, rs := range e.sorted() {
 		rs.at = min(rs.at, now)
-		for _, k := range slices.SortedFunc(maps.Keys(rs.keys), compareKeys) {
-			s := rs.keys[k]
+		for _, s := range rs.all() {
 			if s.seen <= now+slack && s.last <= now+slack {
 				continue
 			}
@@ -72,7 +69,7 @@ func (e *Engine) setBack(now int64) {
 				e.end(rs, s, now, "the clock was set back")
 			}
 			e.plan(rs, s)
-			e.dirty[k] = true
+			e.dirty[s.key] = true
 		}
 	}
 }
@@ -89,8 +86,7 @@ func (e *Engine) Stood(d time.Duration, upTo int64) {
 		if rs.rule.Kind != rule.KindAbsent {
 			continue
 		}
-		for _, k := range slices.SortedFunc(maps.Keys(rs.keys), compareKeys) {
-			s := rs.keys[k]
+		for _, s := range rs.all() {
 			e.settle(rs, s, s.to)
 			if s.armed && !s.open {
 				s.wait += int64(d)

@@ -130,17 +130,17 @@ func (e *Engine) SetRules(snapshot *rule.Snapshot, now int64) (bad []Key) {
 	known := map[int64]bool{}
 	for _, r := range snapshot.Correlated() {
 		known[r.ID] = true
-		rs := e.rules[r.ID]
+		rs, means := e.rules[r.ID], meaning(r)
 		if rs == nil {
-			rs = &ruleState{keys: map[Key]*state{}, debt: e.buckets[r.ID].Debt, at: e.buckets[r.ID].At, seeding: r.Kind == rule.KindNew && e.seeded[r.ID] != inShort(meaning(r))}
+			rs = &ruleState{keys: map[Key]*state{}, debt: e.buckets[r.ID].Debt, at: e.buckets[r.ID].At, seeding: r.Kind == rule.KindNew && e.seeded[r.ID] != inShort(means)}
 			e.rules[r.ID] = rs
-		} else if rs.meaning != meaning(r) {
+		} else if rs.meaning != means {
 			e.forgetRule(rs, now, "the rule was changed")
 			rs.seeding = r.Kind == rule.KindNew
 			e.dirty[seededKey(r.ID)] = true
 		}
 		changed := rs.rule != nil
-		rs.rule, rs.meaning = r, meaning(r)
+		rs.rule, rs.meaning = r, means
 		if changed { // its times may be others
 			for _, s := range rs.keys {
 				e.plan(rs, s)
@@ -222,8 +222,8 @@ func meaning(r *rule.Rule) string {
 }
 
 func (e *Engine) forgetRule(rs *ruleState, now int64, why string) {
-	for _, k := range slices.SortedFunc(maps.Keys(rs.keys), compareKeys) {
-		e.forget(rs, rs.keys[k], now, why)
+	for _, s := range rs.all() {
+		e.forget(rs, s, now, why)
 	}
 }
 

@@ -50,14 +50,21 @@ func (e *Engine) Stopped(id string, at int64) {
 }
 
 // in returns what is known of the keys in a scope, in order.
-func (rs *ruleState) in(scope string) (all []*state) {
+func (rs *ruleState) in(scope string) []*state {
+	return rs.which(func(k Key) bool { return k.Scope == scope })
+}
+
+// all returns what is known of all keys, in order.
+func (rs *ruleState) all() []*state { return rs.which(func(Key) bool { return true }) }
+
+func (rs *ruleState) which(is func(Key) bool) (out []*state) {
 	for k, s := range rs.keys {
-		if k.Scope == scope {
-			all = append(all, s)
+		if is(k) {
+			out = append(out, s)
 		}
 	}
-	slices.SortFunc(all, func(a, b *state) int { return compareKeys(a.key, b.key) })
-	return all
+	slices.SortFunc(out, func(a, b *state) int { return compareKeys(a.key, b.key) })
+	return out
 }
 
 // Gone has a container be forgotten, which was removed with its log.

@@ -43,7 +43,7 @@ func hitEvent(h *rule.Hit, c *journal.Container) event.Event {
 	}
 	return event.Event{
 		Source: event.Logscan, Severity: h.Rule.Severity, Message: h.Text, Metadata: m,
-		Time: time.Unix(0, h.TimeNano).UTC(), Shape: shapeOf(h.Rule, h.Shape), Labels: c.Labels,
+		Time: instant(h.TimeNano), Shape: shapeOf(h.Rule, h.Shape), Labels: c.Labels,
 	}
 }
 
@@ -58,8 +58,8 @@ func suppressed(all []rule.Suppressed, c *journal.Container) []incident.Hit {
 	for n, s := range all {
 		out[n] = incident.Hit{
 			Key: incident.Key{RuleID: s.Rule.ID, Workload: c.Workload, Shape: shapeOf(s.Rule, s.Shape)},
-			At:  time.Unix(0, s.Last).UTC(), Rule: s.Rule.Name, Kind: rule.KindLine, Severity: s.Rule.Severity, Container: c.Name, Image: c.Image, Labels: c.Labels, Text: s.Text,
-			Suppressed: s.Matches, SuppressedSince: time.Unix(0, s.First).UTC(), Others: s.Bucket && s.Rule.CooldownBy != rule.ByRule,
+			At:  instant(s.Last), Rule: s.Rule.Name, Kind: rule.KindLine, Severity: s.Rule.Severity, Container: c.Name, Image: c.Image, Labels: c.Labels, Text: s.Text,
+			Suppressed: s.Matches, SuppressedSince: instant(s.First), Others: s.Bucket && s.Rule.CooldownBy != rule.ByRule,
 			Shadow: s.Rule.State == rule.Shadow,
 		}
 	}
@@ -77,7 +77,7 @@ func shapeOf(r *rule.Rule, of shape.Shape) string {
 	return of.String()
 }
 
-func timestamp(nano int64) string { return time.Unix(0, nano).UTC().Format(time.RFC3339Nano) }
+func timestamp(nano int64) string { return instant(nano).Format(time.RFC3339Nano) }
 
 // maxReason bounds what an event says of an error, in bytes.
 const maxReason = 500
