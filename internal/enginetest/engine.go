@@ -39,8 +39,6 @@ type Engine struct {
 	t    testing.TB
 	env  []string
 	last *atomic.Int64 // numbers containers
-
-	respawned *atomic.Int64 // how long it took to have the plugin answer after its latest kill, in nanoseconds
 }
 
 // Main is TestMain's body in packages whose tests use an Engine.
@@ -69,7 +67,7 @@ func Start(t testing.TB, o Options) *Engine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &Engine{Engine: p, t: t, last: new(atomic.Int64), respawned: new(atomic.Int64)}
+	e := &Engine{Engine: p, t: t, last: new(atomic.Int64)}
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("end of dockerd's log:\n%s", e.LogTail(40))

@@ -26,12 +26,7 @@ const (
 	PluginDirEnv = "LOGSCAN_PLUGIN_DIR"
 
 	pluginSockets = "/run/docker/plugins"
-	// The Engine does not start a plugin again whose first process ended within
-	// half a second of its start, as the Engine sees it; on a busy machine it sees
-	// it late: by some of the time that it took to start it (restartableTimes).
-	restartable      = 1500 * time.Millisecond
-	restartableTimes = 3
-	respawnTime      = 30 * time.Second
+	respawnTime   = 30 * time.Second
 )
 
 // BuildPlugin returns a plugin directory (config.json and rootfs), made by
@@ -253,18 +248,13 @@ func (e *Engine) KillPlugin() {
 	var pid int
 	e.Eventually(respawnTime, "the plugin running", func() bool {
 		pid, _ = e.pluginPIDs(id)
-		return pid != 0
+		return pid != 0 && e.enabled(id, pid)
 	})
-	if age, from := processAge(pid), max(restartable, restartableTimes*time.Duration(e.respawned.Load())); age < from {
-		time.Sleep(from - age)
-	}
 	e.kill(pid)
-	killed := time.Now()
 	e.Eventually(respawnTime, "a new plugin process answering", func() bool {
 		again, _ := e.pluginPIDs(id)
-		return again != 0 && again != pid && e.answers(id)
+		return again != 0 && again != pid && e.enabled(id, again) && e.answers(id)
 	})
-	e.respawned.Store(int64(min(time.Since(killed), respawnTime/restartableTimes/2)))
 }
 
 // KillWorker kills the plugin's worker with SIGKILL, at whatever age, and waits
@@ -307,6 +297,17 @@ func (e *Engine) answers(id string) bool {
 	}
 	res.Body.Close()
 	return res.StatusCode == http.StatusOK
+}
+
+// enabled tells whether the Engine has done all that it does when it starts the
+// plugin, in the process pid: only then does it start the plugin again when it
+// ends. The last of it is to write the plugin's config.json.
+func (e *Engine) enabled(id string, pid int) bool {
+	saved, err := os.Stat(filepath.Join(e.Dir, "data/plugins", id, "config.json"))
+	if err != nil {
+		return false
+	}
+	return time.Since(saved.ModTime()) < processAge(pid)
 }
 
 // processAge returns how long ago a process started, to a hundredth of a

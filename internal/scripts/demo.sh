@@ -65,6 +65,9 @@ plugin_pid() {
 		done
 	done
 }
+# enabled prints when Docker was last done with the plugin's start: then it writes
+# the plugin's config.json.
+enabled() { stat -c %y "$ENGINE_DIR/data/plugins/$id/config.json"; }
 answers() { docker logscan stats >/dev/null 2>&1; }
 caught_up() { [ "$(docker logscan stats --format '{{.Scan.Lag}}')" = 0 ]; }
 
@@ -155,15 +158,16 @@ last() { docker logs -n 1 counter | cut -d' ' -f1; }
 until_ok 30 "lines" '[ -n "$(last)" ]'
 kills=8
 for i in $(seq $kills); do
-	# A plugin that ends within half a second of its start is not started again
-	# by Docker; and we want lines between the kills.
-	sleep 1
+	sleep 1 # for lines between the kills
+	was=$(enabled)
 	pid=$(plugin_pid)
 	[ -n "$pid" ] || fail "the plugin is not running"
 	line=$(last)
 	kill -KILL "$pid"
 	now=""
 	until_ok 30 "another plugin process" '{ now=$(plugin_pid); [ -n "$now" ] && [ "$now" != "$pid" ]; }'
+	# Docker gives up on a plugin that ends before all of its start is done.
+	until_ok 30 "Docker is done with the start" '[ "$(enabled)" != "$was" ]'
 	until_ok 30 "the plugin answers" answers
 	printf '  kill %d of %d: at about line %9d, %skill -9 %d%s; back as process %d\n' "$i" $kills "$line" "$dim" "$pid" "$plain" "$now"
 done
