@@ -113,7 +113,7 @@ time pass.`,
 }
 
 // testedFields are what can be tried of a rule besides its conditions.
-var testedFields = []string{"kind", "by", "at_least", "within_seconds", "distinct", "for_seconds", "at_most"}
+var testedFields = []string{"kind", "by", "at_least", "within_seconds", "distinct", "for_seconds", "at_most", "clear"}
 
 // tester sends lines in portions and prints what matches.
 type tester struct {
@@ -261,6 +261,9 @@ func (t *tester) portion(ctx context.Context, lines []string) error {
 		}
 		for _, name := range slices.Sorted(maps.Keys(l.Captures)) {
 			fmt.Fprintf(t.c.out, "    %s = %s\n", clean(name), clean(l.Captures[name]))
+		}
+		if l.Part != "" {
+			fmt.Fprintf(t.c.out, "    %s\n", clean(l.Part))
 		}
 		t.outcomes(l.Outcomes)
 	}

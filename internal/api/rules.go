@@ -241,6 +241,7 @@ func (s *server) testRule(ctx context.Context, in *struct{ Body RuleTest }) (*ou
 			for _, h := range matching.Admit(&state, line, nil) {
 				t.Captures = h.Captures
 			}
+			t.Part = matching.Parts()[0].String()
 			if sums != nil {
 				t.Outcomes = sums.add(matching.TakeMatches())
 			}

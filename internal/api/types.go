@@ -61,6 +61,7 @@ type RuleTestResult struct {
 // LineTest is one line's.
 type LineTest struct {
 	Matched  bool              `json:"matched"`
+	Part     string            `json:"part,omitempty" doc:"Which of the rule's conditions it fulfils, such as clear 1; absent for those that make a match"`
 	Failed   string            `json:"failed,omitempty" enum:"pattern,all,ignore,where" doc:"The condition that a line doesn't fulfil that isn't matched"`
 	By       string            `json:"by,omitempty" doc:"Of all, ignore or where: the pattern or condition that it is about"`
 	Field    string            `json:"field,omitempty" doc:"Of where: the field that it is about"`

@@ -117,6 +117,17 @@ func (e *Engine) pause(rs *ruleState, s *state, at int64) {
 	e.dirty[s.key] = true
 }
 
+func (e *Engine) matchAbsent(rs *ruleState, s *state, m *rule.Match) {
+	e.passAbsent(rs, s, m.TimeNano-slack)
+	e.present(rs, s, m.TimeNano)
+	if m.TimeNano >= s.seen {
+		s.seen, s.line, s.stream = m.TimeNano, m.Text, m.Stream
+	}
+}
+
+// beginAbsent waits for nothing until the next match.
+func (e *Engine) beginAbsent(_ *ruleState, s *state) { s.armed, s.from, s.to = false, 0, 0 }
+
 // present takes note of a match. It counts once those are known that may be before it.
 func (e *Engine) present(rs *ruleState, s *state, at int64) {
 	if s.from == 0 {

@@ -24,6 +24,7 @@ type stored struct {
 	Container string   `json:"c"`
 	Open      bool     `json:"o,omitempty"`
 	Seen      int64    `json:"s,omitempty"`
+	Cleared   int64    `json:"cl,omitempty"`
 	Line      string   `json:"l,omitempty"`
 	Stream    string   `json:"st,omitempty"`
 	Times     []byte   `json:"t,omitempty"` // the first as a varint, of the others how much later each is
@@ -129,7 +130,7 @@ func (e *Engine) loadOwn(r Row) bool {
 
 func (s *state) encode(r *rule.Rule) []byte {
 	v := stored{
-		Version: storedVersion, Meaning: inShort(meaning(r)), Container: s.container, Open: s.open, Seen: s.seen, Line: s.line, Stream: s.stream,
+		Version: storedVersion, Meaning: inShort(meaning(r)), Container: s.container, Open: s.open, Seen: s.seen, Cleared: s.cleared, Line: s.line, Stream: s.stream,
 		Values: s.values, First: s.first, Armed: s.armed, Last: s.last, From: s.from, To: s.to, Wait: s.wait, Unsure: s.unsure, Matches: s.matches, Held: s.held, Was: s.was,
 	}
 	if r.Kind == rule.KindNew && !s.unsure {
@@ -162,7 +163,7 @@ func decode(b []byte, meaning string) (s *state, ok, readable bool) {
 		return nil, false, true
 	}
 	s = &state{
-		container: v.Container, open: v.Open, seen: v.Seen, line: v.Line, stream: v.Stream,
+		container: v.Container, open: v.Open, seen: v.Seen, cleared: v.Cleared, line: v.Line, stream: v.Stream,
 		values: v.Values, first: v.First, armed: v.Armed, last: v.Last, from: v.From, to: v.To, wait: v.Wait,
 		unsure: v.Unsure, matches: v.Matches, held: v.Held, was: v.Was, kept: v.Seen,
 	}

@@ -10,6 +10,14 @@ import (
 	"logscan/internal/rule"
 )
 
+func (e *Engine) matchCount(rs *ruleState, s *state, m *rule.Match) {
+	e.endCount(rs, s, m.TimeNano, m.TimeNano-slack)
+	e.count(rs, s, m)
+	s.seen = max(s.seen, m.TimeNano)
+}
+
+func (e *Engine) beginCount(_ *ruleState, s *state) { s.times, s.values, s.first = nil, nil, "" }
+
 // count adds a match to a key of a rule of kind count. The match that makes AtLeast of
 // them, within Within, is a hit, whatever the order in which they come; those behind it
 // only count, until there were fewer than half for one Within.
@@ -135,9 +143,11 @@ func (s *state) dueCount(r *rule.Rule) int64 {
 	return s.times[len(s.times)-1] + int64(r.Within()) + slack + 1
 }
 
-// passCount ends what is over by a time, and forgets matches that can't be part of a hit
+func (e *Engine) passCount(rs *ruleState, s *state, upTo int64) { e.endCount(rs, s, upTo, upTo) }
+
+// endCount ends what is over by a time, and forgets matches that can't be part of a hit
 // any more, where none comes that is before a time.
-func (e *Engine) passCount(rs *ruleState, s *state, upTo, before int64) {
+func (e *Engine) endCount(rs *ruleState, s *state, upTo, before int64) {
 	if len(s.times) == 0 {
 		return
 	}

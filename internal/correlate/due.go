@@ -29,15 +29,11 @@ func (e *Engine) Advance(now, all int64, of func(container string) int64) {
 			later = append(later, s)
 			continue
 		}
-		switch rs.rule.Kind {
-		case rule.KindCount:
-			e.passCount(rs, s, upTo-slack, upTo-slack)
-		case rule.KindAbsent:
-			e.passAbsent(rs, s, upTo-slack)
-		case rule.KindNew:
+		if rs.rule.Kind == rule.KindNew {
 			e.forget(rs, s, upTo, "")
 			continue
 		}
+		kindOf(rs.rule).pass(e, rs, s, upTo-slack)
 		e.dirty[s.key] = true
 		if s.idle() {
 			e.forget(rs, s, upTo, "")
@@ -63,7 +59,7 @@ func (e *Engine) setBack(now int64) {
 				continue
 			}
 			e.settle(rs, s, s.to)
-			s.seen, s.kept, s.last = min(s.seen, now), min(s.kept, now), min(s.last, now)
+			s.seen, s.kept, s.last, s.cleared = min(s.seen, now), min(s.kept, now), min(s.last, now), min(s.cleared, now)
 			s.ahead(now)
 			if s.open && rs.rule.Kind == rule.KindCount && len(s.times) == 0 {
 				e.end(rs, s, now, "the clock was set back")
@@ -103,15 +99,14 @@ func (e *Engine) Seen() int64 { return e.written }
 
 // due is the watermark by which time alone changes something; 0 for never.
 func (s *state) due(r *rule.Rule) int64 {
-	switch r.Kind {
-	case rule.KindCount:
-		return s.dueCount(r)
-	case rule.KindAbsent:
-		return s.dueAbsent(r)
-	case rule.KindNew:
+	if r.Kind == rule.KindNew {
 		return s.seen + int64(r.Forget())
 	}
-	return 0
+	at := kindOf(r).due(s, r)
+	if at == 0 && s.cleared != 0 && s.idle() {
+		at = s.cleared + 2*slack // what comes late is of before it
+	}
+	return at
 }
 
 // idle reports whether a key is as if it had never been seen.

@@ -82,6 +82,7 @@ type state struct {
 	open      bool
 	held      bool  // and its hit was held back
 	seen      int64 // the time of the latest match
+	cleared   int64 // the time of the latest line that ended what was open; 0 for none
 	line      string
 	stream    string
 
@@ -101,6 +102,31 @@ type state struct {
 
 	at   int64 // when it is due, as it stands in Engine.due; 0 for not
 	heap int   // its place there
+}
+
+// kind is what a rule's kind makes of the matches of a key.
+type kind struct {
+	// match adds a match. What is due by its time is before it.
+	match func(e *Engine, rs *ruleState, s *state, m *rule.Match)
+	// pass has time pass: no match comes any more that is of before a time.
+	pass func(e *Engine, rs *ruleState, s *state, upTo int64)
+	// due is the watermark by which time alone changes something, and slack is over; 0
+	// for never.
+	due func(s *state, r *rule.Rule) int64
+	// begin has a key that was cleared be as if there had been no match.
+	begin func(e *Engine, rs *ruleState, s *state)
+}
+
+// kindOf knows all kinds but line, which has nothing to add up, and new, whose keys are
+// shapes.
+func kindOf(r *rule.Rule) kind {
+	switch r.Kind {
+	case rule.KindCount:
+		return kind{(*Engine).matchCount, (*Engine).passCount, (*state).dueCount, (*Engine).beginCount}
+	case rule.KindAbsent:
+		return kind{(*Engine).matchAbsent, (*Engine).passAbsent, (*state).dueAbsent, (*Engine).beginAbsent}
+	}
+	panic("correlate: no kind " + r.Kind)
 }
 
 // New returns an engine that knows nothing. The bucket bounds the hits of a rule.
@@ -254,7 +280,11 @@ func (e *Engine) Match(c *Container, m *rule.Match) {
 	if rs == nil || m.Rule != rs.rule && meaning(m.Rule) != rs.meaning {
 		return
 	}
-	if rs.rule.Kind == rule.KindNew {
+	switch {
+	case m.Role == rule.Clear:
+		e.clear(rs, c, m)
+		return
+	case rs.rule.Kind == rule.KindNew:
 		e.see(rs, c, m)
 		return
 	}
@@ -267,20 +297,8 @@ func (e *Engine) Match(c *Container, m *rule.Match) {
 	}
 	e.know(c)
 	s.container, s.was = c.ID, nil
-	// Time first: what is due by then is before the match.
-	switch rs.rule.Kind {
-	case rule.KindCount:
-		e.passCount(rs, s, m.TimeNano, m.TimeNano-slack)
-		e.count(rs, s, m)
-	case rule.KindAbsent:
-		e.passAbsent(rs, s, m.TimeNano-slack)
-		e.present(rs, s, m.TimeNano)
-	}
-	if m.TimeNano >= s.seen {
-		s.seen = m.TimeNano
-		if rs.rule.Kind == rule.KindAbsent {
-			s.line, s.stream = m.Text, m.Stream
-		}
+	if m.TimeNano > s.cleared {
+		kindOf(rs.rule).match(e, rs, s, m)
 	}
 	e.plan(rs, s)
 	e.dirty[key] = true

@@ -49,6 +49,8 @@ type Outcome struct {
 	Container *Container // the last one that a line came from
 	By        string     // the key; "" for none
 	Shape     string     // of the lines; "" where the rule doesn't tell shapes apart
+	Shapes    bool       // an End is of all shapes
+	Keys      bool       // and of all keys
 	Hit       *Hit
 	More      *More
 	End       *End

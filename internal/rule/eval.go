@@ -37,6 +37,7 @@ type Hit struct {
 	Stream          string
 	Text            string            // of the line: valid UTF-8, MaxText bytes at most
 	Shape           shape.Shape       // of the whole line
+	By              string            // the values that the rule's By names, as a Match's; "" for none
 	Captures        map[string]string // by name or $n; nil if there are none
 	Suppressed      int64             // matches held back since the rule's last hit, of its shape where the cooldown is by shape
 	SuppressedSince int64             // when the first of them was, in nanoseconds; 0 for none
@@ -59,6 +60,7 @@ type Matching struct {
 
 	// About conditions on fields.
 	fields     *where.Scan // nil until a line needs it
+	scanned    bool        // it is about this line
 	text       []byte      // of the line, for unmetWhere
 	unmetWhere []unmetWhere
 	submatches []submatch
@@ -108,7 +110,7 @@ func (m *Matching) Match(st *State, l Line) bool {
 			st.count(c.rule.ID, Counts{GivenUp: 1})
 		}
 	}
-	m.work, m.unmet, m.unmetWhere, m.submatches = 0, m.unmet[:0], m.unmetWhere[:0], m.submatches[:0]
+	m.work, m.unmet, m.unmetWhere, m.submatches, m.scanned = 0, m.unmet[:0], m.unmetWhere[:0], m.submatches[:0], false
 	if bare := m.set.bare[stream]; len(bare) > 0 || slices.ContainsFunc(m.found, (*compiled).hasWhere) {
 		m.meetWhere(st, l.text(), bare)
 	}
@@ -166,7 +168,7 @@ func (m *Matching) check(c *compiled, holds []uint32) (unmet Unmet, counts Count
 	}
 	for k, n := range c.ignore {
 		if slices.Contains(holds, n) {
-			return Unmet{Rule: c.rule, Field: "ignore", Pattern: c.rule.Ignore[k]}, Counts{Ignored: 1}
+			return Unmet{Rule: c.rule, Field: "ignore", Pattern: c.part.Ignore[k]}, Counts{Ignored: 1}
 		}
 		if slices.Contains(givenUp, n) {
 			counts.GivenUp = 1
@@ -186,6 +188,16 @@ func (m *Matching) Unmet() []Unmet {
 	return m.unmet
 }
 
+// Parts returns what the latest line that Match was called with is to the rules that it
+// matched, and that Admit was called for: by id, in the order of Rule.Parts.
+func (m *Matching) Parts() []Part {
+	out := make([]Part, len(m.found))
+	for i, c := range m.found {
+		out[i] = c.part
+	}
+	return out
+}
+
 // Except has Admit know nothing of the rules that hidden names, and returns how
 // many of those that matched these are.
 func (m *Matching) Except(hidden func(id int64) bool) int {
@@ -203,11 +215,17 @@ func (m *Matching) Admit(st *State, l Line, hits []Hit) []Hit {
 	text := l.text()
 	line := shape.Of(text)
 	for _, c := range m.found {
-		if c.rule.Correlated() {
+		if c.part.Role != Main || c.rule.Kind != KindLine {
 			m.add(st, c, l, line)
 			continue
 		}
 		h := Hit{Rule: c.rule, TimeNano: l.TimeNano, Stream: l.Stream, Shape: line}
+		by, wrong := m.values(c, text)
+		if wrong != (Counts{}) {
+			st.count(c.rule.ID, wrong)
+			continue
+		}
+		h.By = byText(c.rule.By, by)
 		if !st.admit(m.set, c.rule, l, &h) {
 			continue
 		}
@@ -221,38 +239,59 @@ func (m *Matching) Admit(st *State, l Line, hits []Hit) []Hit {
 	return hits
 }
 
-// add notes that a line matches a rule whose hits depend on more than the line.
+// add notes that a line fulfils a part of a rule whose hits depend on more than the line.
 func (m *Matching) add(st *State, c *compiled, l Line, of shape.Shape) {
 	text := l.text()
-	match := Match{Rule: c.rule, TimeNano: l.TimeNano, Stream: l.Stream, Text: clip(text), Shape: of.String()}
-	if len(c.by) > 0 || c.distinct > 0 {
-		s := m.submatch(c.pattern, text)
-		switch {
-		case !s.ok:
-			st.count(c.rule.ID, Counts{GivenUp: 1})
-			return
-		case s.at == nil:
-			st.count(c.rule.ID, Counts{Unconfirmed: 1})
-			return
-		}
-		at := s.at
-		group := func(n int) string {
-			if from, to := at[2*n], at[2*n+1]; from >= 0 {
-				return short(strings.ToValidUTF8(string(text[from:min(to, from+2*MaxByText)]), "\uFFFD"))
-			}
-			return ""
-		}
-		values := make([]string, len(c.by))
-		for i, n := range c.by {
-			values[i] = group(n)
-		}
-		match.By = byText(c.rule.By, values)
-		if c.distinct > 0 {
-			match.Distinct = group(c.distinct)
-		}
+	by, wrong := m.values(c, text)
+	if wrong != (Counts{}) {
+		st.count(c.rule.ID, wrong)
+		return
 	}
-	st.count(c.rule.ID, Counts{Matches: 1})
+	all := len(c.rule.By) > 0 && (len(c.by) == 0 || c.part.Role == Clear && !slices.ContainsFunc(by, func(v string) bool { return v != "" }))
+	match := Match{
+		Rule: c.rule, Role: c.part.Role, N: c.part.N, TimeNano: l.TimeNano, Stream: l.Stream, Text: clip(text), Shape: of.String(),
+		All: all,
+	}
+	if c.distinct != nil {
+		match.Distinct, by = by[len(by)-1], by[:len(by)-1]
+	}
+	if !all {
+		match.By = byText(c.rule.By, by)
+	}
+	if c.part.Role == Main {
+		st.count(c.rule.ID, Counts{Matches: 1})
+	}
 	m.matches = append(m.matches, match)
+}
+
+// values are those of the rule's key in the line, MaxByText bytes each at most, and
+// behind them the one that the rule's Distinct names. Where they can't be told, what is
+// wrong is to be counted.
+func (m *Matching) values(c *compiled, text []byte) (out []string, wrong Counts) {
+	sources := c.by
+	if c.distinct != nil {
+		sources = append(slices.Clip(sources), *c.distinct)
+	}
+	for _, s := range sources {
+		if s.group == 0 {
+			value, _ := m.scanFields(text).Text(s.field)
+			out = append(out, short(value))
+			continue
+		}
+		groups := m.submatch(c.pattern, text)
+		switch {
+		case !groups.ok:
+			return nil, Counts{GivenUp: 1}
+		case groups.at == nil:
+			return nil, Counts{Unconfirmed: 1}
+		}
+		value := ""
+		if from, to := groups.at[2*s.group], groups.at[2*s.group+1]; from >= 0 {
+			value = short(strings.ToValidUTF8(string(text[from:min(to, from+2*MaxByText)]), "\uFFFD"))
+		}
+		out = append(out, value)
+	}
+	return out, Counts{}
 }
 
 // Matches is how many TakeMatches would return.

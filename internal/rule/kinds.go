@@ -10,6 +10,7 @@ import (
 
 	"logscan/internal/fields"
 	"logscan/internal/incident"
+	"logscan/internal/where"
 )
 
 // What the matches of a rule add up to.
@@ -58,8 +59,8 @@ const (
 	MinForget  = time.Hour
 )
 
-// Correlated reports whether the rule's hits depend on more than a line.
-func (r *Rule) Correlated() bool { return r.Kind != KindLine && r.Kind != "" }
+// Correlated reports whether the rule's hits, or their end, depend on more than a line.
+func (r *Rule) Correlated() bool { return r.Kind != KindLine && r.Kind != "" || len(r.Clear) > 0 }
 
 // Within is the time in which matches are counted.
 func (r *Rule) Within() time.Duration { return time.Duration(r.WithinSeconds) * time.Second }
@@ -138,14 +139,14 @@ func checkKind(r Rule) error {
 }
 
 func checkBy(r Rule) error {
-	if err := ofKinds(r, len(r.By) > 0, false, KindCount, KindAbsent); err != nil {
+	if err := ofKinds(r, len(r.By) > 0, false, KindLine, KindCount, KindAbsent); err != nil {
 		return err
 	}
 	if len(r.By) > MaxBy {
 		return fmt.Errorf("has %d values; the most is %d", len(r.By), MaxBy)
 	}
 	for _, name := range r.By {
-		if err := checkCapture(r, name); err != nil {
+		if err := checkValue(r, name); err != nil {
 			return err
 		}
 	}
@@ -204,7 +205,7 @@ func checkDistinct(r Rule) error {
 	if err := ofKinds(r, r.Distinct != "", false, KindCount); err != nil || r.Distinct == "" {
 		return err
 	}
-	return checkCapture(r, r.Distinct)
+	return checkValue(r, r.Distinct)
 }
 
 func checkFor(r Rule) error {
@@ -231,8 +232,15 @@ func checkWhenStopped(r Rule) error {
 	return ofKinds(r, r.WhenStopped != StoppedPause, false, KindAbsent)
 }
 
-// checkCapture says why a pattern has no group of a name such as $user or $1.
-func checkCapture(r Rule, name string) error {
+// checkValue says why a rule can't tell lines apart by a value: a group of its pattern,
+// such as $user or $1, or a field such as http.status.
+func checkValue(r Rule, name string) error {
+	if !strings.HasPrefix(name, "$") {
+		if _, err := where.Parse(name+" exists", where.Compile); err != nil {
+			return fmt.Errorf("%.64q is neither a group of the pattern, $name, nor a field such as http.status: %w", name, err)
+		}
+		return nil
+	}
 	if r.Pattern == "" {
 		return fmt.Errorf("%.64q has to be a group of the pattern, and there is none", name)
 	}
@@ -240,12 +248,12 @@ func checkCapture(r Rule, name string) error {
 	if err != nil {
 		return nil // that is said of the pattern
 	}
-	if !strings.HasPrefix(name, "$") || len(name) < 2 {
+	if len(name) < 2 {
 		return fmt.Errorf("%.64q is no group of the pattern: write $name for (?P<name>…), or $1 for the first without a name", name)
 	}
 	names := captureNames(tree)
 	if captureIndex(names, name) == 0 {
-		return fmt.Errorf("the pattern has no group %.64s: it has %s", name, groups(names))
+		return fmt.Errorf("the pattern has no group %s: it has %s", name, groups(names))
 	}
 	return nil
 }
@@ -272,9 +280,12 @@ func groups(names []string) string {
 	return strings.Join(out, ", ")
 }
 
-// Match is a line that a rule matches whose hits depend on more than a line.
+// Match is a line that fulfils a part of a rule whose hits depend on more than a line.
 type Match struct {
 	Rule     *Rule
+	Role     Role
+	N        int  // the part's
+	All      bool // it is about all keys, whatever their values: By says nothing
 	TimeNano int64
 	Stream   string
 	Text     string // of the line: valid UTF-8, MaxText bytes at most

@@ -68,17 +68,18 @@ type Rule struct {
 	Names           fields.List[string] `json:"names"`        // globs of containers' names
 	Labels          fields.List[string] `json:"labels"`       // KEY or KEY=VALUE, globs, of which a container has all
 	Kind            string              `json:"kind"`
-	By              fields.List[string] `json:"by"`  // groups of the pattern, such as $user
+	By              fields.List[string] `json:"by"`  // groups of the pattern, such as $user, and fields
 	Per             string              `json:"per"` // whose matches add up
 	AtLeast         int64               `json:"at_least"`
 	WithinSeconds   int64               `json:"within_seconds"`
-	Distinct        string              `json:"distinct"` // a group, such as $user
+	Distinct        string              `json:"distinct"` // a group, such as $user, or a field
 	ForSeconds      int64               `json:"for_seconds"`
 	GraceSeconds    int64               `json:"grace_seconds"`
 	Arm             string              `json:"arm"`
 	WhenStopped     string              `json:"when_stopped"`
 	ForgetSeconds   int64               `json:"forget_seconds"`
 	AtMost          int64               `json:"at_most"`
+	Clear           fields.Texts        `json:"clear" nullable:"false"` // conditions each, any of which ends what is open
 	ResolveAfter    int64               `json:"resolve_after_seconds"`
 	Repeat          int64               `json:"repeat_seconds"`
 	TellResolved    bool                `json:"tell_resolved"`

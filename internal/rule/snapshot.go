@@ -2,6 +2,7 @@ package rule
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	"regexp/syntax"
@@ -67,10 +68,10 @@ type Snapshot struct {
 	stats    *match.Stats        // for Compile
 	compiler *Patterns           // for Compile
 	known    map[int64]bool      // ids of all rules, disabled and broken ones too
-	globals  []*compiled         // by id
+	globals  []*compiled         // parts of global rules, by id
 	own      map[string]*overlay // by workload
 	matcher  *match.Matcher
-	patterns [][]*compiled // global rules by their pattern's number in matcher
+	patterns [][]*compiled // of globals, by their pattern's number in matcher
 	// conditions matches the further patterns of rules, on lines that match a
 	// rule's pattern.
 	conditions *match.Matcher
@@ -82,23 +83,25 @@ type Snapshot struct {
 
 // overlay is what a workload changes.
 type overlay struct {
-	rules    []*compiled    // its own and its overrides, the enabled ones
+	rules    []*compiled    // parts of its own and its overrides, the enabled ones
 	replaced map[int64]bool // globals that are not in effect
 	once     sync.Once
 	set      *Set
 }
 
+// compiled is a part of a rule.
 type compiled struct {
 	rule    *Rule
+	part    Part
 	bare    bool     // there is no pattern, but where
 	pattern uint32   // number in Snapshot.matcher, unless bare
 	names   []string // of captures; "" for the match as a whole
-	// Numbers in Snapshot.conditions, as further and the rule have them.
+	// Numbers in Snapshot.conditions, as further and the part have them.
 	all, ignore []uint32
 	further     []string // patterns of all, but for one that takes the place of a pattern
 	where       []condition
-	by          []int // groups that the rule's By names
-	distinct    int   // the group that its Distinct names; 0 for none
+	by          []source // of the rule's key; nil where it has none, or the part doesn't name it
+	distinct    *source
 }
 
 // Compile makes a snapshot. A rule that can't be used is left out alone, and
@@ -120,9 +123,7 @@ func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
 		}
 	}
 	var bad []CompileError
-	patterns, conditions := patternTable{numbers: map[string]uint32{}}, patternTable{numbers: map[string]uint32{}}
-	var onFields where.Builder
-	kept := map[string]*pattern{}
+	t := tables{compiler: s.compiler, kept: map[string]*pattern{}, patterns: newPatternTable(), conditions: newPatternTable()}
 	for i := range rules {
 		r := &rules[i]
 		drop := func(format string, args ...any) {
@@ -140,8 +141,8 @@ func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
 		if !r.Enabled {
 			continue
 		}
-		c := &compiled{rule: r}
-		if err := c.compile(s.compiler, kept, &patterns, &conditions, &onFields); err != nil {
+		parts, err := t.compile(r)
+		if err != nil {
 			drop("%v", err)
 			continue
 		}
@@ -149,24 +150,54 @@ func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
 			s.correlated = append(s.correlated, r)
 		}
 		if r.WorkloadID == "" {
-			s.globals = append(s.globals, c)
+			s.globals = append(s.globals, parts...)
 		} else {
 			o := s.overlay(r.WorkloadID)
-			o.rules = append(o.rules, c)
+			o.rules = append(o.rules, parts...)
 		}
 	}
-	s.patterns = make([][]*compiled, len(patterns.list))
+	s.patterns = make([][]*compiled, len(t.patterns.list))
 	for _, c := range s.globals {
 		if !c.bare {
 			s.patterns[c.pattern] = append(s.patterns[c.pattern], c)
 		}
 	}
-	s.fields = onFields.Build()
-	s.matcher, s.conditions = match.Build(patterns.list, s.stats), match.Build(conditions.list, s.stats)
-	s.compiler.known = kept
+	s.fields = t.fields.Build()
+	s.matcher, s.conditions = match.Build(t.patterns.list, s.stats), match.Build(t.conditions.list, s.stats)
+	s.compiler.known = t.kept
 	s.stats, s.compiler = nil, nil
 	s.global = s.newSet(&overlay{})
 	return s, bad
+}
+
+// tables are what the parts of all rules are compiled into.
+type tables struct {
+	compiler             *Patterns
+	kept                 map[string]*pattern
+	patterns, conditions patternTable
+	fields               where.Builder
+}
+
+// compile compiles the parts of a rule.
+func (t *tables) compile(r *Rule) (out []*compiled, err error) {
+	parts, err := r.Parts()
+	if err != nil {
+		return nil, err
+	}
+	if len(parts) == 0 {
+		return nil, errors.New("pattern is required where a rule has neither all nor where")
+	}
+	for _, p := range parts {
+		c := &compiled{rule: r, part: p}
+		if err := c.compile(t); err != nil {
+			if p.Role != Main {
+				err = fmt.Errorf("%s: %d: %w", p.Role, p.N+1, err)
+			}
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	return out, nil
 }
 
 // patternTable numbers the patterns; rules with the same one share it.
@@ -174,6 +205,8 @@ type patternTable struct {
 	list    []*match.Pattern
 	numbers map[string]uint32
 }
+
+func newPatternTable() patternTable { return patternTable{numbers: map[string]uint32{}} }
 
 func (t *patternTable) add(expr string, p *pattern) uint32 {
 	n, ok := t.numbers[expr]
@@ -185,30 +218,30 @@ func (t *patternTable) add(expr string, p *pattern) uint32 {
 	return n
 }
 
-// compile compiles the patterns and conditions of c's rule. Of a rule that can't be used
-// some may be among the conditions: nobody asks for them.
-func (c *compiled) compile(compiler *Patterns, kept map[string]*pattern, patterns, conditions *patternTable, onFields *where.Builder) error {
-	expr := c.rule.Pattern
-	if c.further = c.rule.All; expr == "" && len(c.further) > 0 {
+// compile compiles c's part. Of one that can't be used some may be among the conditions:
+// nobody asks for them.
+func (c *compiled) compile(t *tables) error {
+	expr := c.part.Pattern
+	if c.further = c.part.All; expr == "" && len(c.further) > 0 {
 		expr, c.further = c.further[0], c.further[1:]
 	}
-	c.bare = expr == "" && len(c.rule.Conditions()) > 0
+	c.bare = expr == "" && len(c.part.Where) > 0
 	var main *pattern
 	if !c.bare {
-		if main = compiler.get(expr, kept); main.err != nil {
+		if main = t.compiler.get(expr, t.kept); main.err != nil {
 			return fmt.Errorf("pattern %w", main.err)
 		}
-		if c.rule.Pattern != "" {
+		if c.part.Pattern != "" {
 			c.names = main.names
 		}
 	}
 	further := func(field string, exprs []string) (numbers []uint32, err error) {
 		for n, expr := range exprs {
-			p := compiler.get(expr, kept)
+			p := t.compiler.get(expr, t.kept)
 			if p.err != nil {
 				return nil, fmt.Errorf("%s: pattern %d %w", field, n+1, p.err)
 			}
-			numbers = append(numbers, conditions.add(expr, p))
+			numbers = append(numbers, t.conditions.add(expr, p))
 		}
 		return numbers, nil
 	}
@@ -216,11 +249,11 @@ func (c *compiled) compile(compiler *Patterns, kept map[string]*pattern, pattern
 	if c.all, err = further("all", c.further); err != nil {
 		return err
 	}
-	if c.ignore, err = further("ignore", c.rule.Ignore); err != nil {
+	if c.ignore, err = further("ignore", c.part.Ignore); err != nil {
 		return err
 	}
-	for n, text := range c.rule.Conditions() {
-		on, err := parseCondition(text, compiler, kept)
+	for n, text := range c.part.Where {
+		on, err := parseCondition(text, t.compiler, t.kept)
 		var groups []int
 		if err == nil {
 			groups, err = groupsOf(on, c.names)
@@ -228,29 +261,53 @@ func (c *compiled) compile(compiler *Patterns, kept map[string]*pattern, pattern
 		if err != nil {
 			return fmt.Errorf("where: condition %d: %w", n+1, err)
 		}
-		c.where = append(c.where, condition{onFields.Add(on), groups})
+		c.where = append(c.where, condition{t.fields.Add(on), groups})
 	}
 	if !c.bare {
-		c.pattern = patterns.add(expr, main)
+		c.pattern = t.patterns.add(expr, main)
 	}
-	return c.key()
+	return c.key(t)
 }
 
-// key finds the groups by which c's rule adds matches up.
-func (c *compiled) key() error {
+// key finds the values by which c's rule adds matches up. Parts besides the rule's own
+// conditions may name none of them: they are about all then.
+func (c *compiled) key(t *tables) error {
+	missing := ""
 	for _, name := range c.rule.By {
-		n := captureIndex(c.names, name)
-		if n == 0 {
-			return fmt.Errorf("by: the pattern has no group %.64s", name)
+		s, has, err := c.sourceOf(name, t)
+		if err != nil {
+			return fmt.Errorf("by: %w", err)
 		}
-		c.by = append(c.by, n)
+		if !has {
+			missing = name
+			continue
+		}
+		c.by = append(c.by, s)
 	}
-	if name := c.rule.Distinct; name != "" {
-		if c.distinct = captureIndex(c.names, name); c.distinct == 0 {
-			return fmt.Errorf("distinct: the pattern has no group %.64s", name)
+	switch {
+	case missing != "" && c.part.Role == Main:
+		return fmt.Errorf("by: the pattern has no group %.64s", missing)
+	case missing != "" && c.quotes():
+		return fmt.Errorf("names some values of by, but not %.64s: name all of them, or none", missing)
+	case missing != "":
+		c.by = nil
+	}
+	if name := c.rule.Distinct; name != "" && c.part.Role == Main {
+		s, has, err := c.sourceOf(name, t)
+		if err == nil && !has {
+			err = fmt.Errorf("the pattern has no group %.64s", name)
 		}
+		if err != nil {
+			return fmt.Errorf("distinct: %w", err)
+		}
+		c.distinct = &s
 	}
 	return nil
+}
+
+// quotes reports whether c has a group that the rule's key names.
+func (c *compiled) quotes() bool {
+	return slices.ContainsFunc(c.by, func(s source) bool { return s.group > 0 })
 }
 
 // Correlated returns the rules of the snapshot whose hits depend on more than a line.
@@ -273,8 +330,8 @@ func (s *Snapshot) Drifted() bool { return s.matcher.Drifted() }
 // or not.
 func (s *Snapshot) Known(id int64) bool { return s.known[id] }
 
-// Matches returns the ids of the enabled rules, of all workloads and streams, whose
-// pattern matches a line, and of those without one whose conditions it fulfils.
+// Matches returns the ids of the enabled rules, of all workloads and streams, of which
+// any pattern matches a line, and of those without one whose conditions it fulfils.
 func (s *Snapshot) Matches(line []byte) []int64 {
 	var ids []int64
 	found := s.matcher.Match(line, nil, nil)
@@ -292,7 +349,7 @@ func (s *Snapshot) Matches(line []byte) []int64 {
 	}
 	ids = append(ids, s.bareMatches(line)...)
 	slices.Sort(ids)
-	return ids
+	return slices.Compact(ids)
 }
 
 // bareMatches returns the ids of the rules without a pattern whose conditions a line
@@ -374,10 +431,12 @@ func (s *Snapshot) newSet(o *overlay) *Set {
 		}
 	}
 	rules := set.compiled()
-	for _, c := range rules {
-		if c.rule.Correlated() {
-			set.correlated = append(set.correlated, c.rule)
+	for _, r := range set.rules() {
+		if r.Correlated() {
+			set.correlated = append(set.correlated, r)
 		}
+	}
+	for _, c := range rules {
 		if c.rule.scoped() {
 			set.scoped = append(set.scoped, c)
 		}
@@ -430,13 +489,25 @@ func (s *Set) compiled() []*compiled {
 	return out
 }
 
-func byID(a, b *compiled) int { return cmp.Compare(a.rule.ID, b.rule.ID) }
+// byID has the parts of a rule be in their order.
+func byID(a, b *compiled) int {
+	return cmp.Or(cmp.Compare(a.rule.ID, b.rule.ID), cmp.Compare(a.part.Role, b.part.Role), cmp.Compare(a.part.N, b.part.N))
+}
+
+// rules returns the rules of the set, by id.
+func (s *Set) rules() (out []*Rule) {
+	for _, c := range s.compiled() {
+		if len(out) == 0 || out[len(out)-1] != c.rule {
+			out = append(out, c.rule)
+		}
+	}
+	return out
+}
 
 // Rules returns the rules of the set, by id.
-func (s *Set) Rules() []Rule {
-	var out []Rule
-	for _, c := range s.compiled() {
-		out = append(out, *c.rule)
+func (s *Set) Rules() (out []Rule) {
+	for _, r := range s.rules() {
+		out = append(out, *r)
 	}
 	return out
 }

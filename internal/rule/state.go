@@ -4,6 +4,8 @@ import (
 	"maps"
 	"time"
 
+	"github.com/cespare/xxhash/v2"
+
 	"logscan/internal/shape"
 )
 
@@ -139,6 +141,7 @@ func (c *Counts) Add(n Counts) {
 type Suppressed struct {
 	Rule        *Rule
 	Shape       shape.Shape // the zero Shape where there were too many to be told apart
+	By          string      // as a Hit's; "" there too
 	Bucket      bool        // for want of a token: there need not be a hit of that shape
 	Matches     int64
 	First, Last int64  // the lines' times, in nanoseconds
@@ -148,6 +151,7 @@ type Suppressed struct {
 type suppressedKey struct {
 	rule   int64
 	sum    uint64
+	by     string
 	bucket bool
 }
 
@@ -177,16 +181,16 @@ func (st *State) SuppressedFrom() int64 {
 
 // suppress notes a match that is held back; bucket says that it is for want of a
 // token.
-func (st *State) suppress(r *Rule, l Line, of shape.Shape, bucket bool) {
-	k := suppressedKey{r.ID, of.Sum, bucket}
+func (st *State) suppress(r *Rule, l Line, h *Hit, bucket bool) {
+	k, of, by := suppressedKey{r.ID, h.Shape.Sum, h.By, bucket}, h.Shape, h.By
 	at, known := st.suppressedAt[k]
 	if !known && len(st.suppressed) >= maxSuppressed {
-		k, of = suppressedKey{rule: r.ID, bucket: true}, shape.Shape{}
+		k, of, by = suppressedKey{rule: r.ID, bucket: true}, shape.Shape{}, ""
 		at, known = st.suppressedAt[k]
 	}
 	if !known {
 		at = len(st.suppressed)
-		st.suppressed = append(st.suppressed, Suppressed{Rule: r, Shape: of, Bucket: k.bucket, First: l.TimeNano, Text: clip(l.text())})
+		st.suppressed = append(st.suppressed, Suppressed{Rule: r, Shape: of, By: by, Bucket: k.bucket, First: l.TimeNano, Text: clip(l.text())})
 		if st.suppressedAt == nil {
 			st.suppressedAt = map[suppressedKey]int{}
 		}
@@ -248,7 +252,7 @@ func (st *State) memory(rule int64) *memory {
 func (st *State) admit(s *Set, r *Rule, l Line, h *Hit) bool {
 	t := l.TimeNano
 	m := st.memory(r.ID)
-	at := m.shape(r, h.Shape.Sum, t)
+	at := m.shape(r, h.sum(), t)
 	past := m.shapes[at]
 	ok := false
 	switch {
@@ -256,10 +260,10 @@ func (st *State) admit(s *Set, r *Rule, l Line, h *Hit) bool {
 	// has made the last hit meaningless.
 	case r.CooldownSeconds > 0 && past.fired && distance(past.at, t) < uint64(r.Cooldown()):
 		st.count(r.ID, Counts{Cooldown: 1})
-		st.suppress(r, l, h.Shape, false)
+		st.suppress(r, l, h, false)
 	case !st.bucketOf(r).take(s.snapshot.bucket, t):
 		st.count(r.ID, Counts{Bucket: 1})
-		st.suppress(r, l, h.Shape, true)
+		st.suppress(r, l, h, true)
 	default:
 		st.count(r.ID, Counts{Hits: 1})
 		ok = true
@@ -291,6 +295,17 @@ func (st *State) admit(s *Set, r *Rule, l Line, h *Hit) bool {
 	m.fired, m.at, m.streak = true, t, h.Streak
 	m.shapes[at] = held{fired: true, at: t}
 	return true
+}
+
+// sum is what a cooldown is for: the line's shape, and the values of the rule's key.
+func (h *Hit) sum() uint64 {
+	if h.By == "" {
+		return h.Shape.Sum
+	}
+	var d xxhash.Digest
+	d.ResetWithSeed(h.Shape.Sum)
+	_, _ = d.WriteString(h.By)
+	return max(d.Sum64(), allShapes+1)
 }
 
 // bucketOf is the bucket that bounds the hits of a rule.

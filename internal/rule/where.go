@@ -73,11 +73,7 @@ type bareRule struct {
 // meetWhere leaves out the rules that were found whose conditions on fields the line
 // doesn't fulfil, and adds those of the rules without a pattern that it does.
 func (m *Matching) meetWhere(st *State, text []byte, bare []bareRule) {
-	if m.fields == nil {
-		m.fields = m.set.snapshot.fields.Acquire()
-	}
-	m.text = text
-	m.fields.Reset(text)
+	m.scanFields(text)
 	m.found = slices.DeleteFunc(m.found, func(c *compiled) bool { return !m.fulfils(st, c) })
 	for i := range bare {
 		switch b := &bare[i]; {
@@ -88,6 +84,18 @@ func (m *Matching) meetWhere(st *State, text []byte, bare []bareRule) {
 		}
 	}
 	m.work += m.fields.Work()
+}
+
+// scanFields has m.fields be those of the line.
+func (m *Matching) scanFields(text []byte) *where.Scan {
+	if m.fields == nil {
+		m.fields = m.set.snapshot.fields.Acquire()
+	}
+	if !m.scanned {
+		m.text, m.scanned = text, true
+		m.fields.Reset(text)
+	}
+	return m.fields
 }
 
 // fulfils reports whether the line fulfils a rule's conditions on fields, as far as that
@@ -143,7 +151,7 @@ func (m *Matching) submatch(pattern uint32, text []byte) submatch {
 
 // unmetIn tells of a condition on a field that the line doesn't fulfil.
 func (m *Matching) unmetIn(u unmetWhere) Unmet {
-	out := Unmet{Rule: u.rule.rule, Field: "where", Pattern: u.rule.rule.Conditions()[u.n]}
+	out := Unmet{Rule: u.rule.rule, Field: "where", Pattern: u.rule.part.Where[u.n]}
 	w := &u.rule.where[u.n]
 	out.About = m.set.snapshot.fields.Condition(w.number).Field()
 	if w.groups != nil {

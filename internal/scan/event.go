@@ -31,6 +31,9 @@ func hitEvent(h *rule.Hit, c *journal.Container) event.Event {
 	if len(h.Captures) > 0 {
 		m["captures"] = h.Captures
 	}
+	if h.By != "" {
+		m["by"] = h.By
+	}
 	if h.Suppressed > 0 {
 		m["suppressed"] = h.Suppressed
 		m["suppressed_since"] = timestamp(h.SuppressedSince)
@@ -57,7 +60,7 @@ func suppressed(all []rule.Suppressed, c *journal.Container) []incident.Hit {
 	out := make([]incident.Hit, len(all))
 	for n, s := range all {
 		out[n] = incident.Hit{
-			Key: incident.Key{RuleID: s.Rule.ID, Workload: c.Workload, Shape: shapeOf(s.Rule, s.Shape)},
+			Key: incident.Key{RuleID: s.Rule.ID, Workload: c.Workload, By: s.By, Shape: shapeOf(s.Rule, s.Shape)},
 			At:  instant(s.Last), Rule: s.Rule.Name, Kind: rule.KindLine, Severity: s.Rule.Severity, Container: c.Name, Image: c.Image, Labels: c.Labels, Text: s.Text,
 			Suppressed: s.Matches, SuppressedSince: instant(s.First), Others: s.Bucket && s.Rule.CooldownBy != rule.ByRule,
 			Shadow: s.Rule.State == rule.Shadow,

@@ -21,6 +21,8 @@ type Outcome struct {
 type End struct {
 	incident.Key
 	incident.Ending
+	Shapes bool // of the incidents of all shapes in which there was no hit behind it
+	Keys   bool // and of all keys
 }
 
 // Correlated is what a commit does to what package correlate knows.
@@ -80,13 +82,38 @@ func putCorrelated(ctx context.Context, tx *sql.Tx, c Correlated) error {
 	return nil
 }
 
-// end ends an incident that is open.
-func (f *folding) end(ctx context.Context, e End) error {
-	i, err := f.find(ctx, e.Key)
-	if err != nil || i == nil {
+// endOpen ends what an End is of.
+func (f *folding) endOpen(ctx context.Context, e End) error {
+	if !e.Shapes {
+		i, err := f.find(ctx, e.Key)
+		if err != nil || i == nil {
+			return err
+		}
+		return f.end(ctx, i, e.Ending)
+	}
+	rows, err := f.tx.QueryContext(ctx, "SELECT "+incidentColumns+" FROM incidents i WHERE rule_id = ? AND workload = ? AND state <> 'resolved' ORDER BY id", e.RuleID, e.Workload)
+	stored, err := collect(rows, err, scanIncident)
+	if err != nil {
 		return err
 	}
-	n, ok := i.End(e.Ending)
+	for _, was := range stored {
+		i, err := f.find(ctx, was.Key) // as it is in this transaction
+		if err != nil {
+			return err
+		}
+		if i == nil || !e.Keys && i.By != e.By || i.Last.After(e.At) {
+			continue
+		}
+		if err := f.end(ctx, i, e.Ending); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// end ends an incident.
+func (f *folding) end(ctx context.Context, i *incident.Incident, e incident.Ending) error {
+	n, ok := i.End(e)
 	if !ok {
 		return nil
 	}
@@ -99,9 +126,9 @@ func (f *folding) end(ctx context.Context, e End) error {
 		return err
 	}
 	delete(f.unwritten, i)
-	f.open[e.Key] = nil
-	if _, known := f.count[e.RuleID]; known {
-		f.count[e.RuleID]--
+	f.open[i.Key] = nil
+	if _, known := f.count[i.RuleID]; known {
+		f.count[i.RuleID]--
 	}
 	return nil
 }

@@ -134,7 +134,7 @@ func (s *Store) insertEvents(ctx context.Context, tx *sql.Tx, b Batch, route fun
 		case o.More != nil:
 			err = f.addHeld(ctx, *o.More)
 		case o.End != nil:
-			err = f.end(ctx, *o.End)
+			err = f.endOpen(ctx, *o.End)
 		}
 		if err != nil {
 			return nil, err
