@@ -52,7 +52,7 @@ time pass.`,
 			return c.completeRules(cmd, a, s)
 		},
 		RunE: func(cmd *cobra.Command, a []string) error {
-			hasOwn := cmd.Flags().Changed("pattern") || len(where) > 0
+			hasOwn := cmd.Flags().Changed("pattern") || len(where) > 0 || cmd.Flags().Changed("step")
 			if !hasOwn && len(a) == 0 {
 				return &usageError{cmd, errors.New("give a rule, --pattern or --where")}
 			}
@@ -72,7 +72,7 @@ time pass.`,
 				req := api.RuleTest{Pattern: pattern, All: all, Ignore: ignore, Where: where}
 				timed := false
 				if said["kind"] != nil {
-					req, timed = api.RuleTest{Rule: said}, said["kind"] != rule.KindLine
+					req, timed = api.RuleTest{Rule: said}, said["kind"] != rule.KindLine || said["clear"] != nil
 				}
 				if !hasOwn {
 					rules, err := client.Rules(ctx)
@@ -113,7 +113,7 @@ time pass.`,
 }
 
 // testedFields are what can be tried of a rule besides its conditions.
-var testedFields = []string{"kind", "by", "at_least", "within_seconds", "distinct", "for_seconds", "at_most", "clear"}
+var testedFields = []string{"kind", "by", "at_least", "within_seconds", "distinct", "for_seconds", "at_most", "steps", "hit", "slower_than_seconds", "until", "field", "clear"}
 
 // tester sends lines in portions and prints what matches.
 type tester struct {
@@ -275,7 +275,11 @@ func (t *tester) portion(ctx context.Context, lines []string) error {
 func (t *tester) outcomes(all []api.TestOutcome) {
 	for _, o := range all {
 		what := map[string]string{"held": "held back, since there are too many"}[o.What]
-		fmt.Fprintf(t.c.out, "    +%s %s: %s\n", shortDuration(time.Duration(o.At*float64(time.Second)).Round(time.Millisecond)), cmp.Or(what, o.What), clean(o.Text))
+		what = cmp.Or(what, o.What)
+		if o.By != "" && o.What == "end" { // the text of others says it
+			what += " [" + clean(o.By) + "]"
+		}
+		fmt.Fprintf(t.c.out, "    +%s %s: %s\n", shortDuration(time.Duration(o.At*float64(time.Second)).Round(time.Millisecond)), what, clean(o.Text))
 	}
 }
 

@@ -150,7 +150,7 @@ func (s *server) ruleStats(ctx context.Context, _ *struct{}) (*output[List[RuleS
 
 // matches is how many lines a rule has matched.
 func matches(r *rule.Rule, c rule.Counts) int64 {
-	if r.Correlated() {
+	if r.Kind != rule.KindLine {
 		return c.Matches
 	}
 	return c.Hits + c.Cooldown + c.Bucket

@@ -59,6 +59,10 @@ func (e *Engine) setBack(now int64) {
 				continue
 			}
 			e.settle(rs, s, s.to)
+			s.noLaterThan(now)
+			if q := s.sequence; q != nil {
+				q.Began, q.MissedAt = min(q.Began, now), min(q.MissedAt, now)
+			}
 			s.seen, s.kept, s.last, s.cleared = min(s.seen, now), min(s.kept, now), min(s.last, now), min(s.cleared, now)
 			s.ahead(now)
 			if s.open && rs.rule.Kind == rule.KindCount && len(s.times) == 0 {
@@ -79,16 +83,21 @@ func (e *Engine) Waits() bool { return len(e.due) > 0 }
 func (e *Engine) Stood(d time.Duration, upTo int64) {
 	e.seen = max(e.seen, upTo)
 	for _, rs := range e.sorted() {
-		if rs.rule.Kind != rule.KindAbsent {
-			continue
-		}
 		for _, s := range rs.all() {
-			e.settle(rs, s, s.to)
-			if s.armed && !s.open {
+			switch q := s.sequence; {
+			case rs.rule.Kind == rule.KindAbsent:
+				e.settle(rs, s, s.to)
+				if !s.armed || s.open {
+					continue
+				}
 				s.wait += int64(d)
-				e.dirty[s.key] = true
-				e.plan(rs, s)
+			case q != nil && q.Step > 0 && rs.rule.Hit == rule.HitMissing:
+				q.Wait += int64(d)
+			default:
+				continue
 			}
+			e.dirty[s.key] = true
+			e.plan(rs, s)
 		}
 	}
 }
@@ -110,7 +119,9 @@ func (s *state) due(r *rule.Rule) int64 {
 }
 
 // idle reports whether a key is as if it had never been seen.
-func (s *state) idle() bool { return !s.open && len(s.times) == 0 && s.last == 0 && s.from == 0 }
+func (s *state) idle() bool {
+	return !s.open && len(s.times) == 0 && s.last == 0 && s.from == 0 && len(s.pending) == 0 && s.change == nil && (s.sequence == nil || *s.sequence == sequence{})
+}
 
 // plan notes when a key is due.
 func (e *Engine) plan(rs *ruleState, s *state) {

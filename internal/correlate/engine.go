@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"logscan/internal/fields"
 	"logscan/internal/rule"
 )
 
@@ -96,6 +97,10 @@ type state struct {
 	from, to int64 // of absent: the first and the last match that may be out of order; 0 for none
 	wait     int64 // of absent: so much longer
 
+	pending  []pending // of kinds that take matches in order
+	sequence *sequence // of that kind
+	change   *change   // of that kind; nil before the first value
+
 	unsure  bool  // of new: whether it is isn't known yet
 	matches int64 // of an unsure one: behind the first
 	kept    int64 // of new: what is stored of seen
@@ -125,6 +130,10 @@ func kindOf(r *rule.Rule) kind {
 		return kind{(*Engine).matchCount, (*Engine).passCount, (*state).dueCount, (*Engine).beginCount}
 	case rule.KindAbsent:
 		return kind{(*Engine).matchAbsent, (*Engine).passAbsent, (*state).dueAbsent, (*Engine).beginAbsent}
+	case rule.KindSequence:
+		return kind{(*Engine).matchSequence, (*Engine).passSequence, (*state).dueSequence, (*Engine).beginSequence}
+	case rule.KindChange:
+		return kind{(*Engine).matchChange, (*Engine).passChange, (*state).dueChange, (*Engine).beginChange}
 	}
 	panic("correlate: no kind " + r.Kind)
 }
@@ -240,10 +249,15 @@ func (e *Engine) drop(row Row, now int64, why string) {
 func meaning(r *rule.Rule) string {
 	parts := []string{r.Kind, r.Streams, r.Per, r.By.String(), r.Distinct, r.Arm, r.Pattern}
 	parts = append(parts, r.All...)
-	parts = append(parts, "\x00")
-	parts = append(parts, r.Ignore...)
-	parts = append(parts, "\x00")
-	parts = append(parts, r.Where...)
+	for _, more := range []fields.Texts{r.Ignore, r.Where} {
+		parts = append(append(parts, "\x00"), more...)
+	}
+	if more := append(append(slices.Clone(r.Steps), "\x00"), r.Until...); len(more) > 1 {
+		parts = append(append(parts, "\x00"), more...)
+	}
+	if r.Field != "" {
+		parts = append(parts, "\x00", r.Field)
+	}
 	return strings.Join(parts, "\x00")
 }
 
@@ -288,20 +302,33 @@ func (e *Engine) Match(c *Container, m *rule.Match) {
 		e.see(rs, c, m)
 		return
 	}
-	key := Key{rs.rule.ID, scopeOf(rs.rule, c), m.By}
-	s := rs.keys[key]
-	if s == nil {
-		s = &state{key: key}
-		e.room(rs, m.TimeNano)
-		rs.keys[key] = s
-	}
 	e.know(c)
-	s.container, s.was = c.ID, nil
-	if m.TimeNano > s.cleared {
-		kindOf(rs.rule).match(e, rs, s, m)
+	scope := scopeOf(rs.rule, c)
+	var about []*state
+	if m.All {
+		about = rs.in(scope)
+	} else {
+		about = append(about, e.key(rs, Key{rs.rule.ID, scope, m.By}, m.TimeNano))
 	}
-	e.plan(rs, s)
-	e.dirty[key] = true
+	for _, s := range about {
+		s.container, s.was = c.ID, nil
+		if s.cleared == 0 || m.TimeNano > s.cleared {
+			kindOf(rs.rule).match(e, rs, s, m)
+		}
+		e.plan(rs, s)
+		e.dirty[s.key] = true
+	}
+}
+
+// key is what is known of a key, from now on.
+func (e *Engine) key(rs *ruleState, k Key, at int64) *state {
+	s := rs.keys[k]
+	if s == nil {
+		s = &state{key: k}
+		e.room(rs, at)
+		rs.keys[k] = s
+	}
+	return s
 }
 
 // room makes room for one key more of a rule.

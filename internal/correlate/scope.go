@@ -36,7 +36,7 @@ func (e *Engine) Stopped(id string, at int64) {
 	}
 	for _, rs := range e.sorted() {
 		r := rs.rule
-		if r.Kind != rule.KindAbsent || r.WhenStopped == rule.StoppedHit {
+		if !r.Waits() {
 			continue
 		}
 		scope := scopeOf(r, &cs.Container)
@@ -44,7 +44,11 @@ func (e *Engine) Stopped(id string, at int64) {
 			continue
 		}
 		for _, s := range rs.in(scope) {
-			e.pause(rs, s, at)
+			if r.Kind == rule.KindSequence {
+				e.stopSequence(rs, s, at, false)
+			} else {
+				e.pause(rs, s, at)
+			}
 		}
 	}
 }
@@ -78,6 +82,10 @@ func (e *Engine) Gone(id string, at int64) {
 		scope := scopeOf(rs.rule, &cs.Container)
 		if strings.HasPrefix(scope, containerScope) {
 			for _, s := range rs.in(scope) {
+				if s.sequence != nil {
+					e.stopSequence(rs, s, at, true)
+					s.open = false // it can't be completed any more
+				}
 				e.forget(rs, s, at, "its container was removed")
 			}
 			continue

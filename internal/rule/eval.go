@@ -215,7 +215,7 @@ func (m *Matching) Admit(st *State, l Line, hits []Hit) []Hit {
 	text := l.text()
 	line := shape.Of(text)
 	for _, c := range m.found {
-		if c.part.Role != Main || c.rule.Kind != KindLine {
+		if c.part.Role != Main || c.rule.sums() {
 			m.add(st, c, l, line)
 			continue
 		}
@@ -225,7 +225,7 @@ func (m *Matching) Admit(st *State, l Line, hits []Hit) []Hit {
 			st.count(c.rule.ID, wrong)
 			continue
 		}
-		h.By = byText(c.rule.By, by)
+		h.By = byText(c.keys, by)
 		if !st.admit(m.set, c.rule, l, &h) {
 			continue
 		}
@@ -247,7 +247,7 @@ func (m *Matching) add(st *State, c *compiled, l Line, of shape.Shape) {
 		st.count(c.rule.ID, wrong)
 		return
 	}
-	all := len(c.rule.By) > 0 && (len(c.by) == 0 || c.part.Role == Clear && !slices.ContainsFunc(by, func(v string) bool { return v != "" }))
+	all := len(c.keys) > 0 && (len(c.by) == 0 || c.part.Role == Clear && !slices.ContainsFunc(by, func(v string) bool { return v != "" }))
 	match := Match{
 		Rule: c.rule, Role: c.part.Role, N: c.part.N, TimeNano: l.TimeNano, Stream: l.Stream, Text: clip(text), Shape: of.String(),
 		All: all,
@@ -256,9 +256,9 @@ func (m *Matching) add(st *State, c *compiled, l Line, of shape.Shape) {
 		match.Distinct, by = by[len(by)-1], by[:len(by)-1]
 	}
 	if !all {
-		match.By = byText(c.rule.By, by)
+		match.By = byText(c.keys, by)
 	}
-	if c.part.Role == Main {
+	if c.part.Role != Until && c.part.Role != Clear {
 		st.count(c.rule.ID, Counts{Matches: 1})
 	}
 	m.matches = append(m.matches, match)

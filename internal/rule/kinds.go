@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -19,10 +20,13 @@ const (
 	KindCount  = "count"  // the match that makes so many of them within a time is one
 	KindAbsent = "absent" // that there was none for a time is one
 	KindNew    = "new"    // the first of its shape in a workload is one
+
+	KindSequence = "sequence" // that steps are all done in order within a time is one, or that they aren't
+	KindChange   = "change"   // that a value is another one than before is one
 )
 
 // Kinds are all kinds of rules.
-var Kinds = []string{KindLine, KindCount, KindAbsent, KindNew}
+var Kinds = []string{KindLine, KindCount, KindAbsent, KindSequence, KindChange, KindNew}
 
 // Whose matches a rule adds up.
 const (
@@ -43,6 +47,19 @@ const (
 	StoppedHit   = "hit"   // it waits all the same
 )
 
+// What a hit of a rule of KindSequence is.
+const (
+	HitMissing  = "missing"  // the first step, and not the last one within the time
+	HitComplete = "complete" // all steps
+)
+
+// What a rule of KindSequence does where no container runs any more.
+const (
+	StopWait   = "wait"   // it waits all the same
+	StopForget = "forget" // it waits no longer
+	StopHit    = "hit"    // what isn't done is missing
+)
+
 // What rules of KindNew have where nothing is said.
 const (
 	DefaultForget int64 = 30 * 24 * 3600 // seconds
@@ -55,15 +72,27 @@ const (
 	MaxBy      = 4               // values of a key
 	MaxByText  = 128             // bytes of each
 	MinFor     = 5 * time.Second // that a match is waited for
-	MaxAtMost  = 1000            // hits an hour
+	MaxSteps   = 10
+	MaxAtMost  = 1000 // hits an hour
 	MinForget  = time.Hour
 )
 
 // Correlated reports whether the rule's hits, or their end, depend on more than a line.
-func (r *Rule) Correlated() bool { return r.Kind != KindLine && r.Kind != "" || len(r.Clear) > 0 }
+func (r *Rule) Correlated() bool { return r.sums() || len(r.Clear) > 0 }
+
+// sums reports whether matches of the rule are no hits by themselves.
+func (r *Rule) sums() bool { return r.Kind != KindLine && r.Kind != "" }
 
 // Within is the time in which matches are counted.
 func (r *Rule) Within() time.Duration { return time.Duration(r.WithinSeconds) * time.Second }
+
+// SlowerThan is how long the steps have to take, at least.
+func (r *Rule) SlowerThan() time.Duration { return time.Duration(r.SlowerThanSeconds) * time.Second }
+
+// Waits reports whether it matters to the rule which containers run.
+func (r *Rule) Waits() bool {
+	return r.Kind == KindAbsent && r.WhenStopped == StoppedPause || r.Kind == KindSequence && r.OnStop != StopWait
+}
 
 // Forget is after how long a shape is new again.
 func (r *Rule) Forget() time.Duration { return time.Duration(r.ForgetSeconds) * time.Second }
@@ -97,7 +126,19 @@ func (r *Rule) Sums() string {
 		}
 		return fmt.Sprintf("absent: no match for %s%s%s", incident.Span(r.For()), from, of)
 	}
-	if r.Kind == KindNew {
+	switch r.Kind {
+	case KindSequence:
+		what := "a hit where the last is missing"
+		if r.Hit == HitComplete {
+			what = "a hit where all are done"
+			if r.SlowerThanSeconds > 0 {
+				what += ", in more than " + incident.Span(r.SlowerThan())
+			}
+		}
+		return fmt.Sprintf("sequence: %d steps within %s, %s%s", len(r.Steps), incident.Span(r.Within()), what, of)
+	case KindChange:
+		return fmt.Sprintf("change: %s is another one than before%s", r.Field, of)
+	case KindNew:
 		return fmt.Sprintf("new: the first of its shape in %s, at most %d an hour", incident.Span(r.Forget()), r.AtMost)
 	}
 	return "line: each match"
@@ -130,8 +171,16 @@ func checkKind(r Rule) error {
 	for _, f := range []struct {
 		name  string
 		check func(Rule) error
-	}{{"by", checkBy}, {"per", checkPer}, {"at_least", checkAtLeast}, {"within_seconds", checkWithin}, {"distinct", checkDistinct}, {"for_seconds", checkFor}, {"arm", checkArm}, {"when_stopped", checkWhenStopped}, {"forget_seconds", checkForget}, {"at_most", checkAtMost}} {
-		if err := f.check(r); err != nil {
+	}{
+		{"by", checkBy}, {"per", checkPer}, {"at_least", checkAtLeast}, {"within_seconds", checkWithin}, {"distinct", checkDistinct}, {"for_seconds", checkFor}, {"arm", checkArm}, {"when_stopped", checkWhenStopped}, {"forget_seconds", checkForget}, {"at_most", checkAtMost},
+		{"steps", checkSteps}, {"hit", checkHit}, {"slower_than_seconds", checkSlowerThan}, {"until", checkUntil}, {"on_stop", checkOnStop}, {"field", checkField},
+	} {
+		err := f.check(r)
+		var of *fields.Error
+		if errors.As(err, &of) {
+			return of
+		}
+		if err != nil {
 			return &fields.Error{Field: f.name, Reason: err.Error()}
 		}
 	}
@@ -139,11 +188,14 @@ func checkKind(r Rule) error {
 }
 
 func checkBy(r Rule) error {
-	if err := ofKinds(r, len(r.By) > 0, false, KindLine, KindCount, KindAbsent); err != nil {
+	if err := ofKinds(r, len(r.By) > 0, false, KindLine, KindCount, KindAbsent, KindSequence, KindChange); err != nil {
 		return err
 	}
 	if len(r.By) > MaxBy {
 		return fmt.Errorf("has %d values; the most is %d", len(r.By), MaxBy)
+	}
+	if r.Kind == KindSequence {
+		return nil // its steps have them
 	}
 	for _, name := range r.By {
 		if err := checkValue(r, name); err != nil {
@@ -154,7 +206,7 @@ func checkBy(r Rule) error {
 }
 
 func checkPer(r Rule) error {
-	return ofKinds(r, r.Per != PerContainer, false, KindCount, KindAbsent, KindNew)
+	return ofKinds(r, r.Per != PerContainer, false, KindCount, KindAbsent, KindNew, KindSequence, KindChange)
 }
 
 func checkForget(r Rule) error {
@@ -198,7 +250,7 @@ func checkWithin(r Rule) error {
 	if err := CheckSeconds(r.WithinSeconds); err != nil {
 		return err
 	}
-	return ofKinds(r, r.WithinSeconds != 0, true, KindCount)
+	return ofKinds(r, r.WithinSeconds != 0, true, KindCount, KindSequence)
 }
 
 func checkDistinct(r Rule) error {
@@ -230,6 +282,47 @@ func checkArm(r Rule) error {
 
 func checkWhenStopped(r Rule) error {
 	return ofKinds(r, r.WhenStopped != StoppedPause, false, KindAbsent)
+}
+
+func checkSteps(r Rule) error {
+	if err := ofKinds(r, len(r.Steps) > 0, true, KindSequence); err != nil || r.Kind != KindSequence {
+		return err
+	}
+	if len(r.Steps) < 2 || len(r.Steps) > MaxSteps {
+		return fmt.Errorf("are %d; there have to be 2 to %d", len(r.Steps), MaxSteps)
+	}
+	if own := (Conditions{Pattern: r.Pattern, All: r.All, Where: r.Where}); !own.empty() || len(r.Ignore) > 0 {
+		return fmt.Errorf("say which lines a rule of kind %s is for: it has no pattern, all, ignore or where of its own", KindSequence)
+	}
+	return checkParts(r, "steps")
+}
+
+func checkHit(r Rule) error { return ofKinds(r, r.Hit != HitMissing, false, KindSequence) }
+
+func checkSlowerThan(r Rule) error {
+	if err := CheckSeconds(r.SlowerThanSeconds); err != nil {
+		return err
+	}
+	if r.SlowerThanSeconds != 0 && r.Kind == KindSequence && (r.Hit != HitComplete || r.SlowerThanSeconds >= r.WithinSeconds) {
+		return fmt.Errorf("is for hit %s, and has to be shorter than within", HitComplete)
+	}
+	return ofKinds(r, r.SlowerThanSeconds != 0, false, KindSequence)
+}
+
+func checkUntil(r Rule) error {
+	if err := ofKinds(r, len(r.Until) > 0, false, KindSequence); err != nil || r.Kind != KindSequence {
+		return err
+	}
+	return checkParts(r, "until")
+}
+
+func checkOnStop(r Rule) error { return ofKinds(r, r.OnStop != StopWait, false, KindSequence) }
+
+func checkField(r Rule) error {
+	if err := ofKinds(r, r.Field != "", true, KindChange); err != nil || r.Field == "" {
+		return err
+	}
+	return checkValue(r, r.Field)
 }
 
 // checkValue says why a rule can't tell lines apart by a value: a group of its pattern,

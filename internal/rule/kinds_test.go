@@ -23,12 +23,12 @@ func TestKindsAreChecked(t *testing.T) {
 		"by: the pattern has no group $1":   count(func(r *Rule) { r.By = []string{"$1"} }),
 		"has $user, $2":                     count(func(r *Rule) { r.By = []string{"$host"} }),
 		"by: has 5 values":                  count(func(r *Rule) { r.By = []string{"$user", "$user", "$user", "$user", "$user"} }),
-		"is no group of the pattern":        count(func(r *Rule) { r.By = []string{"user"} }),
 		"for_seconds: is for rules of kind": count(func(r *Rule) { r.ForSeconds = 60 }),
 		"for_seconds: must be at least 5s":  count(func(r *Rule) { r.Kind, r.AtLeast, r.WithinSeconds, r.ForSeconds = KindAbsent, 0, 0, 4 }),
 		"arm: can't be start where by": count(func(r *Rule) {
 			r.Kind, r.AtLeast, r.WithinSeconds, r.ForSeconds, r.Arm, r.By = KindAbsent, 0, 0, 40, ArmStart, []string{"$user"}
 		}),
+		"by: \"a b\" is neither a group":      count(func(r *Rule) { r.By = []string{"a b"} }),
 		"by: is for rules of kind":            count(func(r *Rule) { r.Kind, r.AtLeast, r.WithinSeconds, r.By = KindNew, 0, 0, []string{"$user"} }),
 		"forget_seconds: must be at least 1h": count(func(r *Rule) { r.Kind, r.AtLeast, r.WithinSeconds, r.ForgetSeconds = KindNew, 0, 0, 60 }),
 		"at_most: must be from 1 to 1000":     count(func(r *Rule) { r.Kind, r.AtLeast, r.WithinSeconds, r.AtMost = KindNew, 0, 0, 0 }),

@@ -21,6 +21,8 @@ type Role string
 // The roles.
 const (
 	Main  Role = ""      // a match, by the rule's own conditions
+	Step  Role = "step"  // of a rule of kind sequence
+	Until Role = "until" // from which on no step is waited for
 	Clear Role = "clear" // the end of what is open
 )
 
@@ -62,7 +64,7 @@ type list struct {
 }
 
 func (r *Rule) lists() []list {
-	return []list{{"clear", Clear, r.Clear}}
+	return []list{{"steps", Step, r.Steps}, {"until", Until, r.Until}, {"clear", Clear, r.Clear}}
 }
 
 // Parts are all conditions of the rule, its own first. What is quoted of others is in
@@ -72,14 +74,18 @@ func (r *Rule) Parts() ([]Part, error) {
 	if own := r.own(); !own.empty() {
 		out = append(out, Part{Conditions: own})
 	}
-	groups, err := r.quotable()
-	if err != nil {
-		return nil, err
+	var groups map[string]string
+	lists := slices.DeleteFunc(r.lists(), func(l list) bool { return len(l.texts) == 0 })
+	if len(lists) > 0 {
+		var err error
+		if groups, err = r.quotable(); err != nil {
+			return nil, err
+		}
 	}
-	for _, l := range r.lists() {
+	for _, l := range lists {
 		for n, text := range l.texts {
 			c, err := parseConditions(text)
-			if err == nil {
+			if err == nil && (l.role != Step || n > 0) {
 				c.Pattern, err = quoteGroups(c.Pattern, groups)
 			}
 			if err != nil {
@@ -138,7 +144,7 @@ func checkParts(r Rule, field string) error {
 		if p.Role != l.role {
 			continue
 		}
-		if err := r.checkPart(&p); err != nil {
+		if err := r.checkPart(&p, parts); err != nil {
 			return fmt.Errorf("%d: %w", p.N+1, err)
 		}
 	}
@@ -146,26 +152,60 @@ func checkParts(r Rule, field string) error {
 }
 
 // checkPart says why a part can't be used.
-func (r *Rule) checkPart(p *Part) error {
-	c := compiled{rule: r, part: *p}
+func (r *Rule) checkPart(p *Part, all []Part) error {
+	c := compiled{rule: r, part: *p, keys: r.Key(all)}
 	t := tables{compiler: &Patterns{}, kept: map[string]*pattern{}, patterns: newPatternTable(), conditions: newPatternTable()}
 	return c.compile(&t)
 }
 
-// quotable are the groups that others than the rule's own conditions may quote, as
-// $name, with what they match: those that the rule's By names.
+// quotable are the groups that others than the first conditions of the rule may quote,
+// as $name, with what they match: those that the rule's By names, or, of a sequence
+// without it, all of the first step.
 func (r *Rule) quotable() (map[string]string, error) {
-	if r.Pattern == "" {
+	pattern, field, what := r.Pattern, "pattern", ""
+	if r.Kind == KindSequence && len(r.Steps) > 0 {
+		first, err := parseConditions(r.Steps[0])
+		if err != nil {
+			return nil, &fields.Error{Field: "steps", Reason: "1 " + err.Error()}
+		}
+		pattern, field, what = first.Pattern, "steps", "1: pattern "
+	}
+	if pattern == "" {
 		return nil, nil
 	}
-	tree, err := parsePattern(r.Pattern)
+	tree, err := parsePattern(pattern)
 	if err != nil {
-		return nil, &fields.Error{Field: "pattern", Reason: err.Error()}
+		return nil, &fields.Error{Field: field, Reason: what + err.Error()}
 	}
 	groups := map[string]string{}
 	groupsIn(tree, groups)
-	maps.DeleteFunc(groups, func(name, _ string) bool { return !slices.Contains(r.By, "$"+name) })
+	if r.Kind != KindSequence || len(r.By) > 0 {
+		maps.DeleteFunc(groups, func(name, _ string) bool { return !slices.Contains(r.By, "$"+name) })
+	}
 	return groups, nil
+}
+
+// Key names the values by which the rule keeps matches apart: its By, or, of a sequence
+// without it, the groups that the later of its parts quote.
+func (r *Rule) Key(parts []Part) (names []string) {
+	if r.Kind != KindSequence || len(r.By) > 0 {
+		return r.By
+	}
+	groups, err := r.quotable()
+	if err != nil {
+		return nil
+	}
+	for _, p := range parts {
+		if p.Role == Step && p.N == 0 {
+			continue
+		}
+		for _, name := range slices.Sorted(maps.Keys(groups)) {
+			if strings.Contains(p.Pattern, "(?P<"+name+">") && !slices.Contains(names, "$"+name) {
+				names = append(names, "$"+name)
+			}
+		}
+	}
+	return names
 }
 
 // groupsIn adds the named groups of a pattern, and what is in them.

@@ -10,7 +10,9 @@ import (
 )
 
 func valid() Rule {
-	return Rule{ID: 1, Name: "a rule", Pattern: "x", Severity: "warn", Streams: "all", CooldownBy: ByRule, Kind: KindLine, Per: PerContainer, Arm: ArmFirst, WhenStopped: StoppedPause, ForgetSeconds: DefaultForget, AtMost: DefaultAtMost, State: On, Enabled: true}
+	r := New()
+	r.ID, r.Name, r.Pattern, r.CooldownSeconds, r.CooldownBy = 1, "a rule", "x", 0, ByRule
+	return r
 }
 
 func TestValidate(t *testing.T) {

@@ -100,7 +100,8 @@ type compiled struct {
 	all, ignore []uint32
 	further     []string // patterns of all, but for one that takes the place of a pattern
 	where       []condition
-	by          []source // of the rule's key; nil where it has none, or the part doesn't name it
+	keys        []string // the rule's Key
+	by          []source // of it; nil where the part doesn't name it
 	distinct    *source
 }
 
@@ -187,8 +188,9 @@ func (t *tables) compile(r *Rule) (out []*compiled, err error) {
 	if len(parts) == 0 {
 		return nil, errors.New("pattern is required where a rule has neither all nor where")
 	}
+	keys := r.Key(parts)
 	for _, p := range parts {
-		c := &compiled{rule: r, part: p}
+		c := &compiled{rule: r, part: p, keys: keys}
 		if err := c.compile(t); err != nil {
 			if p.Role != Main {
 				err = fmt.Errorf("%s: %d: %w", p.Role, p.N+1, err)
@@ -273,7 +275,7 @@ func (c *compiled) compile(t *tables) error {
 // conditions may name none of them: they are about all then.
 func (c *compiled) key(t *tables) error {
 	missing := ""
-	for _, name := range c.rule.By {
+	for _, name := range c.keys {
 		s, has, err := c.sourceOf(name, t)
 		if err != nil {
 			return fmt.Errorf("by: %w", err)
@@ -287,18 +289,20 @@ func (c *compiled) key(t *tables) error {
 	switch {
 	case missing != "" && c.part.Role == Main:
 		return fmt.Errorf("by: the pattern has no group %.64s", missing)
+	case missing != "" && c.part.Role == Step:
+		return fmt.Errorf("has no group %.64s, by which the steps of one thing are known", missing)
 	case missing != "" && c.quotes():
 		return fmt.Errorf("names some values of by, but not %.64s: name all of them, or none", missing)
 	case missing != "":
 		c.by = nil
 	}
-	if name := c.rule.Distinct; name != "" && c.part.Role == Main {
+	if name := cmp.Or(c.rule.Distinct, c.rule.Field); name != "" && c.part.Role == Main {
 		s, has, err := c.sourceOf(name, t)
 		if err == nil && !has {
-			err = fmt.Errorf("the pattern has no group %.64s", name)
+			err = errors.New("the pattern has no such group")
 		}
 		if err != nil {
-			return fmt.Errorf("distinct: %w", err)
+			return fmt.Errorf("%.64s: %w", name, err)
 		}
 		c.distinct = &s
 	}
@@ -316,9 +320,9 @@ func (s *Snapshot) Correlated() []*Rule { return s.correlated }
 // Correlated returns the rules of the set whose hits depend on more than a line.
 func (s *Set) Correlated() []*Rule { return s.correlated }
 
-// Waits reports whether any of them is of kind absent.
+// Waits reports whether it matters to any of them which containers run.
 func (s *Snapshot) Waits() bool {
-	return slices.ContainsFunc(s.correlated, func(r *Rule) bool { return r.Kind == KindAbsent })
+	return slices.ContainsFunc(s.correlated, func(r *Rule) bool { return r.Kind == KindAbsent || r.Waits() })
 }
 
 // Drifted reports whether the lines that were matched since it was last asked,
@@ -489,9 +493,10 @@ func (s *Set) compiled() []*compiled {
 	return out
 }
 
-// byID has the parts of a rule be in their order.
+// byID has the parts of a rule be in their order, and the later step first: a line counts
+// for the latest step that it can be.
 func byID(a, b *compiled) int {
-	return cmp.Or(cmp.Compare(a.rule.ID, b.rule.ID), cmp.Compare(a.part.Role, b.part.Role), cmp.Compare(a.part.N, b.part.N))
+	return cmp.Or(cmp.Compare(a.rule.ID, b.rule.ID), cmp.Compare(a.part.Role, b.part.Role), cmp.Compare(b.part.N, a.part.N))
 }
 
 // rules returns the rules of the set, by id.

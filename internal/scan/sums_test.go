@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"logscan/internal/correlate"
+	"logscan/internal/incident"
 	"logscan/internal/rule"
 	"logscan/internal/store"
 )
@@ -299,5 +301,76 @@ func TestSeedOfAnOverride(t *testing.T) {
 	g.caughtUp()
 	if e := g.events(); messages(e) != "ERROR out of memory" {
 		t.Error(messages(e))
+	}
+}
+
+// TestClearOfLines has a line end what others have opened, of a rule each of whose
+// matches is a hit: of one value, or of all; and nothing that was hit behind it.
+func TestClearOfLines(t *testing.T) {
+	g := newRig(t)
+	c := g.container(0)
+	r := kindRule(t, 1, rule.KindLine, `disk (?P<dev>\w+) failed`, func(r *rule.Rule) {
+		r.By, r.Clear, r.CooldownSeconds = []string{"$dev"}, []string{"disk $dev is back", "all disks are back"}, 0
+	})
+	g.start(compileAll(t, r))
+	open := func() string {
+		all, err := g.db.Incidents(t.Context(), store.IncidentFilter{States: []incident.State{incident.Open}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out []string
+		for _, i := range all {
+			out = append(out, i.Key.By)
+		}
+		slices.Sort(out)
+		return strings.Join(out, " ")
+	}
+	is := func(want string) {
+		t.Helper()
+		g.caughtUp()
+		eventually(t, "open: "+want, func() bool { return open() == want })
+	}
+	c.lines("disk sda failed", "disk sdb failed", "disk sdc failed")
+	is("dev=sda dev=sdb dev=sdc")
+	c.lines("disk sdb is back")
+	is("dev=sda dev=sdc")
+	g.stop()
+	g.start(compileAll(t, r))
+	c.lines("disk sda is back", "disk sdb failed")
+	is("dev=sdb dev=sdc")
+	c.lines("disk sdb failed", "all disks are back")
+	is("")
+	// Behind the line.
+	c.lines("all disks are back", "disk sda failed")
+	is("dev=sda")
+	all, err := g.db.Incidents(t.Context(), store.IncidentFilter{})
+	if err != nil || len(all) != 5 {
+		t.Errorf("%d incidents, %v", len(all), err)
+	}
+	for _, i := range all {
+		if i.State == incident.Resolved && !strings.HasPrefix(i.EndedWhy, "a line says so: ") {
+			t.Errorf("%+v", i)
+		}
+	}
+}
+
+// TestSequenceOutlivesKills has a sequence go on where it was.
+func TestSequenceOutlivesKills(t *testing.T) {
+	g := newRig(t)
+	c := g.container(0)
+	r := kindRule(t, 1, rule.KindSequence, "", func(r *rule.Rule) {
+		r.Steps, r.WithinSeconds = []string{`job (?P<id>\w+) begins`, "job $id is done"}, 3600
+		r.Hit = rule.HitComplete
+	})
+	for _, text := range []string{"job a begins", "job b begins", "job a is done"} {
+		g.start(compileAll(t, r))
+		c.lines(text)
+		g.caughtUp()
+		g.stop()
+	}
+	g.start(compileAll(t, r))
+	e := g.wait(1)
+	if e[0].Metadata["by"] != "id=a" || !strings.HasSuffix(e[0].Message, "job a is done") {
+		t.Errorf("%+v", e)
 	}
 }

@@ -101,7 +101,7 @@ func (f *folding) endOpen(ctx context.Context, e End) error {
 		if err != nil {
 			return err
 		}
-		if i == nil || !e.Keys && i.By != e.By || i.Last.After(e.At) {
+		if i == nil || !e.Keys && i.Key.By != e.By || i.Last.After(e.At) {
 			continue
 		}
 		if err := f.end(ctx, i, e.Ending); err != nil {
@@ -127,8 +127,8 @@ func (f *folding) end(ctx context.Context, i *incident.Incident, e incident.Endi
 	}
 	delete(f.unwritten, i)
 	f.open[i.Key] = nil
-	if _, known := f.count[i.RuleID]; known {
-		f.count[i.RuleID]--
+	if _, known := f.count[i.Key.RuleID]; known {
+		f.count[i.Key.RuleID]--
 	}
 	return nil
 }

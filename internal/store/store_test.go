@@ -61,7 +61,9 @@ func emit(t *testing.T, s *Store, route func(event.Event) []int64, events ...eve
 }
 
 func aRule(name string) rule.Rule {
-	return rule.Rule{Name: name, Description: "d", Pattern: "x", All: fields.Texts{}, Ignore: fields.Texts{}, Where: fields.Texts{}, Severity: "warn", Streams: "all", CooldownSeconds: 90, Enabled: true}
+	r := rule.New()
+	r.Name, r.Description, r.Pattern, r.CooldownSeconds = name, "d", "x", 90
+	return r
 }
 
 func TestRules(t *testing.T) {
