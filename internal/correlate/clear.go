@@ -10,14 +10,18 @@ func (e *Engine) clear(rs *ruleState, c *Container, m *rule.Match) {
 	why := "a line says so: " + m.Text
 	if rs.rule.Kind == rule.KindLine || rs.rule.Kind == rule.KindNew {
 		// Nothing is known here of what is open: it is each incident of the rule.
-		e.out = append(e.out, Outcome{Rule: rs.rule, Container: c, By: m.By, Shapes: true, Keys: m.All, End: &End{m.TimeNano, why}})
+		o := Outcome{Rule: rs.rule, Container: c, By: m.By, Shapes: true, Keys: m.All, End: &End{m.TimeNano, why}}
+		e.out = append(e.out, o)
+		if o.By = m.Short; m.Short != "" && m.Short != m.By {
+			e.out = append(e.out, o)
+		}
 		return
 	}
 	scope := scopeOf(rs.rule, c)
 	var states []*state
 	if m.All {
 		states = rs.in(scope)
-	} else if s := rs.keys[Key{rs.rule.ID, scope, m.By}]; s != nil {
+	} else if s := rs.keys[rs.keyOf(scope, m)]; s != nil {
 		states = append(states, s)
 	}
 	kind := kindOf(rs.rule)

@@ -308,7 +308,7 @@ func (e *Engine) Match(c *Container, m *rule.Match) {
 	if m.All {
 		about = rs.in(scope)
 	} else {
-		about = append(about, e.key(rs, Key{rs.rule.ID, scope, m.By}, m.TimeNano))
+		about = append(about, e.key(rs, rs.keyOf(scope, m), m.TimeNano))
 	}
 	for _, s := range about {
 		s.container, s.was = c.ID, nil
@@ -318,6 +318,16 @@ func (e *Engine) Match(c *Container, m *rule.Match) {
 		e.plan(rs, s)
 		e.dirty[s.key] = true
 	}
+}
+
+// keyOf is the key that a match is of. How long a value is that a line quotes is known by
+// what it has to be.
+func (rs *ruleState) keyOf(scope string, m *rule.Match) Key {
+	k := Key{rs.rule.ID, scope, m.By}
+	if other := (Key{rs.rule.ID, scope, m.Short}); m.Short != "" && rs.keys[k] == nil && rs.keys[other] != nil {
+		return other
+	}
+	return k
 }
 
 // key is what is known of a key, from now on.

@@ -117,6 +117,25 @@ func TestSequenceOnStop(t *testing.T) {
 	g.want("10s hit [id=a]: step 2 (job $id is loaded) didn't come before the container ended (id=a); the last: job a begins")
 }
 
+// TestQuotedValues has a value be known in another place, whatever the group could match
+// there besides.
+func TestQuotedValues(t *testing.T) {
+	r := jobs(60)
+	r.Steps = []string{`user "(?P<user>[^"]*)" begins`, `end: user=$user from`}
+	g := newRig(t, r)
+	g.line(web, 0, `user "eve" begins`)
+	g.line(web, 0, `user "bob from x" begins`)
+	g.line(web, 1, "end: user=eve from here, from there")
+	g.line(web, 1, "end: user=bob from x from there")
+	g.until(100)
+	g.want()
+	l := rule.New()
+	l.ID, l.Name, l.Pattern, l.By, l.Clear = 5, "disk", `disk "(?P<dev>[^"]*)" failed`, []string{"$dev"}, []string{"$dev is back"}
+	g = newRig(t, l)
+	g.line(web, 1, "sda is back, which is back")
+	g.want("1s end [dev=\"sda is back, which\"]: a line says so: sda is back, which is back", "1s end [dev=sda]: a line says so: sda is back, which is back")
+}
+
 // TestSequenceByFields pairs lines by a field that each of them has.
 func TestSequenceByFields(t *testing.T) {
 	r := jobs(60)

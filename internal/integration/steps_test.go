@@ -29,7 +29,8 @@ func TestSteps(t *testing.T) {
 	}
 	create := func(name string, f api.RuleFields) {
 		t.Helper()
-		if _, err := c.CreateRule(ctx, api.RuleCreate{Name: name, RuleFields: f}); err != nil {
+		pattern, _ := f["pattern"].(string)
+		if _, err := c.CreateRule(ctx, api.RuleCreate{Name: name, Pattern: pattern, RuleFields: f}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -69,7 +70,7 @@ exec postgres -D /tmp/db -k /tmp -c fsync=off -c listen_addresses= -c log_connec
 	slow := make(chan string, 1)
 	go func() { slow <- psql("eve", "x", "select pg_sleep(9)") }()
 	e.Eventually(time.Minute, "eve's session", func() bool {
-		out, _ := e.Logs("postgres")
+		_, out := e.Logs("postgres")
 		return strings.Contains(string(out), "connection authorized: user=eve")
 	})
 	e.KillPlugin()

@@ -257,11 +257,44 @@ func (m *Matching) add(st *State, c *compiled, l Line, of shape.Shape) {
 	}
 	if !all {
 		match.By = byText(c.keys, by)
+		match.Short = m.shortBy(c, text)
 	}
 	if c.part.Role != Until && c.part.Role != Clear {
 		st.count(c.rule.ID, Counts{Matches: 1})
 	}
 	m.matches = append(m.matches, match)
+}
+
+// shortBy is the key where quoted groups match as little as they can; "" where there is
+// none.
+func (m *Matching) shortBy(c *compiled, text []byte) string {
+	if c.short < 0 {
+		return ""
+	}
+	at, took, ok := m.set.snapshot.conditions.Submatch(uint32(c.short), text, m.left)
+	m.left -= took
+	if !ok || at == nil {
+		return ""
+	}
+	var values []string
+	for _, s := range c.by {
+		if s.group == 0 {
+			value, _ := m.scanFields(text).Text(s.field)
+			values = append(values, short(value))
+		} else {
+			values = append(values, groupText(text, at, s.group))
+		}
+	}
+	return byText(c.keys, values)
+}
+
+// groupText is the beginning of what a group of a match matches.
+func groupText(text []byte, at []int, group int) string {
+	from, to := at[2*group], at[2*group+1]
+	if from < 0 {
+		return ""
+	}
+	return short(strings.ToValidUTF8(string(text[from:min(to, from+2*MaxByText)]), "\uFFFD"))
 }
 
 // values are those of the rule's key in the line, MaxByText bytes each at most, and
@@ -285,11 +318,7 @@ func (m *Matching) values(c *compiled, text []byte) (out []string, wrong Counts)
 		case groups.at == nil:
 			return nil, Counts{Unconfirmed: 1}
 		}
-		value := ""
-		if from, to := groups.at[2*s.group], groups.at[2*s.group+1]; from >= 0 {
-			value = short(strings.ToValidUTF8(string(text[from:min(to, from+2*MaxByText)]), "\uFFFD"))
-		}
-		out = append(out, value)
+		out = append(out, groupText(text, groups.at, s.group))
 	}
 	return out, Counts{}
 }

@@ -384,6 +384,7 @@ type Match struct {
 	Text     string // of the line: valid UTF-8, MaxText bytes at most
 	Shape    string // of the line
 	By       string // the values that the rule's By names, such as "ip=192.0.2.7, user=root"; "" for none
+	Short    string // By where quoted groups match as little as they can; "" where none is quoted
 	Distinct string // the value that the rule's Distinct names, MaxByText bytes at most
 }
 

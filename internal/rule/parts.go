@@ -31,6 +31,10 @@ type Part struct {
 	Role Role
 	N    int // place among those of that role
 	Conditions
+
+	// Short is Pattern where quoted groups match as little as they can, not as much; ""
+	// where it quotes none.
+	Short string
 }
 
 // String says of a line what it is, such as "clear 1"; "" for a match.
@@ -85,13 +89,17 @@ func (r *Rule) Parts() ([]Part, error) {
 	for _, l := range lists {
 		for n, text := range l.texts {
 			c, err := parseConditions(text)
+			short := ""
 			if err == nil && (l.role != Step || n > 0) {
-				c.Pattern, err = quoteGroups(c.Pattern, groups)
+				own := c.Pattern
+				if c.Pattern, err = quoteGroups(own, groups); c.Pattern != own {
+					short, _ = quoteGroups(own, shortened(groups))
+				}
 			}
 			if err != nil {
 				return nil, &fields.Error{Field: l.field, Reason: fmt.Sprintf("%d %v", n+1, err)}
 			}
-			out = append(out, Part{l.role, n, c})
+			out = append(out, Part{l.role, n, c, short})
 		}
 	}
 	return out, nil
@@ -217,6 +225,28 @@ func groupsIn(re *syntax.Regexp, out map[string]string) {
 	}
 	for _, sub := range re.Sub {
 		groupsIn(sub, out)
+	}
+}
+
+// shortened are groups that match as little as they can.
+func shortened(groups map[string]string) map[string]string {
+	out := map[string]string{}
+	for name, expr := range groups {
+		tree, err := syntax.Parse(expr, syntax.Perl)
+		if err != nil { // it was parsed before
+			out[name] = expr
+			continue
+		}
+		shorten(tree)
+		out[name] = tree.String()
+	}
+	return out
+}
+
+func shorten(re *syntax.Regexp) {
+	re.Flags |= syntax.NonGreedy
+	for _, sub := range re.Sub {
+		shorten(sub)
 	}
 }
 

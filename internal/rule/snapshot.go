@@ -103,6 +103,7 @@ type compiled struct {
 	keys        []string // the rule's Key
 	by          []source // of it; nil where the part doesn't name it
 	distinct    *source
+	short       int // number of the part's Short in Snapshot.conditions; -1 for none
 }
 
 // Compile makes a snapshot. A rule that can't be used is left out alone, and
@@ -267,6 +268,14 @@ func (c *compiled) compile(t *tables) error {
 	}
 	if !c.bare {
 		c.pattern = t.patterns.add(expr, main)
+	}
+	c.short = -1
+	if expr := c.part.Short; expr != "" {
+		p := t.compiler.get(expr, t.kept)
+		if p.err != nil {
+			return fmt.Errorf("pattern %w", p.err)
+		}
+		c.short = int(t.conditions.add(expr, p))
 	}
 	return c.key(t)
 }

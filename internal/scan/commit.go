@@ -52,7 +52,7 @@ type committer struct {
 	refused atomic.Int64 // hits that could not be stored
 
 	sums  sums        // belongs to run
-	timed atomic.Bool // sums wait for time
+	timed atomic.Bool // sums wait for time, or aren't loaded
 
 	mu      sync.Mutex // guards the rest
 	space   sync.Cond  // fewer events wait, or closed
@@ -106,6 +106,7 @@ func newCommitter(cfg Config, s *Scanner) *committer {
 		wake: make(chan struct{}, 1), hits: make(chan struct{}, 1), ended: make(chan struct{}), last: make(chan struct{}),
 		cursors: map[*follower]progress{},
 	}
+	c.timed.Store(true) // it isn't known yet what is stored
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	c.space.L = &c.mu
 	return c

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"logscan/internal/correlate"
+	"logscan/internal/event"
 	"logscan/internal/incident"
 	"logscan/internal/rule"
 	"logscan/internal/store"
@@ -368,8 +369,13 @@ func TestSequenceOutlivesKills(t *testing.T) {
 		g.caughtUp()
 		g.stop()
 	}
-	g.start(compileAll(t, r))
-	e := g.wait(1)
+	g.start(compileAll(t, r)) // nothing comes any more but time
+	var e []event.Event
+	eventually(t, "the last step counting", func() bool {
+		g.s.Pass()
+		e = g.events()
+		return len(e) == 1
+	})
 	if e[0].Metadata["by"] != "id=a" || !strings.HasSuffix(e[0].Message, "job a is done") {
 		t.Errorf("%+v", e)
 	}

@@ -91,6 +91,9 @@ func (f *folding) endOpen(ctx context.Context, e End) error {
 		}
 		return f.end(ctx, i, e.Ending)
 	}
+	if err := f.flush(ctx); err != nil { // what this transaction opened is among them
+		return err
+	}
 	rows, err := f.tx.QueryContext(ctx, "SELECT "+incidentColumns+" FROM incidents i WHERE rule_id = ? AND workload = ? AND state <> 'resolved' ORDER BY id", e.RuleID, e.Workload)
 	stored, err := collect(rows, err, scanIncident)
 	if err != nil {
