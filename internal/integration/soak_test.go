@@ -61,12 +61,18 @@ func TestSoak(t *testing.T) {
 	s.cool = makeRule(t, s.c, "cool", `^\d+ MARK`, api.RuleFields{
 		"severity": "error", "workload_id": "soak", "cooldown_seconds": int64(soakCooldown / time.Second), "cooldown_by": "rule"})
 	for kind, f := range map[string]api.RuleFields{
-		"count":  {"at_least": 1, "within_seconds": 2, "per": "workload"},
-		"absent": {"for_seconds": 24 * 3600, "per": "workload"},
-		"new":    {},
+		"count":    {"at_least": 1, "within_seconds": 2, "per": "workload"},
+		"absent":   {"for_seconds": 24 * 3600, "per": "workload"},
+		"new":      {},
+		"change":   {"field": "$n", "per": "workload", "clear": []string{`^end \d+`}},
+		"sequence": {"steps": []string{`^\d+ MARK`, `^end \d+`}, "within_seconds": 600, "hit": "complete"},
 	} {
 		f["kind"], f["severity"], f["workload_id"] = kind, "info", "soak"
-		s.kinds = append(s.kinds, makeRule(t, s.c, kind, `^\d+ MARK`, f))
+		pattern := `^(?P<n>\d+) MARK`
+		if kind == "sequence" {
+			pattern = "" // its steps have them
+		}
+		s.kinds = append(s.kinds, makeRule(t, s.c, kind, pattern, f))
 	}
 	var err error
 	s.trigger, err = s.c.CreateTrigger(t.Context(), api.TriggerCreate{Name: "hooks", ActionURL: s.hooks.URL + "/hooks",
