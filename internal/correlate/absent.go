@@ -2,6 +2,7 @@ package correlate
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -151,7 +152,7 @@ func (e *Engine) settle(rs *ruleState, s *state, upTo int64) {
 
 // came has a match at a time count. Those before it have.
 func (e *Engine) came(rs *ruleState, s *state, at int64) {
-	if s.armed && !s.open && at > s.deadline(rs.rule) {
+	if s.armed && !s.open && at > s.deadline(rs) {
 		e.missed(rs, s)
 	}
 	if s.open && at >= s.last {
@@ -164,11 +165,18 @@ func (e *Engine) came(rs *ruleState, s *state, at int64) {
 }
 
 // deadline is until when there has to be a match.
-func (s *state) deadline(r *rule.Rule) int64 { return s.last + int64(r.For()) + s.wait }
+func (s *state) deadline(rs *ruleState) int64 {
+	last, within := time.Unix(0, s.last+s.wait), rs.rule.For()
+	at := rs.active.After(last, within)
+	if at.IsZero() { // never: the hours of a rule are long enough
+		return math.MaxInt64 / 2
+	}
+	return at.UnixNano()
+}
 
 // missed gives the hit that no match came.
 func (e *Engine) missed(rs *ruleState, s *state) {
-	h := Hit{TimeNano: s.deadline(rs.rule), Since: s.last}
+	h := Hit{TimeNano: s.deadline(rs), Since: s.last}
 	h.Text = fmt.Sprintf("no match for %s%s", incident.Span(rs.rule.For()), s.of())
 	if s.line != "" {
 		h.Line, h.Stream, h.LineTime = s.line, s.stream, s.seen
@@ -178,13 +186,13 @@ func (e *Engine) missed(rs *ruleState, s *state) {
 	e.hit(rs, s, h)
 }
 
-func (s *state) dueAbsent(r *rule.Rule) int64 {
+func (s *state) dueAbsent(rs *ruleState) int64 {
 	due := int64(0)
 	if s.from != 0 {
 		due = s.from + slack
 	}
 	if s.armed && !s.open {
-		if at := s.deadline(r) + slack; due == 0 || at < due {
+		if at := s.deadline(rs) + slack; due == 0 || at < due {
 			due = at
 		}
 	}
@@ -194,7 +202,7 @@ func (s *state) dueAbsent(r *rule.Rule) int64 {
 // passAbsent has the matches up to a time count, and says what is missing by then.
 func (e *Engine) passAbsent(rs *ruleState, s *state, upTo int64) {
 	e.settle(rs, s, upTo)
-	if s.armed && !s.open && s.deadline(rs.rule) <= upTo {
+	if s.armed && !s.open && s.deadline(rs) <= upTo {
 		e.missed(rs, s)
 	}
 }

@@ -35,7 +35,7 @@ func (e *Engine) passChange(rs *ruleState, s *state, upTo int64) {
 	}
 }
 
-func (s *state) dueChange(*rule.Rule) int64 {
+func (s *state) dueChange(*ruleState) int64 {
 	if len(s.pending) == 0 {
 		return 0
 	}

@@ -133,7 +133,8 @@ func (s *state) over(r *rule.Rule) int64 {
 	return s.times[len(s.times)-half] + 2*int64(r.Within())
 }
 
-func (s *state) dueCount(r *rule.Rule) int64 {
+func (s *state) dueCount(rs *ruleState) int64 {
+	r := rs.rule
 	switch {
 	case len(s.times) == 0:
 		return 0

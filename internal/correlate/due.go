@@ -25,7 +25,7 @@ func (e *Engine) Advance(now, all int64, of func(container string) int64) {
 			upTo = of(id)
 		}
 		e.unplan(s)
-		if s.due(rs.rule) > upTo {
+		if s.due(rs) > upTo {
 			later = append(later, s)
 			continue
 		}
@@ -107,11 +107,11 @@ func (e *Engine) Stood(d time.Duration, upTo int64) {
 func (e *Engine) Seen() int64 { return e.written }
 
 // due is the watermark by which time alone changes something; 0 for never.
-func (s *state) due(r *rule.Rule) int64 {
-	if r.Kind == rule.KindNew {
-		return s.seen + int64(r.Forget())
+func (s *state) due(rs *ruleState) int64 {
+	if rs.rule.Kind == rule.KindNew {
+		return s.seen + int64(rs.rule.Forget())
 	}
-	at := kindOf(r).due(s, r)
+	at := kindOf(rs.rule).due(s, rs)
 	if at == 0 && s.cleared != 0 && s.idle() {
 		at = s.cleared + 2*slack // what comes late is of before it
 	}
@@ -125,7 +125,7 @@ func (s *state) idle() bool {
 
 // plan notes when a key is due.
 func (e *Engine) plan(rs *ruleState, s *state) {
-	at := s.due(rs.rule)
+	at := s.due(rs)
 	switch {
 	case at == s.at:
 	case at == 0:

@@ -9,6 +9,7 @@ import (
 
 	"logscan/internal/fields"
 	"logscan/internal/rule"
+	"logscan/internal/schedule"
 )
 
 const (
@@ -60,6 +61,7 @@ type Engine struct {
 // ruleState is a rule, with what is known of its keys.
 type ruleState struct {
 	rule    *rule.Rule
+	active  schedule.Hours
 	meaning string // of rule
 	keys    map[Key]*state
 	// seeding is that it isn't known yet what was there before the rule, of kind new.
@@ -117,7 +119,7 @@ type kind struct {
 	pass func(e *Engine, rs *ruleState, s *state, upTo int64)
 	// due is the watermark by which time alone changes something, and slack is over; 0
 	// for never.
-	due func(s *state, r *rule.Rule) int64
+	due func(s *state, rs *ruleState) int64
 	// begin has a key that was cleared be as if there had been no match.
 	begin func(e *Engine, rs *ruleState, s *state)
 }
@@ -176,7 +178,8 @@ func (e *Engine) SetRules(snapshot *rule.Snapshot, now int64) (bad []Key) {
 		}
 		changed := rs.rule != nil
 		rs.rule, rs.meaning = r, means
-		if changed { // its times may be others
+		rs.active, _ = schedule.ParseHours(r.Active) // it was read when it was made
+		if changed {                                 // its times may be others
 			for _, s := range rs.keys {
 				e.plan(rs, s)
 			}

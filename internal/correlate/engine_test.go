@@ -245,6 +245,30 @@ func TestAbsent(t *testing.T) {
 	}
 }
 
+// TestAbsentInHours has nothing be missed outside of a rule's hours, and a match be waited
+// for anew when they begin.
+func TestAbsentInHours(t *testing.T) {
+	r := absent(600)
+	r.Active = "Thu-Fri 08:00-18:00" // 1970 begins with a Thursday
+	const hour = 3600.0
+	g := newRig(t, r)
+	g.e.Started(web, 0)
+	g.line(web, 17.9*hour, "backup of shop done")
+	g.until(24*hour + 8*hour + 600 + 1)
+	g.want()
+	g.until(24*hour + 8*hour + 600 + 2)
+	g.want("32h10m0s hit: no match for 10 min; the last: backup of shop done")
+	g.line(web, 24*hour+17*hour, "backup of shop done")
+	g.line(web, 24*hour+17.5*hour, "backup of shop done")
+	g.until(24*hour + 17.51*hour)
+	g.want("41h0m0s end: there was a match again, after 23 h", "41h10m0s hit: no match for 10 min; the last: backup of shop done", "41h30m0s end: there was a match again, after 30 min")
+	for _, h := range []float64{17.6, 17.75, 17.9} {
+		g.line(web, 24*hour+h*hour, "backup of shop done")
+	}
+	g.until(6 * 24 * hour)
+	g.want()
+}
+
 func TestAbsentFromTheStart(t *testing.T) {
 	r := absent(60)
 	r.Arm = rule.ArmStart

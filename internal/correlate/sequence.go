@@ -159,7 +159,8 @@ func (e *Engine) stopSequence(rs *ruleState, s *state, at int64, gone bool) {
 // beginSequence waits for nothing until the next first step.
 func (e *Engine) beginSequence(_ *ruleState, s *state) { s.sequence, s.pending = &sequence{}, nil }
 
-func (s *state) dueSequence(r *rule.Rule) int64 {
+func (s *state) dueSequence(rs *ruleState) int64 {
+	r := rs.rule
 	q, due := s.sequence, int64(0)
 	first := func(at int64) {
 		if due == 0 || at < due {

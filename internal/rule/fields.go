@@ -43,6 +43,7 @@ var Fields = fields.NewTable("rule", []fields.Field[Rule]{
 	{Name: "grace_seconds", Flag: "grace", Kind: fields.Duration, Default: int64(60), Doc: "Of kind absent: wait so much longer behind the start of a container", Check: func(r Rule) error { return CheckSeconds(r.GraceSeconds) }},
 	{Name: "arm", Flag: "arm", Default: ArmFirst, Values: []string{ArmFirst, ArmStart}, Doc: "Of kind absent: wait from the first match on, or from the start of a container", Check: checkArm},
 	{Name: "when_stopped", Flag: "when-stopped", Default: StoppedPause, Values: []string{StoppedPause, StoppedHit}, Doc: "Of kind absent: where no container runs, don't wait, or wait all the same", Check: checkWhenStopped},
+	{Name: "active", Flag: "active", Default: "", None: "always", Doc: "Of kind absent: when a match is waited for: days, hours and a time zone, such as Mon-Fri 08:00-18:00 Europe/Berlin; at the beginning of the hours it is waited anew", Check: checkActive},
 	{Name: "forget_seconds", Flag: "forget", Kind: fields.Duration, Default: DefaultForget, Doc: "Of kind new: a shape that was not seen for so long is new again", Check: checkForget},
 	{Name: "at_most", Flag: "at-most", Kind: fields.Count, Default: DefaultAtMost, Doc: "Of kind new: so many hits an hour; the others are counted together", Check: checkAtMost},
 	{Name: "steps", Flag: "step", Kind: fields.Several, Default: []string{}, None: "none", Doc: "Of kind sequence: a pattern for each step, in order, where $name in a later one stands for what the group of that name matched in the first", Check: checkSteps},

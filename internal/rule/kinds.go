@@ -11,6 +11,7 @@ import (
 
 	"logscan/internal/fields"
 	"logscan/internal/incident"
+	"logscan/internal/schedule"
 	"logscan/internal/where"
 )
 
@@ -73,6 +74,7 @@ const (
 	MaxByText  = 128             // bytes of each
 	MinFor     = 5 * time.Second // that a match is waited for
 	MaxSteps   = 10
+	MaxActive  = 256  // bytes
 	MaxAtMost  = 1000 // hits an hour
 	MinForget  = time.Hour
 )
@@ -124,6 +126,9 @@ func (r *Rule) Sums() string {
 		if r.Arm == ArmStart {
 			from = ", from the start"
 		}
+		if r.Active != "" {
+			from += ", " + r.Active
+		}
 		return fmt.Sprintf("absent: no match for %s%s%s", incident.Span(r.For()), from, of)
 	}
 	switch r.Kind {
@@ -172,7 +177,7 @@ func checkKind(r Rule) error {
 		name  string
 		check func(Rule) error
 	}{
-		{"by", checkBy}, {"per", checkPer}, {"at_least", checkAtLeast}, {"within_seconds", checkWithin}, {"distinct", checkDistinct}, {"for_seconds", checkFor}, {"arm", checkArm}, {"when_stopped", checkWhenStopped}, {"forget_seconds", checkForget}, {"at_most", checkAtMost},
+		{"by", checkBy}, {"per", checkPer}, {"at_least", checkAtLeast}, {"within_seconds", checkWithin}, {"distinct", checkDistinct}, {"for_seconds", checkFor}, {"arm", checkArm}, {"when_stopped", checkWhenStopped}, {"active", checkActive}, {"forget_seconds", checkForget}, {"at_most", checkAtMost},
 		{"steps", checkSteps}, {"hit", checkHit}, {"slower_than_seconds", checkSlowerThan}, {"until", checkUntil}, {"on_stop", checkOnStop}, {"field", checkField},
 	} {
 		err := f.check(r)
@@ -278,6 +283,20 @@ func checkArm(r Rule) error {
 		return fmt.Errorf("can't be %s where by is given: which values to wait for is known from their first match on", ArmStart)
 	}
 	return ofKinds(r, r.Arm != ArmFirst, false, KindAbsent)
+}
+
+func checkActive(r Rule) error {
+	if err := CheckText(r.Active, MaxActive); err != nil {
+		return err
+	}
+	hours, err := schedule.ParseHours(r.Active)
+	if err == nil {
+		err = ofKinds(r, r.Active != "", false, KindAbsent)
+	}
+	if err == nil && r.Active != "" && hours.After(time.Unix(0, 0), r.For()).IsZero() {
+		err = fmt.Errorf("has no hours that go on for %s: nothing would ever be missed", incident.Span(r.For()))
+	}
+	return err
 }
 
 func checkWhenStopped(r Rule) error {

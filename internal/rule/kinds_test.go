@@ -25,6 +25,10 @@ func TestKindsAreChecked(t *testing.T) {
 		"by: has 5 values":                  count(func(r *Rule) { r.By = []string{"$user", "$user", "$user", "$user", "$user"} }),
 		"for_seconds: is for rules of kind": count(func(r *Rule) { r.ForSeconds = 60 }),
 		"for_seconds: must be at least 5s":  count(func(r *Rule) { r.Kind, r.AtLeast, r.WithinSeconds, r.ForSeconds = KindAbsent, 0, 0, 4 }),
+		"active: has no hours that go on for": count(func(r *Rule) {
+			r.Kind, r.AtLeast, r.WithinSeconds, r.ForSeconds, r.Active = KindAbsent, 0, 0, 8*3600, "Mon-Fri 09:00-16:00"
+		}),
+		"active: is for rules of kind absent only": count(func(r *Rule) { r.Active = "Mon-Fri" }),
 		"arm: can't be start where by": count(func(r *Rule) {
 			r.Kind, r.AtLeast, r.WithinSeconds, r.ForSeconds, r.Arm, r.By = KindAbsent, 0, 0, 40, ArmStart, []string{"$user"}
 		}),

@@ -77,6 +77,7 @@ type Rule struct {
 	GraceSeconds      int64               `json:"grace_seconds"`
 	Arm               string              `json:"arm"`
 	WhenStopped       string              `json:"when_stopped"`
+	Active            string              `json:"active"` // as schedule.ParseHours reads it
 	ForgetSeconds     int64               `json:"forget_seconds"`
 	AtMost            int64               `json:"at_most"`
 	Steps             fields.Texts        `json:"steps" nullable:"false"` // conditions each

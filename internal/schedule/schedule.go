@@ -1,4 +1,5 @@
-// Package schedule reads when something happens again and again, as cron does.
+// Package schedule reads when something happens again and again, as cron does, and at
+// which hours.
 package schedule
 
 import (
@@ -34,4 +35,13 @@ func Parse(fields string, zone *time.Location) (cron.Schedule, error) {
 		return nil, errors.New("names a day that never comes")
 	}
 	return parsed, nil
+}
+
+// Zone finds a time zone by its name.
+func Zone(name string) (*time.Location, error) {
+	zone, err := time.LoadLocation(name)
+	if err != nil || name == "Local" {
+		return nil, fmt.Errorf("%.64q is no time zone, such as Europe/Berlin or UTC", name)
+	}
+	return zone, nil
 }

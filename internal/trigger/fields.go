@@ -10,6 +10,7 @@ import (
 	"logscan/internal/event"
 	"logscan/internal/fields"
 	"logscan/internal/rule"
+	"logscan/internal/schedule"
 )
 
 // Bounds of a trigger; each refusal names the one that it is about.
@@ -46,7 +47,7 @@ var Fields = fields.NewTable("trigger", []fields.Field[Trigger]{
 	{Name: "group_wait_seconds", Flag: "group-wait", Kind: fields.Duration, Default: int64(0), Doc: "Wait so long for more of a group before it is told of", Check: func(t Trigger) error { return rule.CheckSeconds(t.GroupWaitSeconds) }},
 	{Name: "group_interval_seconds", Flag: "group-interval", Kind: fields.Duration, Default: int64(300), Doc: "After a message about a group, wait so long before the next one (0 for none)", Check: func(t Trigger) error { return rule.CheckSeconds(t.GroupIntervalSeconds) }},
 	{Name: "at_most", Flag: "at-most", Default: "", None: "no bound", Doc: "At most so many messages a minute, an hour or a day: 40/h", Check: func(t Trigger) error { _, _, err := ParseAtMost(t.AtMost); return err }},
-	{Name: "active", Flag: "active", Default: "", None: "always", Doc: "When messages are sent: days, hours and a time zone, such as Mon-Fri 08:00-18:00 Europe/Berlin", Check: func(t Trigger) error { return checkSchedule(t.Active, ParseActive) }},
+	{Name: "active", Flag: "active", Default: "", None: "always", Doc: "When messages are sent: days, hours and a time zone, such as Mon-Fri 08:00-18:00 Europe/Berlin", Check: func(t Trigger) error { return checkSchedule(t.Active, schedule.ParseHours) }},
 	{Name: "digest", Flag: "digest", Default: "", None: "none", Doc: "When a summary is sent: five fields as of cron and a time zone, such as 0 8 * * Mon-Fri Europe/Berlin", Check: func(t Trigger) error { return checkSchedule(t.Digest, ParseDigest) }},
 	{Name: "title", Flag: "title", Default: "", None: "logscan's own", Doc: "A Go template for messages' titles", Check: func(t Trigger) error { return checkTemplate(t.Title, t.Title) }},
 	{Name: "body", Flag: "body", Default: "", None: "logscan's own", Doc: "A Go template for messages' texts", Check: func(t Trigger) error {

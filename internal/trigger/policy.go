@@ -14,6 +14,7 @@ import (
 	"logscan/internal/channel/all"
 	"logscan/internal/event"
 	"logscan/internal/incident"
+	"logscan/internal/schedule"
 )
 
 // Policy is what an enabled trigger says about incidents, ready to use: which
@@ -33,7 +34,7 @@ type Policy struct {
 	groupWait         time.Duration
 	groupInterval     time.Duration
 	atMost            Budget
-	active            Active
+	active            schedule.Hours
 	digest            cron.Schedule // nil: none
 	title, body       channel.Template
 	actions           func(incident int64, now time.Time) []channel.Action
@@ -58,7 +59,7 @@ func newPolicy(t Trigger, message *regexp.Regexp) (*Policy, error) {
 	if p.atMost.N, p.atMost.Per, err = ParseAtMost(t.AtMost); err != nil {
 		return nil, fmt.Errorf("at_most %w", err)
 	}
-	if p.active, err = ParseActive(t.Active); err != nil {
+	if p.active, err = schedule.ParseHours(t.Active); err != nil {
 		return nil, fmt.Errorf("active %w", err)
 	}
 	if p.digest, err = ParseDigest(t.Digest); err != nil {

@@ -42,7 +42,7 @@ func ParseDigest(s string) (cron.Schedule, error) {
 	zone := time.UTC
 	if len(words) == 6 {
 		var err error
-		if zone, err = parseZone(words[5]); err != nil {
+		if zone, err = schedule.Zone(words[5]); err != nil {
 			return nil, err
 		}
 		words = words[:5]
@@ -52,13 +52,4 @@ func ParseDigest(s string) (cron.Schedule, error) {
 		return nil, fmt.Errorf("%w, and may have a time zone, such as 0 8 * * Mon-Fri Europe/Berlin", err)
 	}
 	return parsed, err
-}
-
-// parseZone finds a time zone by its name.
-func parseZone(name string) (*time.Location, error) {
-	zone, err := time.LoadLocation(name)
-	if err != nil || name == "Local" {
-		return nil, fmt.Errorf("%.64q is no time zone, such as Europe/Berlin or UTC", name)
-	}
-	return zone, nil
 }

@@ -31,7 +31,7 @@ type Trigger struct {
 	GroupWaitSeconds         int64                       `json:"group_wait_seconds"`
 	GroupIntervalSeconds     int64                       `json:"group_interval_seconds"`
 	AtMost                   string                      `json:"at_most"` // see ParseAtMost
-	Active                   string                      `json:"active"`  // see ParseActive
+	Active                   string                      `json:"active"`  // see schedule.ParseHours
 	Digest                   string                      `json:"digest"`  // see ParseDigest
 	Title                    string                      `json:"title"`   // Go templates
 	Body                     string                      `json:"body"`

@@ -1,4 +1,4 @@
-package trigger
+package schedule
 
 import (
 	"strings"
@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-func active(t *testing.T, s string) Active {
+func hours(t *testing.T, s string) Hours {
 	t.Helper()
-	a, err := ParseActive(s)
+	a, err := ParseHours(s)
 	if err != nil {
 		t.Fatalf("%q: %v", s, err)
 	}
@@ -24,11 +24,11 @@ func instant(t *testing.T, s string) time.Time {
 	return at
 }
 
-// Next is the time itself while messages are sent, and else the beginning of the
+// Next is the time itself within the hours, and else the beginning of the
 // next hours, by the clocks of the place. 2026-03-29 and 2026-10-25 are when Berlin's
 // are set forward and back, 2026-03-28 is a Saturday.
-func TestActive(t *testing.T) {
-	for _, tt := range []struct{ active, at, next string }{
+func TestHours(t *testing.T) {
+	for _, tt := range []struct{ hours, at, next string }{
 		{"", "2026-03-28T03:00:00Z", "2026-03-28T03:00:00Z"},
 		{"Mon-Fri", "2026-03-28T03:00:00Z", "2026-03-30T00:00:00Z"},
 		{"Mon-Fri", "2026-03-30T00:00:00Z", "2026-03-30T00:00:00Z"},
@@ -71,12 +71,12 @@ func TestActive(t *testing.T) {
 		// A day that didn't exist there.
 		{"Fri Pacific/Apia", "2011-12-24T10:00:00Z", "2012-01-05T10:00:00Z"},
 	} {
-		a, at, want := active(t, tt.active), instant(t, tt.at), instant(t, tt.next)
+		a, at, want := hours(t, tt.hours), instant(t, tt.at), instant(t, tt.next)
 		if got := a.Next(at); !got.Equal(want) {
-			t.Errorf("%q at %s: next is %s, want %s", tt.active, tt.at, got, want)
+			t.Errorf("%q at %s: next is %s, want %s", tt.hours, tt.at, got, want)
 		}
 		if got := a.At(at); got != at.Equal(want) {
-			t.Errorf("%q at %s: %v", tt.active, tt.at, got)
+			t.Errorf("%q at %s: %v", tt.hours, tt.at, got)
 		}
 	}
 }
@@ -88,7 +88,7 @@ func TestNextIsTheFirst(t *testing.T) {
 		"", "Mon-Fri 08:00-18:00 Europe/Berlin", "22:00-06:00 Europe/Berlin", "Sun 02:15-02:45,23:30-00:30 Europe/Berlin",
 		"Sat-Sun Australia/Lord_Howe", "01:40-02:20 Australia/Lord_Howe", "Sun 00:00-24:00 America/Santiago", "Sun 23:00-00:10 America/Santiago",
 	} {
-		a := active(t, s)
+		a := hours(t, s)
 		for _, from := range []string{"2026-03-27T00:00:00Z", "2026-10-23T00:00:00Z", "2026-09-04T00:00:00Z", "2026-04-03T00:00:00Z"} {
 			start := instant(t, from)
 			next := a.Next(start.Add(8 * 24 * time.Hour))
@@ -105,7 +105,7 @@ func TestNextIsTheFirst(t *testing.T) {
 }
 
 // What can't be read is refused with what would be right.
-func TestActiveIsRefused(t *testing.T) {
+func TestHoursAreRefused(t *testing.T) {
 	for s, says := range map[string]string{
 		" ":                             "blank",
 		"Someday":                       "time zone, such as Europe/Berlin",
@@ -125,77 +125,46 @@ func TestActiveIsRefused(t *testing.T) {
 		"Mon Tue":                       "time zone",
 		"Mon 08:00-18:00 UTC Tue":       "Mon-Fri 08:00-18:00 Europe/Berlin",
 	} {
-		if _, err := ParseActive(s); err == nil || !strings.Contains(err.Error(), says) {
+		if _, err := ParseHours(s); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v", s, err)
 		}
 	}
 }
 
-func TestAtMost(t *testing.T) {
-	for s, want := range map[string]time.Duration{"": 0, "40/h": time.Hour, "40/m": time.Minute, "40/d": 24 * time.Hour} {
-		n, per, err := ParseAtMost(s)
-		if err != nil || per != want || n != 40 && s != "" {
-			t.Errorf("%q: %d in %v, %v", s, n, per, err)
-		}
-	}
-	for _, s := range []string{" ", "40", "/h", "40/", "0/h", "-1/h", "+1/h", "1.5/h", "40/w", "40/h/d", "40 /h", "1000001/d", "99999999999999999999/h"} {
-		if n, per, err := ParseAtMost(s); err == nil || !strings.Contains(err.Error(), "40/h") {
-			t.Errorf("%q: %d in %v, %v", s, n, per, err)
-		}
-	}
-}
-
-func TestDigest(t *testing.T) {
-	if never, err := ParseDigest(""); never != nil || err != nil {
-		t.Errorf("%v, %v", never, err)
-	}
-	for _, tt := range []struct{ digest, at, next string }{
-		{"0 8 * * *", "2026-03-28T08:00:00Z", "2026-03-29T08:00:00Z"},
-		{"0 8 * * Mon-Fri Europe/Berlin", "2026-03-27T07:00:00Z", "2026-03-30T06:00:00Z"},
-		{"*/15 * * * * Asia/Kathmandu", "2026-03-27T07:01:00Z", "2026-03-27T07:15:00Z"},
-		{"0 0 29 2 *", "2026-03-27T07:01:00Z", "2028-02-29T00:00:00Z"},
+// After is the first time that is behind enough of minutes in a row, each within the
+// hours, over the changes of clocks.
+func TestAfter(t *testing.T) {
+	for _, s := range []string{
+		"", "Mon-Fri 08:00-18:00 Europe/Berlin", "Mon-Fri Europe/Berlin", "22:00-06:00 Europe/Berlin", "Sun 02:15-02:45,23:30-00:30 Europe/Berlin",
+		"08:00-12:00,12:00-17:00", "08:00-12:00,11:00-13:00,15:00-16:00", "01:40-02:20 Australia/Lord_Howe", "Sun 00:00-24:00 America/Santiago",
 	} {
-		d, err := ParseDigest(tt.digest)
-		if err != nil {
-			t.Errorf("%q: %v", tt.digest, err)
-		} else if got := d.Next(instant(t, tt.at)); !got.Equal(instant(t, tt.next)) {
-			t.Errorf("%q after %s: %s, want %s", tt.digest, tt.at, got, tt.next)
+		h := hours(t, s)
+		for _, d := range []time.Duration{time.Minute, 25 * time.Minute, time.Hour, 5 * time.Hour, 25 * time.Hour} {
+			for _, from := range []string{"2026-03-27T00:00:00Z", "2026-10-23T00:00:00Z", "2026-09-04T00:00:00Z", "2026-04-03T00:00:00Z"} {
+				start := instant(t, from)
+				const minutes = 16 * 24 * 60
+				var in [minutes]bool
+				for i := range in {
+					in[i] = h.At(start.Add(time.Duration(i) * time.Minute))
+				}
+				for i := 0; i < minutes/2; i += 53 {
+					want, run := time.Time{}, 0
+					for k := i; k < minutes; k++ {
+						if run++; !in[k] {
+							run = 0
+						}
+						if run == int(d/time.Minute) {
+							want = start.Add(time.Duration(k+1) * time.Minute)
+							break
+						}
+					}
+					at := start.Add(time.Duration(i) * time.Minute)
+					got := h.After(at, d)
+					if later := got.After(start.Add(minutes * time.Minute)); !got.Equal(want) && !(want.IsZero() && later) {
+						t.Fatalf("%q, %s from %s: %s, want %s", s, d, at, got, want)
+					}
+				}
+			}
 		}
 	}
-	for s, says := range map[string]string{
-		" ":                     "blank",
-		"@daily":                "five fields",
-		"0 8 * *":               "five fields",
-		"TZ=UTC 0 8 * *":        "five fields",
-		"CRON_TZ=UTC 0 8 * * *": "time zone",
-		"0 8 * * * Berlin":      "time zone",
-		"0 8 * * * UTC 2026":    "five fields",
-		"60 8 * * *":            "as of cron",
-		"0 8 * * Someday":       "as of cron",
-		"0 0 30 2 *":            "never comes",
-	} {
-		if _, err := ParseDigest(s); err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%q: %v", s, err)
-		}
-	}
-}
-
-// Whatever is given, nothing panics, and what is accepted comes round.
-func FuzzSchedules(f *testing.F) {
-	for _, s := range []string{"Mon-Fri 08:00-18:00 Europe/Berlin", "22:00-06:00", "0 8 * * Mon-Fri Europe/Berlin", "TZ=UTC 0 8 * * *", "TZ=", "40/h"} {
-		f.Add(s)
-	}
-	at := time.Date(2026, 3, 28, 12, 0, 0, 0, time.UTC)
-	f.Fuzz(func(t *testing.T, s string) {
-		_, _, _ = ParseAtMost(s)
-		_, _ = ParseDigest(s)
-		a, err := ParseActive(s)
-		if err != nil {
-			return
-		}
-		next := a.Next(at)
-		if !a.At(next) || next.Before(at) || next.After(at.Add(9*24*time.Hour)) {
-			t.Errorf("%q: next is %s", s, next)
-		}
-	})
 }

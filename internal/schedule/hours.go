@@ -1,4 +1,4 @@
-package trigger
+package schedule
 
 import (
 	"errors"
@@ -9,9 +9,8 @@ import (
 	"time"
 )
 
-// Active is when a trigger's messages are sent: hours of days by the clocks of a
-// time zone. The zero Active is always.
-type Active struct {
+// Hours are hours of days, by the clocks of a time zone. The zero Hours are always.
+type Hours struct {
 	spans []span // sorted; none: always
 	days  [7]bool
 	zone  *time.Location
@@ -25,7 +24,7 @@ const wholeDay = 24 * 60
 
 var weekdays = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 
-// ParseActive reads days, hours and a time zone, of which each may be left out:
+// ParseHours reads days, hours and a time zone, of which each may be left out:
 //
 //	Mon-Fri 08:00-18:00 Europe/Berlin
 //	Mon,Wed,Sat-Sun 08:00-12:00,13:00-17:30
@@ -34,15 +33,15 @@ var weekdays = []string{"sun", "mon", "tue", "wed", "thu", "fri", "sat"}
 // Hours that end on the next day belong to the day on which they begin. Days are all
 // where there are none, hours the whole day, and the zone is UTC. "" is always. The
 // error is a reason for users.
-func ParseActive(s string) (Active, error) {
+func ParseHours(s string) (Hours, error) {
 	if s == "" {
-		return Active{}, nil
+		return Hours{}, nil
 	}
 	words := strings.Fields(s)
 	if len(words) == 0 {
-		return Active{}, errors.New("is blank")
+		return Hours{}, errors.New("is blank")
 	}
-	a := Active{spans: []span{{0, wholeDay}}, days: [7]bool{true, true, true, true, true, true, true}, zone: time.UTC}
+	a := Hours{spans: []span{{0, wholeDay}}, days: [7]bool{true, true, true, true, true, true, true}, zone: time.UTC}
 	if days, ok := parseDays(strings.ToLower(words[0])); ok {
 		a.days, words = days, words[1:]
 	}
@@ -51,7 +50,7 @@ func ParseActive(s string) (Active, error) {
 		for hours := range strings.SplitSeq(words[0], ",") {
 			h, err := parseSpan(hours)
 			if err != nil {
-				return Active{}, err
+				return Hours{}, err
 			}
 			a.spans = append(a.spans, h)
 		}
@@ -63,12 +62,12 @@ func ParseActive(s string) (Active, error) {
 		return a, nil
 	case 1:
 		var err error
-		if a.zone, err = parseZone(words[0]); err != nil {
-			return Active{}, fmt.Errorf("%w, nor days or hours: write it as Mon-Fri 08:00-18:00 Europe/Berlin", err)
+		if a.zone, err = Zone(words[0]); err != nil {
+			return Hours{}, fmt.Errorf("%w, nor days or hours: write it as Mon-Fri 08:00-18:00 Europe/Berlin", err)
 		}
 		return a, nil
 	}
-	return Active{}, fmt.Errorf("can't be read from %.64q on: write it as Mon-Fri 08:00-18:00 Europe/Berlin", strings.Join(words, " "))
+	return Hours{}, fmt.Errorf("can't be read from %.64q on: write it as Mon-Fri 08:00-18:00 Europe/Berlin", strings.Join(words, " "))
 }
 
 // parseDays reads mon,wed,sat-sun.
@@ -117,31 +116,31 @@ func parseMinute(s string) (int, bool) {
 	return minute, errH == nil && errM == nil && m < 60 && minute <= wholeDay
 }
 
-// At reports whether messages are sent at t.
-func (a Active) At(t time.Time) bool {
-	if a.spans == nil {
+// At reports whether t is within the hours.
+func (h Hours) At(t time.Time) bool {
+	if h.spans == nil {
 		return true
 	}
-	t = t.In(a.zone)
+	t = t.In(h.zone)
 	now, today := t.Hour()*60+t.Minute(), int(t.Weekday())
 	yesterday := (today + 6) % 7
-	return slices.ContainsFunc(a.spans, func(s span) bool {
+	return slices.ContainsFunc(h.spans, func(s span) bool {
 		if s.from < s.to {
-			return a.days[today] && s.from <= now && now < s.to
+			return h.days[today] && s.from <= now && now < s.to
 		}
-		return a.days[today] && s.from <= now || a.days[yesterday] && now < s.to
+		return h.days[today] && s.from <= now || h.days[yesterday] && now < s.to
 	})
 }
 
-// Next is the first time from t on at which messages are sent. Where clocks are set
+// Next is the first time from t on that is within the hours. Where clocks are set
 // back, hours that come twice are active twice; where they are set forward, those that
 // are left out are not waited for.
-func (a Active) Next(t time.Time) time.Time {
-	for !a.At(t) {
-		local := t.In(a.zone)
+func (h Hours) Next(t time.Time) time.Time {
+	for !h.At(t) {
+		local := t.In(h.zone)
 		_, offset := local.Zone()
 		_, change := local.ZoneBounds()
-		next := a.nextFrom(local.In(time.FixedZone("", offset)))
+		next := h.nextFrom(local.In(time.FixedZone("", offset)))
 		if change.IsZero() || next.Before(change) {
 			return next.In(t.Location())
 		}
@@ -151,16 +150,68 @@ func (a Active) Next(t time.Time) time.Time {
 }
 
 // nextFrom is the first beginning of hours after t, whose zone has one offset.
-func (a Active) nextFrom(t time.Time) time.Time {
+func (h Hours) nextFrom(t time.Time) time.Time {
 	for day := 0; ; day++ {
 		midnight := time.Date(t.Year(), t.Month(), t.Day()+day, 0, 0, 0, 0, t.Location())
-		if !a.days[midnight.Weekday()] {
+		if !h.days[midnight.Weekday()] {
 			continue
 		}
-		for _, s := range a.spans {
+		for _, s := range h.spans {
 			if at := midnight.Add(time.Duration(s.from) * time.Minute); at.After(t) {
 				return at
 			}
 		}
 	}
+}
+
+// maxStretches is how many stretches of hours After looks at: those of a year.
+const maxStretches = 400
+
+// After is the first time by which the hours have gone on for d without a break, since t
+// or since they began; the zero time where they never do.
+func (h Hours) After(t time.Time, d time.Duration) time.Time {
+	for range maxStretches {
+		t = h.Next(t)
+		end := h.breaks(t, t.Add(d))
+		if end.IsZero() {
+			return t.Add(d)
+		}
+		t = end
+	}
+	return time.Time{}
+}
+
+// breaks is the first time between two that isn't within the hours; zero where there is
+// none. At from they go on.
+func (h Hours) breaks(from, to time.Time) (first time.Time) {
+	if h.spans == nil {
+		return time.Time{}
+	}
+	local := from.In(h.zone)
+	for day := 0; first.IsZero(); day++ {
+		midnight := time.Date(local.Year(), local.Month(), local.Day()+day, 0, 0, 0, 0, h.zone)
+		if !midnight.Before(to) {
+			return time.Time{}
+		}
+		ends := []time.Time{midnight}
+		for _, s := range h.spans {
+			ends = append(ends, time.Date(local.Year(), local.Month(), local.Day()+day, 0, s.to, 0, 0, h.zone))
+		}
+		// Where clocks are set, hours end that would go on.
+		if _, change := midnight.ZoneBounds(); !change.IsZero() && change.Before(midnight.AddDate(0, 0, 1)) {
+			ends = append(ends, change)
+			for _, s := range h.spans { // before and behind it
+				for _, at := range []time.Time{midnight, change} {
+					_, offset := at.Zone()
+					ends = append(ends, time.Date(local.Year(), local.Month(), local.Day()+day, 0, s.to, 0, 0, time.FixedZone("", offset)))
+				}
+			}
+		}
+		for _, end := range ends {
+			if end.After(from) && end.Before(to) && !h.At(end) && (first.IsZero() || end.Before(first)) {
+				first = end
+			}
+		}
+	}
+	return first.In(from.Location())
 }
