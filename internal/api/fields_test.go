@@ -77,7 +77,7 @@ func TestRuleOnTheWire(t *testing.T) {
 	_, body := b.raw("POST", rulesPath, "application/json", `{"name":"n","pattern":"x"}`)
 	stored := must[rule.Rule](t)(b.store.Rule(t.Context(), 1))
 	at, _ := json.Marshal(stored.CreatedAt)
-	want := `{"id":1,"name":"n","description":"","pattern":"x","all":[],"ignore":[],"where":[],"severity":"warn","streams":"all","cooldown_seconds":300,"cooldown_by":"shape","state":"on","enabled":true,"workload_id":"","overrides_id":0,"images":"","names":"","labels":"","kind":"line","by":"","per":"container","at_least":0,"within_seconds":0,"distinct":"","for_seconds":0,"grace_seconds":60,"arm":"first","when_stopped":"pause","forget_seconds":2592000,"at_most":10,"steps":[],"hit":"missing","slower_than_seconds":0,"until":[],"on_stop":"wait","field":"","clear":[],"resolve_after_seconds":900,"repeat_seconds":3600,"tell_resolved":false,"created_at":` + string(at) + `,"updated_at":` + string(at) + `}`
+	want := `{"id":1,"name":"n","description":"","pattern":"x","all":[],"ignore":[],"where":[],"severity":"warn","streams":"all","cooldown_seconds":300,"cooldown_by":"shape","state":"on","enabled":true,"workload_id":"","overrides_id":0,"images":"","names":"","labels":"","kind":"line","by":"","per":"container","at_least":0,"within_seconds":0,"distinct":"","for_seconds":0,"grace_seconds":60,"arm":"first","when_stopped":"pause","active":"","forget_seconds":2592000,"at_most":10,"steps":[],"hit":"missing","slower_than_seconds":0,"until":[],"on_stop":"wait","field":"","clear":[],"resolve_after_seconds":900,"repeat_seconds":3600,"tell_resolved":false,"created_at":` + string(at) + `,"updated_at":` + string(at) + `}`
 	if got := strings.TrimSpace(body); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
