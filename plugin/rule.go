@@ -187,7 +187,7 @@ With --file, NAME and PATTERN may be in the file. "rule show --format yaml" prin
 					return &usageError{cmd, fmt.Errorf("the rule has no %s: put it into the file, or give it as an argument", f.Name)}
 				}
 			}
-			if text(fields, "pattern") == "" && fields["all"] == nil && fields["where"] == nil && fields["kind"] != rule.KindNew {
+			if text(fields, "pattern") == "" && fields["all"] == nil && fields["where"] == nil && fields["kind"] != rule.KindNew && fields["kind"] != rule.KindRun {
 				return &usageError{cmd, errors.New("say which lines: give a PATTERN or --where")}
 			}
 			return c.with(cmd, func(ctx context.Context, client *api.Client) error {

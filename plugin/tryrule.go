@@ -40,7 +40,8 @@ too, with what they don't fulfil. Exits with 3 if nothing matches.
 
 A rule of another kind than line adds the lines up, as those of one container. A line that
 begins with a time such as +90s was written so much later than the first; +2h alone has
-time pass.`,
+time pass. To a rule of kind run, all lines are one run, that starts with the first line and
+ends behind the last.`,
 		Example: `  docker logscan rule test oom 'Out of memory: Killed process 42'
   docker logs web 2>&1 | docker logscan rule test --pattern 'status=(?P<code>5\d\d)'
   docker logscan rule test --pattern 'status=5' --ignore /health --why 'GET /health status=503'
@@ -52,16 +53,16 @@ time pass.`,
 			return c.completeRules(cmd, a, s)
 		},
 		RunE: func(cmd *cobra.Command, a []string) error {
-			hasOwn := cmd.Flags().Changed("pattern") || len(where) > 0 || cmd.Flags().Changed("step")
+			said, err := given[rule.Rule](c, cmd)
+			if err != nil {
+				return err
+			}
+			hasOwn := cmd.Flags().Changed("pattern") || len(where) > 0 || cmd.Flags().Changed("step") || said["kind"] == rule.KindRun
 			if !hasOwn && len(a) == 0 {
 				return &usageError{cmd, errors.New("give a rule, --pattern or --where")}
 			}
 			if !hasOwn && len(all)+len(ignore) > 0 {
 				return &usageError{cmd, errors.New("--all and --ignore go with --pattern or --where: a rule has its own")}
-			}
-			said, err := given[rule.Rule](c, cmd)
-			if err != nil {
-				return err
 			}
 			if kind := cmd.Flags().Changed("kind"); !hasOwn && len(said) > 0 {
 				return &usageError{cmd, errors.New("these options go with --pattern or --where: a rule has its own")}
@@ -95,7 +96,7 @@ time pass.`,
 						fmt.Fprintf(c.err, "%d lines would take too much work to check; the rule would give them up\n", t.givenUp)
 					}
 				}
-				if t.matched == 0 {
+				if t.matched == 0 && t.came == 0 {
 					return exitError(exitNoMatch)
 				}
 				return nil
@@ -113,7 +114,7 @@ time pass.`,
 }
 
 // testedFields are what can be tried of a rule besides its conditions.
-var testedFields = []string{"kind", "by", "at_least", "within_seconds", "distinct", "for_seconds", "at_most", "steps", "hit", "slower_than_seconds", "until", "field", "clear"}
+var testedFields = []string{"kind", "by", "at_least", "within_seconds", "distinct", "for_seconds", "at_most", "steps", "hit", "slower_than_seconds", "until", "field", "must", "must_not", "min_lines", "max_duration_seconds", "restarts", "clear"}
 
 // tester sends lines in portions and prints what matches.
 type tester struct {
@@ -123,6 +124,7 @@ type tester struct {
 	quiet, why     bool
 	lines, matched int
 	givenUp        int
+	came           int  // outcomes
 	timed          bool // the rule's kind isn't line: all lines are tried together
 }
 
@@ -241,6 +243,7 @@ func (t *tester) portion(ctx context.Context, lines []string) error {
 	}
 	t.lines += len(lines)
 	t.matched += res.Matched
+	t.came += len(res.Outcomes)
 	if t.quiet {
 		return nil
 	}
@@ -296,6 +299,9 @@ func reason(l api.LineTest) string {
 		return "it doesn't fulfil " + clean(l.By) + ": it has no " + clean(l.Field)
 	case l.Failed == "where":
 		return "it doesn't fulfil " + clean(l.By) + ": " + clean(l.Field) + " is " + clean(*l.Value)
+	}
+	if l.Failed == "" {
+		return "it fulfils none of the rule's conditions"
 	}
 	return "it doesn't match the pattern"
 }

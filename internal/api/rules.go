@@ -232,6 +232,7 @@ func (s *server) testRule(ctx context.Context, in *struct{ Body RuleTest }) (*ou
 				at = in.Body.At[i]
 			}
 			line.TimeNano = sums.nanos(at)
+			sums.line()
 		}
 		var state rule.State
 		t.Matched = matching.Match(&state, line)
@@ -251,8 +252,12 @@ func (s *server) testRule(ctx context.Context, in *struct{ Body RuleTest }) (*ou
 		}
 		t.GivenUp = state.TakeCounts()[r.ID].GivenUp > 0
 		if !t.Matched && !t.GivenUp {
-			if t.Failed = "pattern"; r.Pattern == "" && len(r.All) > 0 {
+			switch {
+			case r.Kind == rule.KindRun: // it has no conditions of its own
+			case r.Pattern == "" && len(r.All) > 0:
 				t.Failed, t.By = "all", r.All[0]
+			default:
+				t.Failed = "pattern"
 			}
 			for _, u := range matching.Unmet() {
 				if t.Failed, t.By, t.Field = u.Field, u.Pattern, u.About; u.About != "" && !u.Missing {

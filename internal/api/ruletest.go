@@ -10,7 +10,7 @@ import (
 // TestOutcome is what lines add up to, or time, for a rule whose kind isn't line.
 type TestOutcome struct {
 	At   float64 `json:"at" doc:"When, in seconds behind the first line"`
-	What string  `json:"what" enum:"hit,held,end" doc:"A hit, one that is held back since there are too many, or the end of one"`
+	What string  `json:"what" enum:"hit,more,held,end" doc:"A hit, what belongs to the one before, one that is held back since there are too many, or the end of one"`
 	By   string  `json:"by,omitempty" doc:"The values that it is about"`
 	Text string  `json:"text"`
 }
@@ -19,6 +19,7 @@ type TestOutcome struct {
 type testedSums struct {
 	engine    *correlate.Engine
 	container correlate.Container
+	runs      []*rule.Rule // of kind run: all lines are of one run
 }
 
 // testStart is the time of the first line of a test.
@@ -35,13 +36,22 @@ func newTestedSums(r *rule.Rule, snapshot *rule.Snapshot) *testedSums {
 		s.engine.Seed(c, nil)
 	}
 	s.engine.Started(s.container, testStart)
+	if s.runs, _ = snapshot.For("").Runs(); len(s.runs) > 0 {
+		s.engine.Began(s.container, testRun, testStart, s.runs)
+	}
 	return s
 }
+
+// testRun is the number of the run that the lines of a test are.
+const testRun = 1
 
 // nanos is a time so many seconds behind the first line, within thirty years.
 func (s *testedSums) nanos(at float64) int64 {
 	return testStart + int64(min(max(at, -1e9), 1e9)*1e9)
 }
+
+// line adds a line, whatever it matches.
+func (s *testedSums) line() { s.engine.Lines(s.container.ID, 1, s.runs) }
 
 // add adds matches, and returns what comes of them.
 func (s *testedSums) add(matches []rule.Match) []TestOutcome {
@@ -51,10 +61,12 @@ func (s *testedSums) add(matches []rule.Match) []TestOutcome {
 	return s.outcomes()
 }
 
-// until has time pass, and returns what comes of that. Nothing comes late in a test.
+// until has time pass, and a run end by then, and returns what comes of that. Nothing comes
+// late in a test.
 func (s *testedSums) until(at float64) []TestOutcome {
 	upTo := s.nanos(at) + int64(correlate.Slack)
 	s.engine.Advance(upTo, upTo, func(string) int64 { return upTo })
+	s.engine.Ended(s.container.ID, testRun, s.nanos(at))
 	return s.outcomes()
 }
 
@@ -68,6 +80,8 @@ func (s *testedSums) outcomes() (out []TestOutcome) {
 			nano, t.What, t.Text = o.Hit.TimeNano, "hit", o.Hit.Text
 		case o.End != nil:
 			nano, t.What, t.Text = o.End.TimeNano, "end", o.End.Why
+		case o.Rule.Kind == rule.KindRun:
+			nano, t.What, t.Text = o.More.Last, "more", o.More.Text
 		case o.More.Held:
 			nano, t.What, t.Text = o.More.Last, "held", o.More.Text
 		default:

@@ -51,7 +51,7 @@ func (e *Engine) arm(c *containerState, at int64, started bool) {
 	}
 }
 
-// leave forgets what rules of kind absent wait for where they aren't in effect any more:
+// leave forgets what rules of kinds absent and run wait for where they aren't in effect any more:
 // they are overridden there, or were narrowed. What a workload's containers did that are
 // all removed is known by the workload's name alone.
 func (e *Engine) leave(now int64) {
@@ -59,13 +59,15 @@ func (e *Engine) leave(now int64) {
 	for _, c := range e.containers {
 		in := e.snapshot.ForContainer(c.scope()).Correlated()
 		for _, rs := range e.rules {
-			if rs.rule.Kind != rule.KindAbsent {
+			if !waitsFor(rs.rule) {
 				continue
 			}
 			known[Key{Rule: rs.rule.ID, Scope: scopeOf(rs.rule, &c.Container)}] = true
+			known[runKey(rs, c.ID)] = true
 		}
 		for _, r := range in {
 			held[Key{Rule: r.ID, Scope: scopeOf(r, &c.Container)}] = true
+			held[Key{Rule: r.ID, Scope: containerScope + c.ID}] = true
 		}
 	}
 	isHeld := func(k Key) bool {
@@ -76,7 +78,7 @@ func (e *Engine) leave(now int64) {
 		return held[k] || !known[k]
 	}
 	for _, rs := range e.sorted() {
-		if rs.rule.Kind != rule.KindAbsent {
+		if !waitsFor(rs.rule) {
 			continue
 		}
 		for _, s := range rs.all() {
@@ -86,6 +88,9 @@ func (e *Engine) leave(now int64) {
 		}
 	}
 }
+
+// waitsFor reports whether a rule waits for lines, or the end of a run.
+func waitsFor(r *rule.Rule) bool { return r.Kind == rule.KindAbsent || r.Kind == rule.KindRun }
 
 func (c *containerState) scope() rule.Container {
 	return rule.Container{Workload: c.Workload, Name: c.Name, Image: c.Image, Labels: c.Labels}

@@ -39,9 +39,11 @@ type stored struct {
 	Matches   int64    `json:"n,omitempty"`
 	Held      bool     `json:"h,omitempty"`
 
-	Pending  []pending `json:"p,omitempty"`
-	Sequence *sequence `json:"q,omitempty"`
-	Change   *change   `json:"ch,omitempty"`
+	Pending  []pending  `json:"p,omitempty"`
+	Sequence *sequence  `json:"q,omitempty"`
+	Change   *change    `json:"ch,omitempty"`
+	Run      *runState  `json:"r,omitempty"`
+	Runs     *runsState `json:"rs,omitempty"`
 
 	Was *Container `json:"k,omitempty"`
 }
@@ -137,6 +139,7 @@ func (s *state) encode(r *rule.Rule) []byte {
 		Version: storedVersion, Meaning: inShort(meaning(r)), Container: s.container, Open: s.open, Seen: s.seen, Cleared: s.cleared, Line: s.line, Stream: s.stream,
 		Values: s.values, First: s.first, Armed: s.armed, Last: s.last, From: s.from, To: s.to, Wait: s.wait, Unsure: s.unsure, Matches: s.matches, Held: s.held, Was: s.was,
 		Pending: s.pending, Sequence: s.sequence, Change: s.change,
+		Run: s.run, Runs: s.runs,
 	}
 	if r.Kind == rule.KindNew && !s.unsure {
 		v.Line, v.Stream = "", ""
@@ -172,6 +175,7 @@ func decode(b []byte, meaning string) (s *state, ok, readable bool) {
 		values: v.Values, first: v.First, armed: v.Armed, last: v.Last, from: v.From, to: v.To, wait: v.Wait,
 		unsure: v.Unsure, matches: v.Matches, held: v.Held, was: v.Was, kept: v.Seen,
 		pending: v.Pending, sequence: v.Sequence, change: v.Change,
+		run: v.Run, runs: v.Runs,
 	}
 	last := int64(0)
 	for len(v.Times) > 0 {

@@ -65,6 +65,7 @@ func (e *Engine) setBack(now int64) {
 			}
 			s.seen, s.kept, s.last, s.cleared = min(s.seen, now), min(s.kept, now), min(s.last, now), min(s.cleared, now)
 			s.ahead(now)
+			e.setBackRun(rs, s, now)
 			if s.open && rs.rule.Kind == rule.KindCount && len(s.times) == 0 {
 				e.end(rs, s, now, "the clock was set back")
 			}
@@ -93,6 +94,8 @@ func (e *Engine) Stood(d time.Duration, upTo int64) {
 				s.wait += int64(d)
 			case q != nil && q.Step > 0 && rs.rule.Hit == rule.HitMissing:
 				q.Wait += int64(d)
+			case s.run != nil && !s.run.Late:
+				s.run.Wait += int64(d)
 			default:
 				continue
 			}
@@ -120,7 +123,7 @@ func (s *state) due(rs *ruleState) int64 {
 
 // idle reports whether a key is as if it had never been seen.
 func (s *state) idle() bool {
-	return !s.open && len(s.times) == 0 && s.last == 0 && s.from == 0 && len(s.pending) == 0 && s.change == nil && (s.sequence == nil || *s.sequence == sequence{})
+	return !s.open && len(s.times) == 0 && s.last == 0 && s.from == 0 && len(s.pending) == 0 && s.run == nil && s.change == nil && (s.sequence == nil || *s.sequence == sequence{})
 }
 
 // plan notes when a key is due.

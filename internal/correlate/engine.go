@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -75,6 +76,7 @@ type containerState struct {
 	Container
 	Started int64 `json:"started"` // its latest start, in nanoseconds
 	Running bool  `json:"running"`
+	Run     *Run  `json:"run,omitempty"` // the latest; nil where no rule has asked for it
 }
 
 // state is what is known of a key. Which fields are used depends on the rule's kind.
@@ -99,9 +101,11 @@ type state struct {
 	from, to int64 // of absent: the first and the last match that may be out of order; 0 for none
 	wait     int64 // of absent: so much longer
 
-	pending  []pending // of kinds that take matches in order
-	sequence *sequence // of that kind
-	change   *change   // of that kind; nil before the first value
+	pending  []pending  // of kinds that take matches in order
+	sequence *sequence  // of that kind
+	change   *change    // of that kind; nil before the first value
+	run      *runState  // of run: of a container that runs
+	runs     *runsState // of run: of a workload
 
 	unsure  bool  // of new: whether it is isn't known yet
 	matches int64 // of an unsure one: behind the first
@@ -136,6 +140,9 @@ func kindOf(r *rule.Rule) kind {
 		return kind{(*Engine).matchSequence, (*Engine).passSequence, (*state).dueSequence, (*Engine).beginSequence}
 	case rule.KindChange:
 		return kind{(*Engine).matchChange, (*Engine).passChange, (*state).dueChange, (*Engine).beginChange}
+	}
+	if r.Kind == rule.KindRun { // whose lines matchRun takes
+		return kind{pass: (*Engine).passRun, due: (*state).dueRun, begin: (*Engine).beginRuns}
 	}
 	panic("correlate: no kind " + r.Kind)
 }
@@ -229,6 +236,7 @@ func (e *Engine) SetRules(snapshot *rule.Snapshot, now int64) (bad []Key) {
 		if c := e.containers[id]; c.Running {
 			e.arm(c, now, false)
 		}
+		e.joinRuns(e.containers[id])
 	}
 	return bad
 }
@@ -260,6 +268,9 @@ func meaning(r *rule.Rule) string {
 	}
 	if r.Field != "" {
 		parts = append(parts, "\x00", r.Field)
+	}
+	if r.Kind == rule.KindRun {
+		parts = append(parts, strconv.FormatInt(r.MinLines, 10), strings.Join(r.Must, "\x00"), "\x00", strings.Join(r.MustNot, "\x00"))
 	}
 	return strings.Join(parts, "\x00")
 }
@@ -303,6 +314,9 @@ func (e *Engine) Match(c *Container, m *rule.Match) {
 		return
 	case rs.rule.Kind == rule.KindNew:
 		e.see(rs, c, m)
+		return
+	case rs.rule.Kind == rule.KindRun:
+		e.matchRun(rs, c, m)
 		return
 	}
 	e.know(c)

@@ -24,7 +24,8 @@ type Hit struct {
 	Stream    string // of that line
 	LineTime  int64  // of that line, in nanoseconds
 	Matches   int64  // that are the hit; 0 of a rule that waits for one
-	Since     int64  // when the first of them was
+	Since     int64  // when the first of them was, or a run began
+	Until     int64  // when a run ended; 0 for none that has
 	FirstLine string // of them; "" where it isn't known any more
 }
 

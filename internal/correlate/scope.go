@@ -79,6 +79,9 @@ func (e *Engine) Gone(id string, at int64) {
 	}
 	e.Stopped(id, at)
 	for _, rs := range e.sorted() {
+		if s := rs.keys[runKey(rs, id)]; s != nil && s.run != nil {
+			e.forget(rs, s, at, "")
+		}
 		scope := scopeOf(rs.rule, &cs.Container)
 		if strings.HasPrefix(scope, containerScope) {
 			for _, s := range rs.in(scope) {
@@ -107,7 +110,7 @@ func scopeOf(r *rule.Rule, c *Container) string {
 	switch {
 	case r.Per == rule.PerRule:
 		return "rule"
-	case r.Per == rule.PerWorkload, r.Kind == rule.KindNew: // a new container of it has nothing new
+	case r.Per == rule.PerWorkload, r.Kind == rule.KindNew, r.Kind == rule.KindRun: // a new container of it has nothing new
 		return workloadScope + c.Workload
 	}
 	return containerScope + c.ID

@@ -47,6 +47,7 @@ func (i *Ingest) Start(ctx context.Context, fifo string, c journal.Container) er
 	}
 	short, cancel := context.WithTimeout(ctx, startPatience)
 	defer cancel()
+	c.FIFO = name
 	older := i.of(c.ID, name)
 	for _, f := range older {
 		if err := f.drain(short); err != nil {

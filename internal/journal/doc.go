@@ -3,6 +3,7 @@
 //
 //	<root>/<container id>/
 //	    container.json             what is known of the container; no environment
+//	    runs.json                  when it was started, and where in the log
 //	    00000000000000000000.seg.zst    rotated and compressed
 //	    00000000000020971597.seg        the active segment: raw frames
 //	    00000000000020971597.idx        its sparse index

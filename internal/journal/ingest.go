@@ -30,6 +30,7 @@ type Writer struct {
 	rotated  int       // segments that the latest Ingest has begun; its caller's
 	doubt    note      // what may be in the pipe and in the journal
 	doubted  time.Time // since when that can't be found out
+	resumed  time.Time // when what a process before had attached was attached again
 }
 
 // Attach adds a writer. resumed says that it was attached before the process
@@ -47,9 +48,12 @@ func (j *Journal) Attach(resumed bool) *Writer {
 		j.cutLocked("torn")
 	}
 	j.state.Attached++
+	j.goOnLocked()
+	j.starting = time.Time{}
 	j.changedLocked()
 	w := &Writer{j: j}
 	if resumed {
+		w.resumed = time.Now()
 		w.doubt = j.doubt
 		j.resumedLocked(w)
 	}
@@ -285,6 +289,15 @@ func (w *Writer) Unfinished() bool {
 	return w.j.owner == w || len(w.spill) > 0 || len(w.drop.head) > 0 || w.drop.rest > 0
 }
 
+// endedAt is when the attachment ended that is detached now; zero where it was before
+// this process.
+func (w *Writer) endedAt(now time.Time) time.Time {
+	if !w.resumed.IsZero() && now.Sub(w.resumed) < endedAway {
+		return time.Time{}
+	}
+	return now
+}
+
 // Detach ends the attachment: its writer is gone, and a frame that it left
 // unfinished is removed. It returns that frame's bytes. Calling it again does
 // nothing.
@@ -307,6 +320,7 @@ func (w *Writer) Detach() (torn int64) {
 	if j.state.Attached == 0 {
 		j.state.Ends++
 		j.state.LastEnd = j.state.End
+		j.endRunLocked(w.endedAt(time.Now()))
 		j.touch()
 	}
 	if j.of != nil {

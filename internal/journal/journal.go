@@ -67,9 +67,10 @@ type Container struct {
 	Attrs    map[string]string `json:"attrs,omitempty"` // labels and environment that log-opts named
 	Scan     bool              `json:"scan"`
 	Options  Options           `json:"options"`
-	Created  time.Time         `json:"created"` // of the container
-	Started  time.Time         `json:"started"` // of its latest attachment
-	Born     int64             `json:"born"`    // the offset at which its log began; Create sets it
+	Created  time.Time         `json:"created"`        // of the container
+	Started  time.Time         `json:"started"`        // of its latest attachment
+	FIFO     string            `json:"fifo,omitempty"` // of that one
+	Born     int64             `json:"born"`           // the offset at which its log began; Create sets it
 }
 
 // Recovery is what opening a journal found and mended.
@@ -118,6 +119,10 @@ type Journal struct {
 	made      bool // it was made by this process, or has been written to
 	noting    bool // the note may say that a transfer is being written
 	doubt     note // of the transfer during which the last process may have ended
+
+	runs        []Run // see runs.go; replaced, never changed
+	runsUnsaved bool
+	starting    time.Time // when the last one was noted; zero once it was attached
 
 	resumed []*Writer // those that may have left an unfinished frame
 	whose   bool      // it was removed, because that is not known

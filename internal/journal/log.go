@@ -107,8 +107,10 @@ func (d *Dir) create(l *log, c Container, made bool) (*Journal, error) {
 		j.hold = holdFor(c)
 	}
 	j.meta, j.unsaved, j.made = c, unsaved, j.made || made
+	j.beginRunLocked(c, time.Now())
 	j.onDisk.Store(false)
 	j.mu.Unlock()
+	j.saveRuns()
 	return j, nil
 }
 
@@ -204,7 +206,12 @@ func (d *Dir) closeUnused(l *log) {
 	defer l.disk.Unlock()
 	d.mu.Lock()
 	j := l.journal
-	if j == nil || l.refs > 0 || j.needsMaintenance.Load() {
+	d.mu.Unlock()
+	if j != nil {
+		j.saveRuns()
+	}
+	d.mu.Lock()
+	if j = l.journal; j == nil || l.refs > 0 || j.needsMaintenance.Load() {
 		d.mu.Unlock()
 		return
 	}

@@ -33,6 +33,9 @@ func (j *Journal) recover(patient bool) error {
 	if err := j.recoverNote(); give(err) {
 		return err
 	}
+	if err := j.readRuns(); give(err) {
+		return err
+	}
 	raw := map[int64]bool{}
 	compressed := map[int64]bool{}
 	var indexes []int64

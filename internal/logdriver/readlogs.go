@@ -60,6 +60,9 @@ func (d *Driver) readLogs(ctx context.Context, w http.ResponseWriter, r *http.Re
 		return
 	}
 	defer j.Release()
+	if !req.Config.Follow { // which the Engine asks for of a container that runs alone
+		j.Asked()
+	}
 	s := &server{
 		j: j, w: w, flush: http.NewResponseController(w).Flush, whole: func(b []byte) error { return answerWhole(w, b) }, keepalive: d.keepalive,
 		since: nano(req.Config.Since), until: nano(req.Config.Until), left: math.MaxInt64,

@@ -24,10 +24,11 @@ const (
 
 	KindSequence = "sequence" // that steps are all done in order within a time is one, or that they aren't
 	KindChange   = "change"   // that a value is another one than before is one
+	KindRun      = "run"      // that a container's run isn't as it should be is one
 )
 
 // Kinds are all kinds of rules.
-var Kinds = []string{KindLine, KindCount, KindAbsent, KindSequence, KindChange, KindNew}
+var Kinds = []string{KindLine, KindCount, KindAbsent, KindSequence, KindChange, KindRun, KindNew}
 
 // Whose matches a rule adds up.
 const (
@@ -77,6 +78,9 @@ const (
 	MaxActive  = 256  // bytes
 	MaxAtMost  = 1000 // hits an hour
 	MinForget  = time.Hour
+
+	MaxMinLines = 1_000_000 // lines that a run has to have
+	MaxRestarts = 1000      // starts within a time
 )
 
 // Correlated reports whether the rule's hits, or their end, depend on more than a line.
@@ -98,6 +102,11 @@ func (r *Rule) Waits() bool {
 
 // Forget is after how long a shape is new again.
 func (r *Rule) Forget() time.Duration { return time.Duration(r.ForgetSeconds) * time.Second }
+
+// MaxDuration is how long a run may take; 0 for any time.
+func (r *Rule) MaxDuration() time.Duration {
+	return time.Duration(r.MaxDurationSeconds) * time.Second
+}
 
 // For is how long there has to be no match.
 func (r *Rule) For() time.Duration { return time.Duration(r.ForSeconds) * time.Second }
@@ -143,6 +152,8 @@ func (r *Rule) Sums() string {
 		return fmt.Sprintf("sequence: %d steps within %s, %s%s", len(r.Steps), incident.Span(r.Within()), what, of)
 	case KindChange:
 		return fmt.Sprintf("change: %s is another one than before%s", r.Field, of)
+	case KindRun:
+		return "run: " + strings.Join(r.runHasTo(), ", ")
 	case KindNew:
 		return fmt.Sprintf("new: the first of its shape in %s, at most %d an hour", incident.Span(r.Forget()), r.AtMost)
 	}
@@ -179,6 +190,7 @@ func checkKind(r Rule) error {
 	}{
 		{"by", checkBy}, {"per", checkPer}, {"at_least", checkAtLeast}, {"within_seconds", checkWithin}, {"distinct", checkDistinct}, {"for_seconds", checkFor}, {"arm", checkArm}, {"when_stopped", checkWhenStopped}, {"active", checkActive}, {"forget_seconds", checkForget}, {"at_most", checkAtMost},
 		{"steps", checkSteps}, {"hit", checkHit}, {"slower_than_seconds", checkSlowerThan}, {"until", checkUntil}, {"on_stop", checkOnStop}, {"field", checkField},
+		{"must", checkMust}, {"must_not", checkMustNot}, {"min_lines", checkMinLines}, {"max_duration_seconds", checkMaxDuration}, {"restarts", checkRestarts},
 	} {
 		err := f.check(r)
 		var of *fields.Error
@@ -255,7 +267,13 @@ func checkWithin(r Rule) error {
 	if err := CheckSeconds(r.WithinSeconds); err != nil {
 		return err
 	}
-	return ofKinds(r, r.WithinSeconds != 0, true, KindCount, KindSequence)
+	switch {
+	case r.Kind == KindRun && r.WithinSeconds == 0 && r.Restarts != 0:
+		return errors.New("is required with restarts: so many starts within so long")
+	case r.Kind == KindRun && r.WithinSeconds != 0 && r.Restarts == 0:
+		return errors.New("goes with restarts: so many starts within so long")
+	}
+	return ofKinds(r, r.WithinSeconds != 0, r.Kind != KindRun, KindCount, KindSequence, KindRun)
 }
 
 func checkDistinct(r Rule) error {

@@ -20,10 +20,12 @@ type Role string
 
 // The roles.
 const (
-	Main  Role = ""      // a match, by the rule's own conditions
-	Step  Role = "step"  // of a rule of kind sequence
-	Until Role = "until" // from which on no step is waited for
-	Clear Role = "clear" // the end of what is open
+	Main    Role = ""         // a match, by the rule's own conditions
+	Step    Role = "step"     // of a rule of kind sequence
+	Until   Role = "until"    // from which on no step is waited for
+	Must    Role = "must"     // what some line of a run has to be
+	MustNot Role = "must_not" // what none of them may be
+	Clear   Role = "clear"    // the end of what is open
 )
 
 // Part is conditions that belong together: a line that fulfils all of them has the role.
@@ -68,7 +70,7 @@ type list struct {
 }
 
 func (r *Rule) lists() []list {
-	return []list{{"steps", Step, r.Steps}, {"until", Until, r.Until}, {"clear", Clear, r.Clear}}
+	return []list{{"steps", Step, r.Steps}, {"until", Until, r.Until}, {"must", Must, r.Must}, {"must_not", MustNot, r.MustNot}, {"clear", Clear, r.Clear}}
 }
 
 // Parts are all conditions of the rule, its own first. What is quoted of others is in

@@ -49,49 +49,54 @@ const (
 // Rule says what to look for in which lines. Fields has a line about each of its
 // fields that is not logscan's own.
 type Rule struct {
-	ID                int64               `json:"id" readOnly:"true"`
-	Name              string              `json:"name"`
-	Description       string              `json:"description"`
-	Pattern           string              `json:"pattern"`                 // RE2; "" = none
-	All               fields.Texts        `json:"all" nullable:"false"`    // RE2, each of which a line matches too
-	Ignore            fields.Texts        `json:"ignore" nullable:"false"` // RE2, none of which it matches
-	Where             fields.Texts        `json:"where" nullable:"false"`  // conditions of package where, all of which it fulfils
-	Severity          event.Severity      `json:"severity"`
-	Streams           string              `json:"streams"`
-	CooldownSeconds   int64               `json:"cooldown_seconds"`
-	CooldownBy        string              `json:"cooldown_by"`
-	State             string              `json:"state"`        // "" is what Enabled says
-	Enabled           bool                `json:"enabled"`      // the State isn't Off
-	WorkloadID        string              `json:"workload_id"`  // "" = global
-	OverridesID       int64               `json:"overrides_id"` // 0 = none
-	Images            fields.List[string] `json:"images"`       // globs
-	Names             fields.List[string] `json:"names"`        // globs of containers' names
-	Labels            fields.List[string] `json:"labels"`       // KEY or KEY=VALUE, globs, of which a container has all
-	Kind              string              `json:"kind"`
-	By                fields.List[string] `json:"by"`  // groups of the pattern, such as $user, and fields
-	Per               string              `json:"per"` // whose matches add up
-	AtLeast           int64               `json:"at_least"`
-	WithinSeconds     int64               `json:"within_seconds"`
-	Distinct          string              `json:"distinct"` // a group, such as $user, or a field
-	ForSeconds        int64               `json:"for_seconds"`
-	GraceSeconds      int64               `json:"grace_seconds"`
-	Arm               string              `json:"arm"`
-	WhenStopped       string              `json:"when_stopped"`
-	Active            string              `json:"active"` // as schedule.ParseHours reads it
-	ForgetSeconds     int64               `json:"forget_seconds"`
-	AtMost            int64               `json:"at_most"`
-	Steps             fields.Texts        `json:"steps" nullable:"false"` // conditions each
-	Hit               string              `json:"hit"`
-	SlowerThanSeconds int64               `json:"slower_than_seconds"`
-	Until             fields.Texts        `json:"until" nullable:"false"` // conditions each
-	OnStop            string              `json:"on_stop"`
-	Field             string              `json:"field"`                  // a group, such as $version, or a field
-	Clear             fields.Texts        `json:"clear" nullable:"false"` // conditions each, any of which ends what is open
-	ResolveAfter      int64               `json:"resolve_after_seconds"`
-	Repeat            int64               `json:"repeat_seconds"`
-	TellResolved      bool                `json:"tell_resolved"`
-	CreatedAt         time.Time           `json:"created_at" readOnly:"true"`
-	UpdatedAt         time.Time           `json:"updated_at" readOnly:"true"`
+	ID                 int64               `json:"id" readOnly:"true"`
+	Name               string              `json:"name"`
+	Description        string              `json:"description"`
+	Pattern            string              `json:"pattern"`                 // RE2; "" = none
+	All                fields.Texts        `json:"all" nullable:"false"`    // RE2, each of which a line matches too
+	Ignore             fields.Texts        `json:"ignore" nullable:"false"` // RE2, none of which it matches
+	Where              fields.Texts        `json:"where" nullable:"false"`  // conditions of package where, all of which it fulfils
+	Severity           event.Severity      `json:"severity"`
+	Streams            string              `json:"streams"`
+	CooldownSeconds    int64               `json:"cooldown_seconds"`
+	CooldownBy         string              `json:"cooldown_by"`
+	State              string              `json:"state"`        // "" is what Enabled says
+	Enabled            bool                `json:"enabled"`      // the State isn't Off
+	WorkloadID         string              `json:"workload_id"`  // "" = global
+	OverridesID        int64               `json:"overrides_id"` // 0 = none
+	Images             fields.List[string] `json:"images"`       // globs
+	Names              fields.List[string] `json:"names"`        // globs of containers' names
+	Labels             fields.List[string] `json:"labels"`       // KEY or KEY=VALUE, globs, of which a container has all
+	Kind               string              `json:"kind"`
+	By                 fields.List[string] `json:"by"`  // groups of the pattern, such as $user, and fields
+	Per                string              `json:"per"` // whose matches add up
+	AtLeast            int64               `json:"at_least"`
+	WithinSeconds      int64               `json:"within_seconds"`
+	Distinct           string              `json:"distinct"` // a group, such as $user, or a field
+	ForSeconds         int64               `json:"for_seconds"`
+	GraceSeconds       int64               `json:"grace_seconds"`
+	Arm                string              `json:"arm"`
+	WhenStopped        string              `json:"when_stopped"`
+	Active             string              `json:"active"` // as schedule.ParseHours reads it
+	ForgetSeconds      int64               `json:"forget_seconds"`
+	AtMost             int64               `json:"at_most"`
+	Steps              fields.Texts        `json:"steps" nullable:"false"` // conditions each
+	Hit                string              `json:"hit"`
+	SlowerThanSeconds  int64               `json:"slower_than_seconds"`
+	Until              fields.Texts        `json:"until" nullable:"false"` // conditions each
+	OnStop             string              `json:"on_stop"`
+	Field              string              `json:"field"`                     // a group, such as $version, or a field
+	Must               fields.Texts        `json:"must" nullable:"false"`     // conditions each, which some line of a run has to fulfil
+	MustNot            fields.Texts        `json:"must_not" nullable:"false"` // conditions each, which no line of a run may fulfil
+	MinLines           int64               `json:"min_lines"`
+	MaxDurationSeconds int64               `json:"max_duration_seconds"`
+	Restarts           int64               `json:"restarts"`               // starts within WithinSeconds
+	Clear              fields.Texts        `json:"clear" nullable:"false"` // conditions each, any of which ends what is open
+	ResolveAfter       int64               `json:"resolve_after_seconds"`
+	Repeat             int64               `json:"repeat_seconds"`
+	TellResolved       bool                `json:"tell_resolved"`
+	CreatedAt          time.Time           `json:"created_at" readOnly:"true"`
+	UpdatedAt          time.Time           `json:"updated_at" readOnly:"true"`
 }
 
 // Cooldown is for how long, after a hit, further ones of that container are only
@@ -119,9 +124,12 @@ func (r *Rule) Incidents() incident.Settings {
 	s := incident.Settings{
 		ResolveAfter: time.Duration(r.ResolveAfter) * time.Second, Repeat: time.Duration(r.Repeat) * time.Second, TellResolved: r.TellResolved,
 	}
-	if r.Kind == KindCount || r.Kind == KindAbsent {
+	switch r.Kind {
+	case KindAbsent, KindRun:
+		s.TellResolved = true
+		fallthrough
+	case KindCount:
 		s.ResolveAfter, s.EndsByRule = 0, true // what the rule waits for ends it
-		s.TellResolved = s.TellResolved || r.Kind == KindAbsent
 	}
 	return s
 }
@@ -197,6 +205,9 @@ func checkPattern(r Rule) error {
 
 // checkFinds says that a rule finds nothing.
 func checkFinds(r Rule) error {
+	if r.Kind == KindRun {
+		return checkRun(r)
+	}
 	if own := r.own(); own.empty() && r.Kind != KindSequence {
 		return &fields.Error{Field: "pattern", Reason: "is required where a rule has neither all nor where"}
 	}

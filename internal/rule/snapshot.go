@@ -94,6 +94,7 @@ type compiled struct {
 	rule    *Rule
 	part    Part
 	bare    bool     // there is no pattern, but where
+	none    bool     // there are no conditions: no line is meant
 	pattern uint32   // number in Snapshot.matcher, unless bare
 	names   []string // of captures; "" for the match as a whole
 	// Numbers in Snapshot.conditions, as further and the part have them.
@@ -160,7 +161,7 @@ func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
 	}
 	s.patterns = make([][]*compiled, len(t.patterns.list))
 	for _, c := range s.globals {
-		if !c.bare {
+		if c.patterned() {
 			s.patterns[c.pattern] = append(s.patterns[c.pattern], c)
 		}
 	}
@@ -186,7 +187,10 @@ func (t *tables) compile(r *Rule) (out []*compiled, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(parts) == 0 {
+	switch {
+	case len(parts) == 0 && r.Kind == KindRun:
+		return []*compiled{{rule: r, none: true}}, nil
+	case len(parts) == 0:
 		return nil, errors.New("pattern is required where a rule has neither all nor where")
 	}
 	keys := r.Key(parts)
@@ -318,6 +322,9 @@ func (c *compiled) key(t *tables) error {
 	return nil
 }
 
+// patterned reports whether c's pattern is among Snapshot.patterns.
+func (c *compiled) patterned() bool { return !c.bare && !c.none }
+
 // quotes reports whether c has a group that the rule's key names.
 func (c *compiled) quotes() bool {
 	return slices.ContainsFunc(c.by, func(s source) bool { return s.group > 0 })
@@ -329,9 +336,18 @@ func (s *Snapshot) Correlated() []*Rule { return s.correlated }
 // Correlated returns the rules of the set whose hits depend on more than a line.
 func (s *Set) Correlated() []*Rule { return s.correlated }
 
+// Runs returns the rules of the set that are of kind run, and whether any of them
+// counts lines.
+func (s *Set) Runs() (rules []*Rule, counted bool) { return s.runs, s.counted }
+
 // Waits reports whether it matters to any of them which containers run.
 func (s *Snapshot) Waits() bool {
 	return slices.ContainsFunc(s.correlated, func(r *Rule) bool { return r.Kind == KindAbsent || r.Waits() })
+}
+
+// Runs reports whether any of them is of kind run.
+func (s *Snapshot) Runs() bool {
+	return slices.ContainsFunc(s.correlated, func(r *Rule) bool { return r.Kind == KindRun })
 }
 
 // Drifted reports whether the lines that were matched since it was last asked,
@@ -355,7 +371,7 @@ func (s *Snapshot) Matches(line []byte) []int64 {
 	}
 	for _, o := range s.own {
 		for _, c := range o.rules {
-			if !c.bare && slices.Contains(found, c.pattern) {
+			if c.patterned() && slices.Contains(found, c.pattern) {
 				ids = append(ids, c.rule.ID)
 			}
 		}
@@ -412,6 +428,8 @@ type Set struct {
 	bare       [len(streams)][]bareRule // rules without a pattern, by stream and id
 	scoped     []*compiled              // rules that are not for all containers, by id
 	correlated []*Rule                  // by id
+	runs       []*Rule                  // of them, those of kind run
+	counted    bool                     // some of these count lines
 }
 
 // streams are told apart in a Set: the last one stands for any other.
@@ -439,7 +457,7 @@ func (s *Snapshot) For(workload string) *Set {
 func (s *Snapshot) newSet(o *overlay) *Set {
 	set := &Set{snapshot: s, overlay: o, own: map[uint32][]*compiled{}}
 	for _, c := range o.rules {
-		if !c.bare {
+		if c.patterned() {
 			set.own[c.pattern] = append(set.own[c.pattern], c)
 		}
 	}
@@ -447,6 +465,9 @@ func (s *Snapshot) newSet(o *overlay) *Set {
 	for _, r := range set.rules() {
 		if r.Correlated() {
 			set.correlated = append(set.correlated, r)
+		}
+		if r.Kind == KindRun {
+			set.runs, set.counted = append(set.runs, r), set.counted || r.MinLines > 0
 		}
 	}
 	for _, c := range rules {
@@ -458,7 +479,7 @@ func (s *Snapshot) newSet(o *overlay) *Set {
 		set.in[i] = match.NewMask(s.matcher.Len())
 		for _, c := range rules {
 			switch {
-			case !c.in(stream):
+			case c.none, !c.in(stream):
 			case c.bare:
 				set.bare[i] = append(set.bare[i], bareRule{c.where[0].number, c})
 			default:

@@ -32,6 +32,7 @@ const (
 type progress struct {
 	cursor store.Cursor
 	hold   int64
+	ended  int64 // see follower.ended
 	n      int32 // submissions that it stands for
 }
 
@@ -260,6 +261,7 @@ func (c *committer) commit() {
 	c.space.Broadcast()
 	for f, p := range cursors {
 		f.hold.Store(p.hold)
+		f.ended.Store(p.ended)
 		f.uncommitted.Add(-p.n)
 	}
 }

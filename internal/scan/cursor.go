@@ -97,7 +97,7 @@ func (s *Scanner) submit(f *follower, events []event.Event) {
 	g := given{events: events, suppressed: suppressed(f.rules.TakeSuppressed(), &f.meta), inputs: f.inputs, urgent: f.urgent}
 	f.inputs, f.urgent = nil, false
 	s.commits.add(f, progress{
-		n: 1, hold: at.Start(),
+		n: 1, hold: at.Start(), ended: f.runs.ended(),
 		cursor: store.Cursor{ContainerID: f.id, Position: position, State: state},
 	}, g)
 }

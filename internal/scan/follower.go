@@ -38,6 +38,8 @@ type follower struct {
 	hold      atomic.Int64 // where a restart would begin to read, as committed
 	upTo      atomic.Int64 // the time of the last line that was evaluated, for Watermark
 
+	ended       atomic.Int64 // the number of the latest run whose end is stored, or of which nothing is to be stored
+	unknown     atomic.Bool  // whether the container runs that ran: time doesn't pass for it
 	uncommitted atomic.Int32 // cursors that were submitted
 	revision    atomic.Int64 // of the stored cursor; the committer counts it on
 	echoes      atomic.Int64 // lines that were hidden from rules
@@ -66,6 +68,7 @@ type follower struct {
 	inputs   []input // for rules that add matches up
 	urgent   bool    // some may make a hit at once
 	unsure   bool    // it isn't known yet whether the container runs
+	runs     runs    // for rules of kind run
 	run      int64   // the start that was submitted, in nanoseconds; stopped that there is none; 0 for neither
 	unseen   int     // bytes of frames and lines since the clock was looked at
 	lines    int64   // evaluated in this turn
@@ -89,7 +92,7 @@ func (s *Scanner) newFollower(id string) *follower {
 
 // reset makes f what it is before its cursor is loaded.
 func (f *follower) reset() {
-	f.loaded, f.at, f.rules, f.owed, f.run = false, lines.Position{}, rule.State{}, false, 0
+	f.loaded, f.at, f.rules, f.owed, f.run, f.runs = false, lines.Position{}, rule.State{}, false, 0, runs{}
 	f.done.Store(0)
 	f.hold.Store(0)
 	f.waitsFrom.Store(0)
@@ -125,6 +128,7 @@ func (s *Scanner) turn(f *follower) outcome {
 	}
 	f.rules.Retain(f.set)
 	f.starts()
+	f.lookAtRuns()
 	s.evaluate(f)
 	return s.endTurn(f)
 }
@@ -133,7 +137,7 @@ func (s *Scanner) turn(f *follower) outcome {
 func (s *Scanner) evaluate(f *follower) {
 	f.matching = f.set.Begin()
 	defer func() {
-		f.matched(f.matching.TakeMatches())
+		f.addUp()
 		f.matching.End()
 	}()
 	f.unseen = 0
@@ -172,6 +176,10 @@ func (f *follower) line(l *lines.Line) {
 	if l.Cut {
 		f.overflow++
 	}
+	if l.From >= f.runs.next {
+		f.tellRuns(l.From, true, false)
+	}
+	f.runs.lines++
 	line := rule.Line{Stream: l.Stream, TimeNano: l.TimeNano, Text: l.Text}
 	if !f.matching.Match(&f.rules, line) {
 		return
@@ -222,7 +230,7 @@ func (f *follower) matched(matches []rule.Match) {
 	for i := range matches {
 		m := &matches[i]
 		f.inputs = append(f.inputs, input{container: c, match: m})
-		f.urgent = f.urgent || m.Rule.Kind != rule.KindAbsent
+		f.urgent = f.urgent || m.Rule.Kind != rule.KindAbsent && m.Rule.Kind != rule.KindRun
 	}
 }
 
@@ -252,6 +260,7 @@ func (s *Scanner) endTurn(f *follower) outcome {
 	f.owed = f.owed || f.src.Skipped > 0
 	f.lines, f.overflow, f.hidden, f.src.Malformed, f.src.Skipped = 0, 0, 0, 0, 0
 	f.stops()
+	f.endRuns()
 	if f.owed && !f.src.Replaying() && (len(f.events) > 0 || f.urgent || f.now.Sub(f.sent) >= cursorEvery) {
 		events := f.events
 		f.events = nil

@@ -353,6 +353,9 @@ func (s *Scanner) evaluated(each bool) (all int64, of map[string]int64) {
 		}
 		all = min(all, w)
 		if each {
+			if f.unknown.Load() {
+				w = 0
+			}
 			of[f.id] = w
 		}
 		return true
@@ -385,8 +388,8 @@ func (s *Scanner) Echoes() map[string]int64 {
 	return echoes
 }
 
-// Finished reports whether every line of a container has been evaluated, and
-// what that gave is stored. Of a container that isn't scanned, it has.
+// Finished reports whether every line of a container has been evaluated, and its last run
+// judged, and what that gave is stored. Of a container that isn't scanned, it has.
 func (s *Scanner) Finished(containerID string) bool {
 	j, err := s.cfg.Journals.Acquire(containerID)
 	if err != nil {
@@ -396,9 +399,14 @@ func (s *Scanner) Finished(containerID string) bool {
 	if !j.Container().Scan {
 		return true
 	}
-	var done int64 // a restart would begin to read here
+	var done, ended int64 // a restart would begin to read here
 	if f, ok := s.followers.Load(containerID); ok {
-		done = f.(*follower).hold.Load()
+		done, ended = f.(*follower).hold.Load(), f.(*follower).ended.Load()
+	}
+	if snapshot := s.snapshot.Load(); snapshot != nil && snapshot.Runs() {
+		if runs, _ := j.Runs(); len(runs) > 0 && runs[len(runs)-1].N > ended {
+			return false // it is still to be judged
+		}
 	}
 	first, end := j.Bounds()
 	return max(done, first) >= end

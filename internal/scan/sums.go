@@ -17,6 +17,7 @@ import (
 type input struct {
 	container *correlate.Container
 	match     *rule.Match
+	run       *run
 	seed      *seed
 	started   int64 // when it was, in nanoseconds
 	stopped   int64
@@ -99,6 +100,8 @@ func (s *sums) step(inputs []input, c clocks, b *store.Batch) {
 			s.engine.Match(in.container, in.match)
 		case in.seed != nil:
 			s.engine.Seed(in.seed.rule, in.seed.seen)
+		case in.run != nil:
+			in.run.tell(s.engine, in.container)
 		case in.started != 0:
 			s.engine.Started(*in.container, in.started)
 		case in.stopped != 0:
@@ -194,6 +197,9 @@ func outcomeEvent(o *correlate.Outcome) event.Event {
 	}
 	if h.Since != 0 {
 		m["since"] = timestamp(h.Since)
+	}
+	if h.Until != 0 {
+		m["until"] = timestamp(h.Until)
 	}
 	return event.Event{
 		Source: event.Logscan, Severity: o.Rule.Severity, Message: h.Text, Metadata: m,
