@@ -13,7 +13,8 @@ import (
 // Rows are JSON. What is kept of a key is a stored; of a container, under its scope
 // and rule 0, a containerState; of a rule's bucket, under "bucket ID" and rule 0, a
 // storedBucket; of a rule of kind new whose past is known, under "seeded ID" and rule 0,
-// its meaning; of the engine, under "seen" and rule 0, a storedSeen.
+// its meaning; of a rule of kind run, under "since ID" and rule 0, a storedSince; of the
+// engine, under "seen" and rule 0, a storedSeen.
 
 // storedVersion is of a stored whose fields mean what they mean today.
 const storedVersion = 1
@@ -57,6 +58,16 @@ type storedSeen struct {
 	Seen int64 `json:"seen"`
 }
 
+// storedSince is since when, in nanoseconds, a rule has had a meaning, in short.
+type storedSince struct {
+	Meaning string `json:"m"`
+	Since   int64  `json:"since"`
+}
+
+const sinceScope = "since "
+
+func sinceKey(rule int64) Key { return Key{Scope: sinceScope + strconv.FormatInt(rule, 10)} }
+
 var seenKey = Key{Scope: "seen"}
 
 const bucketScope = "bucket "
@@ -86,6 +97,12 @@ func (e *Engine) encode(k Key) []byte {
 		n, _ := strconv.ParseInt(id, 10, 64)
 		if rs := e.rules[n]; rs != nil && rs.rule.Kind == rule.KindNew && !rs.seeding {
 			return asJSON(inShort(rs.meaning))
+		}
+	}
+	if id, ok := strings.CutPrefix(k.Scope, sinceScope); ok {
+		n, _ := strconv.ParseInt(id, 10, 64)
+		if rs := e.rules[n]; rs != nil && rs.rule.Kind == rule.KindRun {
+			return asJSON(rs.since)
 		}
 	}
 	if id, ok := strings.CutPrefix(k.Scope, bucketScope); ok {
@@ -122,6 +139,15 @@ func (e *Engine) loadOwn(r Row) bool {
 			return false
 		}
 		e.seeded[n] = of
+		return true
+	}
+	if id, ok := strings.CutPrefix(r.Scope, sinceScope); ok {
+		n, err := strconv.ParseInt(id, 10, 64)
+		var v storedSince
+		if err != nil || json.Unmarshal(r.Data, &v) != nil {
+			return false
+		}
+		e.since[n] = v
 		return true
 	}
 	id, ok := strings.CutPrefix(r.Scope, bucketScope)

@@ -54,6 +54,10 @@ func (e *Engine) Advance(now, all int64, of func(container string) int64) {
 func (e *Engine) setBack(now int64) {
 	for _, rs := range e.sorted() {
 		rs.at = min(rs.at, now)
+		if rs.since.Since > now {
+			rs.since.Since = now
+			e.dirty[sinceKey(rs.rule.ID)] = true
+		}
 		for _, s := range rs.all() {
 			if s.seen <= now+slack && s.last <= now+slack {
 				continue

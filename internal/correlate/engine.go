@@ -46,6 +46,7 @@ type Engine struct {
 	rules      map[int64]*ruleState
 	containers map[string]*containerState
 	seeded     map[int64]string       // rules of kind new, as stored
+	since      map[int64]storedSince  // rules of kind run, as stored
 	buckets    map[int64]storedBucket // of rules that were not known yet
 	unread     []Row                  // of rules that were not known yet
 	due        dueHeap
@@ -67,7 +68,8 @@ type ruleState struct {
 	keys    map[Key]*state
 	// seeding is that it isn't known yet what was there before the rule, of kind new.
 	seeding bool
-	debt    int64 // of its bucket, in nanoseconds, as of at
+	since   storedSince // of kind run
+	debt    int64       // of its bucket, in nanoseconds, as of at
 	at      int64
 }
 
@@ -149,7 +151,7 @@ func kindOf(r *rule.Rule) kind {
 
 // New returns an engine that knows nothing. The bucket bounds the hits of a rule.
 func New(bucket rule.Bucket) *Engine {
-	return &Engine{bucket: bucket, rules: map[int64]*ruleState{}, containers: map[string]*containerState{}, buckets: map[int64]storedBucket{}, dirty: map[Key]bool{}, grown: map[Key]bool{}, seeded: map[int64]string{}, forgotten: map[int64]int64{}}
+	return &Engine{bucket: bucket, rules: map[int64]*ruleState{}, containers: map[string]*containerState{}, buckets: map[int64]storedBucket{}, dirty: map[Key]bool{}, grown: map[Key]bool{}, seeded: map[int64]string{}, since: map[int64]storedSince{}, forgotten: map[int64]int64{}}
 }
 
 // Load has e know what rows say. It is called before SetRules. Rows that can't be read
@@ -186,7 +188,10 @@ func (e *Engine) SetRules(snapshot *rule.Snapshot, now int64) (bad []Key) {
 		changed := rs.rule != nil
 		rs.rule, rs.meaning = r, means
 		rs.active, _ = schedule.ParseHours(r.Active) // it was read when it was made
-		if changed {                                 // its times may be others
+		if r.Kind == rule.KindRun {
+			e.noteSince(rs)
+		}
+		if changed { // its times may be others
 			for _, s := range rs.keys {
 				e.plan(rs, s)
 			}
@@ -223,12 +228,17 @@ func (e *Engine) SetRules(snapshot *rule.Snapshot, now int64) (bad []Key) {
 			e.dirty[seededKey(id)] = true
 		}
 	}
-	e.unread, e.buckets, e.seeded = nil, nil, nil
+	for id := range e.since {
+		if !known[id] {
+			e.dirty[sinceKey(id)] = true
+		}
+	}
+	e.unread, e.buckets, e.seeded, e.since = nil, nil, nil, nil
 	for id, rs := range e.rules {
 		if !known[id] {
 			e.forgetRule(rs, now, "the rule was removed or switched off")
 			delete(e.rules, id)
-			e.dirty[bucketKey(id)], e.dirty[seededKey(id)] = true, true
+			e.dirty[bucketKey(id)], e.dirty[seededKey(id)], e.dirty[sinceKey(id)] = true, true, true
 		}
 	}
 	e.leave(now)

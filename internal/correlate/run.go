@@ -24,6 +24,7 @@ type Run struct {
 // runState is what a rule of kind run knows of a run, at a container's key.
 type runState struct {
 	Started int64     `json:"s"`
+	Since   int64     `json:"b,omitempty"` // of one that isn't whole: since when there is the rule
 	Whole   bool      `json:"w,omitempty"` // all lines were seen
 	Lines   int64     `json:"l,omitempty"` // MinLines of them at the most
 	Met     uint32    `json:"m,omitempty"` // which of the rule's Must were, a bit each
@@ -63,12 +64,30 @@ func (e *Engine) Began(c Container, n, at int64, rules []*rule.Rule) {
 	e.dirty[containerKey(c.ID)] = true
 	for _, rs := range e.runRules(cs) {
 		whole := slices.ContainsFunc(rules, func(r *rule.Rule) bool { return rs.means(r) })
-		before := !rs.rule.UpdatedAt.IsZero() && at < rs.rule.UpdatedAt.UnixNano()
+		before := at < rs.since.Since
 		e.beginRun(rs, cs, whole && !before)
 		if rs.rule.Restarts > 0 && !before {
 			e.countStart(rs, cs, at)
 		}
 	}
+}
+
+// noteSince notes since when a rule asks for what it does: edits that ask for the same
+// don't matter.
+func (e *Engine) noteSince(rs *ruleState) {
+	means := inShort(rs.meaning)
+	if rs.since.Meaning == means {
+		return
+	}
+	if v := e.since[rs.rule.ID]; v.Meaning == means {
+		rs.since = v
+		return
+	}
+	rs.since = storedSince{Meaning: means}
+	if !rs.rule.UpdatedAt.IsZero() {
+		rs.since.Since = rs.rule.UpdatedAt.UnixNano()
+	}
+	e.dirty[sinceKey(rs.rule.ID)] = true
 }
 
 // means reports whether a rule is the one that rs is about, with all that its state
@@ -96,6 +115,9 @@ func (e *Engine) beginRun(rs *ruleState, c *containerState, whole bool) {
 	}
 	e.room(rs, c.Run.Started)
 	s := &state{key: key, container: c.ID, seen: c.Run.Started, run: &runState{Started: c.Run.Started, Whole: whole}}
+	if !whole {
+		s.run.Since = rs.since.Since
+	}
 	rs.keys[key] = s
 	e.plan(rs, s)
 	e.dirty[key] = true
@@ -178,7 +200,7 @@ func (e *Engine) Ended(id string, n, at int64) {
 // judge says what is wrong with a run that is over.
 func (e *Engine) judge(rs *ruleState, s *state, c *Container, at int64) {
 	run, r := s.run, rs.rule
-	if !run.Whole && !r.UpdatedAt.IsZero() && at < r.UpdatedAt.UnixNano() {
+	if at < run.Since {
 		return // all of it was before the rule
 	}
 	took := "a run"
@@ -266,11 +288,7 @@ func (run *runState) hit(at int64, text string) Hit {
 
 // runDeadline is when a run has taken too long, as far as the rule was there by then.
 func (s *state) runDeadline(r *rule.Rule) int64 {
-	at := s.run.Started + int64(r.MaxDuration()) + s.run.Wait
-	if !s.run.Whole && !r.UpdatedAt.IsZero() {
-		at = max(at, r.UpdatedAt.UnixNano())
-	}
-	return at
+	return max(s.run.Started+int64(r.MaxDuration())+s.run.Wait, s.run.Since)
 }
 
 // late gives the hit that a run takes too long.
@@ -436,7 +454,7 @@ func (e *Engine) beginRuns(_ *ruleState, s *state) {
 // setBackRun has nothing of a run, or of the runs of a workload, be later than now.
 func (e *Engine) setBackRun(rs *ruleState, s *state, now int64) {
 	if s.run != nil {
-		s.run.Started = min(s.run.Started, now)
+		s.run.Started, s.run.Since = min(s.run.Started, now), min(s.run.Since, now)
 	}
 	if s.runs != nil && s.runs.Loop && len(s.times) == 0 {
 		s.runs.Loop = false

@@ -61,7 +61,7 @@ func TestRun(t *testing.T) {
 	g.until(1000)
 	g.ends(job(1), 1, 60)
 	g.want()
-	if len(g.rows) != 2 { // the container, and what was seen
+	if len(g.rows) != 3 { // the container, what was seen, and since when there is the rule
 		t.Errorf("what was fine is kept: %v", g.rows)
 	}
 	g.begins(job(2), 1, 1000)
@@ -239,6 +239,29 @@ func TestRunBeforeItsRule(t *testing.T) {
 	g.says(job(7), 211, "done", "5")
 	g.ends(job(7), 1, 213)
 	g.want("3m33s end: a run of 13 s was fine")
+	// So does one of which a run that began before it is known late, after a kill.
+	g.start()
+	r.Severity, r.UpdatedAt = "warn", time.Unix(300, 0)
+	g.use(r)
+	g.e.SetRules(g.snapshot, int64(300e9))
+	g.begins(job(8), 1, 290)
+	g.ends(job(8), 1, 301)
+	g.want("5m1s hit: a run of 11 s ended: no line matched /done/; it had 0 lines, of at least 5")
+	// One that asks for another thing doesn't.
+	r.MinLines, r.UpdatedAt = 4, time.Unix(400, 0)
+	g.use(r)
+	g.e.SetRules(g.snapshot, int64(400e9))
+	g.begins(job(9), 1, 390)
+	g.ends(job(9), 1, 401)
+	g.want("6m40s end: the rule was changed")
+	g.use()
+	g.e.SetRules(g.snapshot, int64(500e9))
+	g.commit()
+	for k, v := range g.rows {
+		if strings.HasPrefix(k.Scope, sinceScope) || k.Rule != 0 {
+			t.Errorf("%v is kept: %s", k, v)
+		}
+	}
 }
 
 // TestRunLeaves has a run not be judged by a rule that isn't for it any more.
@@ -259,7 +282,7 @@ func TestRunLeaves(t *testing.T) {
 	g.commit()
 	g.want()
 	for k, v := range g.rows {
-		if k != seenKey {
+		if k != seenKey && k != sinceKey(4) {
 			t.Errorf("%v is kept: %s", k, v)
 		}
 	}

@@ -177,6 +177,16 @@ func (s *soak) reconcile() {
 		}
 		short += shortLines
 	}
+	judged := map[string][]string{}
+	for _, ev := range allEvents(t, s.c, api.EventQuery{Rule: "run"}) {
+		id := ev.Metadata["container_id"].(string)
+		judged[id] = append(judged[id], ev.Message)
+	}
+	for _, id := range s.short {
+		if said := judged[id]; len(said) != 1 || !strings.HasSuffix(said[0], fmt.Sprintf("ended: it had %d lines, of at least %d", shortLines, shortLines+1)) {
+			t.Errorf("of the run of short container %s it was said %q", id, said)
+		}
+	}
 	s.e.Eventually(2*time.Minute, "every delivery made", func() bool {
 		st, err := s.c.Stats(t.Context())
 		return err == nil && st.Deliveries.Pending == 0

@@ -74,6 +74,7 @@ func TestSoak(t *testing.T) {
 		}
 		s.kinds = append(s.kinds, makeRule(t, s.c, kind, pattern, f))
 	}
+	s.kinds = append(s.kinds, makeRule(t, s.c, "run", "", api.RuleFields{"kind": "run", "severity": "info", "min_lines": shortLines + 1}))
 	var err error
 	s.trigger, err = s.c.CreateTrigger(t.Context(), api.TriggerCreate{Name: "hooks", ActionURL: s.hooks.URL + "/hooks",
 		TriggerFields: api.TriggerFields{"mode": "events", "severities": "error", "sources": "logscan"}})
