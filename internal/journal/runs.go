@@ -54,6 +54,12 @@ func (j *Journal) Runs() (runs []Run, goesOn bool) {
 	if len(j.runs) == 0 && !j.meta.Started.IsZero() { // of a version before
 		j.runs = []Run{{N: j.meta.Started.UnixMicro(), Started: j.meta.Started, From: j.state.Birth}}
 	}
+	if len(j.runs) > 0 && j.runs[0].From < j.state.Birth { // of a log that was found empty, and began later
+		j.runs = slices.Clone(j.runs)
+		for i := range j.runs {
+			j.runs[i].From = max(j.runs[i].From, j.state.Birth)
+		}
+	}
 	goesOn = j.state.Attached > 0 || !j.starting.IsZero() && time.Since(j.starting) < attachedSoon
 	if !goesOn {
 		j.endRunLocked(time.Time{})

@@ -199,6 +199,26 @@ func TestRunAttachedAgain(t *testing.T) {
 	}
 }
 
+// TestRunOfAnEmptyLog has a run begin whose plugin is killed before its first line.
+func TestRunOfAnEmptyLog(t *testing.T) {
+	g := newRig(t)
+	w := g.begins(0, "backup")
+	g.dir.Close()
+	g.openJournals(journal.Config{})
+	j, err := g.dir.Acquire(containerID(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.j, w.a = j, j.Attach(true)
+	w.lines("1", "2")
+	g.start(compileAll(t, backup(t)))
+	g.caughtUp()
+	w.end()
+	if e := g.wait(1); !strings.HasSuffix(e[0].Message, "ended: no line matched /done/; it had 2 lines, of at least 3") {
+		t.Errorf("%v", messages(e))
+	}
+}
+
 // TestRunTakesTooLong has time pass for a run: not while it isn't known whether it goes on.
 func TestRunTakesTooLong(t *testing.T) {
 	g := newRig(t)
