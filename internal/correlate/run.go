@@ -423,7 +423,8 @@ func (e *Engine) loopOver(rs *ruleState, ws *state, upTo int64) {
 	e.dirty[ws.key] = true
 }
 
-func (s *state) dueRun(r *rule.Rule) int64 {
+func (s *state) dueRun(rs *ruleState) int64 {
+	r := rs.rule
 	switch {
 	case s.run != nil && r.MaxDurationSeconds > 0 && !s.run.Late:
 		return s.runDeadline(r) + slack
