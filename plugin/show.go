@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"logscan/internal/api"
+	"logscan/internal/rule"
 )
 
 // showCommand prints all that is known of each of some things: rows of a label
@@ -190,6 +191,9 @@ func ruleRows(d ruleDetails) [][2]string {
 	rows = append(rows, [2]string{"State", d.State})
 	if d.Stats.Error != "" {
 		rows = append(rows, [2]string{"Not in use", d.Stats.Error})
+	}
+	if d.Kind == rule.KindSpike {
+		rows = append(rows, [2]string{"Learning", fmt.Sprintf("%d matches came before it was known what is usual", d.Stats.Learning)})
 	}
 	return append(rows,
 		[2]string{"Created", when(d.CreatedAt)},

@@ -114,7 +114,7 @@ ends behind the last.`,
 }
 
 // testedFields are what can be tried of a rule besides its conditions.
-var testedFields = []string{"kind", "by", "at_least", "within_seconds", "distinct", "for_seconds", "at_most", "steps", "hit", "slower_than_seconds", "until", "field", "must", "must_not", "min_lines", "max_duration_seconds", "restarts", "clear"}
+var testedFields = []string{"kind", "by", "at_least", "within_seconds", "distinct", "for_seconds", "at_most", "steps", "hit", "slower_than_seconds", "until", "field", "must", "must_not", "min_lines", "max_duration_seconds", "restarts", "of", "over", "window_seconds", "factor", "clear"}
 
 // tester sends lines in portions and prints what matches.
 type tester struct {

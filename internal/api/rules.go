@@ -139,7 +139,7 @@ func (s *server) ruleStats(ctx context.Context, _ *struct{}) (*output[List[RuleS
 		c := counts[r.ID]
 		out.Body.Items[i] = RuleStats{
 			RuleID: r.ID, Name: r.Name, WorkloadID: r.WorkloadID, State: r.State, Enabled: r.Enabled,
-			Matches: matches(&r, c), Forgotten: c.Forgotten,
+			Matches: matches(&r, c), Forgotten: c.Forgotten, Learning: c.Learning,
 			Hits: c.Hits, Cooldown: c.Cooldown, Bucket: c.Bucket, Ignored: c.Ignored, GivenUp: c.GivenUp, Error: why[r.ID],
 			Open: open[r.ID].Incidents, Held: map[string]int64{},
 		}
@@ -238,11 +238,12 @@ func (s *server) testRule(ctx context.Context, in *struct{ Body RuleTest }) (*ou
 		t.Matched = matching.Match(&state, line)
 		work += matching.Work()
 		if t.Matched {
-			out.Matched++
 			for _, h := range matching.Admit(&state, line, nil) {
 				t.Captures = h.Captures
 			}
-			t.Part = matching.Parts()[0].String()
+			if t.Part = matching.Parts()[0].String(); t.Part != string(rule.Of) {
+				out.Matched++
+			}
 			if sums != nil {
 				t.Outcomes = sums.add(matching.TakeMatches())
 			}

@@ -10,13 +10,14 @@ import (
 // TestOutcome is what lines add up to, or time, for a rule whose kind isn't line.
 type TestOutcome struct {
 	At   float64 `json:"at" doc:"When, in seconds behind the first line"`
-	What string  `json:"what" enum:"hit,more,held,end" doc:"A hit, what belongs to the one before, one that is held back since there are too many, or the end of one"`
+	What string  `json:"what" enum:"hit,more,held,end,learning" doc:"A hit, what belongs to the one before, one that is held back since there are too many, the end of one, or that the rule doesn't know yet what is usual"`
 	By   string  `json:"by,omitempty" doc:"The values that it is about"`
 	Text string  `json:"text"`
 }
 
 // testedSums adds up what lines of a test match, as the engine does that runs live.
 type testedSums struct {
+	rule      *rule.Rule
 	engine    *correlate.Engine
 	container correlate.Container
 	runs      []*rule.Rule // of kind run: all lines are of one run
@@ -30,10 +31,10 @@ func newTestedSums(r *rule.Rule, snapshot *rule.Snapshot) *testedSums {
 	if !r.Correlated() {
 		return nil
 	}
-	s := &testedSums{engine: correlate.New(rule.DefaultBucket), container: correlate.Container{ID: "test", Name: "test"}}
+	s := &testedSums{rule: r, engine: correlate.New(rule.DefaultBucket), container: correlate.Container{ID: "test", Name: "test"}}
 	s.engine.SetRules(snapshot, testStart)
 	for _, c := range snapshot.Correlated() {
-		s.engine.Seed(c, nil)
+		s.engine.Seed(c, correlate.Before{})
 	}
 	s.engine.Started(s.container, testStart)
 	if s.runs, _ = snapshot.For("").Runs(); len(s.runs) > 0 {
@@ -67,7 +68,11 @@ func (s *testedSums) until(at float64) []TestOutcome {
 	upTo := s.nanos(at) + int64(correlate.Slack)
 	s.engine.Advance(upTo, upTo, func(string) int64 { return upTo })
 	s.engine.Ended(s.container.ID, testRun, s.nanos(at))
-	return s.outcomes()
+	out := s.outcomes()
+	if text := s.engine.Learning(s.rule, upTo); text != "" {
+		out = append(out, TestOutcome{At: float64(s.nanos(at)-testStart) / 1e9, What: "learning", Text: text})
+	}
+	return out
 }
 
 func (s *testedSums) outcomes() (out []TestOutcome) {

@@ -61,7 +61,7 @@ type RuleTestResult struct {
 // LineTest is one line's.
 type LineTest struct {
 	Matched  bool              `json:"matched"`
-	Part     string            `json:"part,omitempty" doc:"Which of the rule's conditions it fulfils, such as clear 1; absent for those that make a match"`
+	Part     string            `json:"part,omitempty" doc:"Which of the rule's conditions it fulfils, such as clear 1 or of; absent for those that make a match"`
 	Failed   string            `json:"failed,omitempty" enum:"pattern,all,ignore,where" doc:"The condition that a line doesn't fulfil that isn't matched"`
 	By       string            `json:"by,omitempty" doc:"Of all, ignore or where: the pattern or condition that it is about"`
 	Field    string            `json:"field,omitempty" doc:"Of where: the field that it is about"`
@@ -155,6 +155,7 @@ type RuleStats struct {
 	Bucket     int64  `json:"suppressed_bucket" doc:"Matches that the bound of a container's hits held back"`
 	Ignored    int64  `json:"ignored" doc:"Lines that match its pattern, and one of those to ignore too"`
 	GivenUp    int64  `json:"given_up" doc:"Lines that would have taken too much work to check, or of which a hit has no captures for that reason"`
+	Learning   int64  `json:"learning" doc:"Of matches, those of which it wasn't known yet whether they are more than usual"`
 	Forgotten  int64  `json:"forgotten" doc:"Values by which it adds matches up that were forgotten, since there were too many"`
 	Open       int64  `json:"open_incidents" doc:"Incidents that are not resolved"`
 	Error      string `json:"error,omitempty" doc:"Why it is not in use although it is enabled"`

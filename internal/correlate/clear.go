@@ -27,7 +27,7 @@ func (e *Engine) clear(rs *ruleState, c *Container, m *rule.Match) {
 	kind := kindOf(rs.rule)
 	for _, s := range states {
 		kind.pass(e, rs, s, m.TimeNano-slack)
-		if m.TimeNano < s.seen || m.TimeNano <= s.cleared {
+		if m.TimeNano < s.matched() || m.TimeNano <= s.cleared {
 			continue
 		}
 		if s.open {
@@ -38,4 +38,12 @@ func (e *Engine) clear(rs *ruleState, c *Container, m *rule.Match) {
 		e.plan(rs, s)
 		e.dirty[s.key] = true
 	}
+}
+
+// matched is when the latest match was.
+func (s *state) matched() int64 {
+	if s.ratio != nil {
+		return s.ratio.Match // seen is of other lines too
+	}
+	return s.seen
 }

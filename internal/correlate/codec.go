@@ -12,9 +12,10 @@ import (
 
 // Rows are JSON. What is kept of a key is a stored; of a container, under its scope
 // and rule 0, a containerState; of a rule's bucket, under "bucket ID" and rule 0, a
-// storedBucket; of a rule of kind new whose past is known, under "seeded ID" and rule 0,
-// its meaning; of a rule of kind run, under "since ID" and rule 0, a storedSince; of the
-// engine, under "seen" and rule 0, a storedSeen.
+// storedBucket; of a rule of kind new or spike whose past is known, under "seeded ID" and
+// rule 0, its meaning; of a rule of kind run or spike, under "since ID" and rule 0, a
+// storedSince; of each key of kind spike, by pastBy, a storedPast; of the engine, under
+// "seen" and rule 0, a storedSeen.
 
 // storedVersion is of a stored whose fields mean what they mean today.
 const storedVersion = 1
@@ -40,11 +41,13 @@ type stored struct {
 	Matches   int64    `json:"n,omitempty"`
 	Held      bool     `json:"h,omitempty"`
 
-	Pending  []pending  `json:"p,omitempty"`
-	Sequence *sequence  `json:"q,omitempty"`
-	Change   *change    `json:"ch,omitempty"`
-	Run      *runState  `json:"r,omitempty"`
-	Runs     *runsState `json:"rs,omitempty"`
+	Pending  []pending   `json:"p,omitempty"`
+	Sequence *sequence   `json:"q,omitempty"`
+	Change   *change     `json:"ch,omitempty"`
+	Run      *runState   `json:"r,omitempty"`
+	Runs     *runsState  `json:"rs,omitempty"`
+	Ratio    *ratioState `json:"ra,omitempty"`
+	Spike    *spikeState `json:"sp,omitempty"`
 
 	Was *Container `json:"k,omitempty"`
 }
@@ -58,15 +61,12 @@ type storedSeen struct {
 	Seen int64 `json:"seen"`
 }
 
-// storedSince is since when, in nanoseconds, a rule has had a meaning, in short.
+// storedSince is since when, in nanoseconds, a rule has had a meaning, in short. To a rule
+// of kind spike matches before it are among those that it was told of.
 type storedSince struct {
 	Meaning string `json:"m"`
 	Since   int64  `json:"since"`
 }
-
-const sinceScope = "since "
-
-func sinceKey(rule int64) Key { return Key{Scope: sinceScope + strconv.FormatInt(rule, 10)} }
 
 var seenKey = Key{Scope: "seen"}
 
@@ -78,11 +78,23 @@ const seededScope = "seeded "
 
 func seededKey(rule int64) Key { return Key{Scope: seededScope + strconv.FormatInt(rule, 10)} }
 
+const sinceScope = "since "
+
+func sinceKey(rule int64) Key { return Key{Scope: sinceScope + strconv.FormatInt(rule, 10)} }
+
 // encode is the row of a key as it is now.
 func (e *Engine) encode(k Key) []byte {
 	if k.Rule != 0 {
 		rs := e.rules[k.Rule]
-		if rs == nil || rs.keys[k] == nil {
+		switch {
+		case rs == nil:
+			return nil
+		case isPast(rs.rule, k):
+			if s := rs.keys[Key{k.Rule, k.Scope, ""}]; s != nil && s.spike != nil {
+				return s.spike.past.encode(rs.meaning)
+			}
+			return nil
+		case rs.keys[k] == nil:
 			return nil
 		}
 		return rs.keys[k].encode(rs.rule)
@@ -95,13 +107,13 @@ func (e *Engine) encode(k Key) []byte {
 	}
 	if id, ok := strings.CutPrefix(k.Scope, seededScope); ok {
 		n, _ := strconv.ParseInt(id, 10, 64)
-		if rs := e.rules[n]; rs != nil && rs.rule.Kind == rule.KindNew && !rs.seeding {
+		if rs := e.rules[n]; rs != nil && seeds(rs.rule) && !rs.seeding {
 			return asJSON(inShort(rs.meaning))
 		}
 	}
 	if id, ok := strings.CutPrefix(k.Scope, sinceScope); ok {
 		n, _ := strconv.ParseInt(id, 10, 64)
-		if rs := e.rules[n]; rs != nil && rs.rule.Kind == rule.KindRun {
+		if rs := e.rules[n]; rs != nil && (rs.rule.Kind == rule.KindRun || rs.since.Since != 0) {
 			return asJSON(rs.since)
 		}
 	}
@@ -165,7 +177,7 @@ func (s *state) encode(r *rule.Rule) []byte {
 		Version: storedVersion, Meaning: inShort(meaning(r)), Container: s.container, Open: s.open, Seen: s.seen, Cleared: s.cleared, Line: s.line, Stream: s.stream,
 		Values: s.values, First: s.first, Armed: s.armed, Last: s.last, From: s.from, To: s.to, Wait: s.wait, Unsure: s.unsure, Matches: s.matches, Held: s.held, Was: s.was,
 		Pending: s.pending, Sequence: s.sequence, Change: s.change,
-		Run: s.run, Runs: s.runs,
+		Run: s.run, Runs: s.runs, Ratio: s.ratio, Spike: s.spike,
 	}
 	if r.Kind == rule.KindNew && !s.unsure {
 		v.Line, v.Stream = "", ""
@@ -201,7 +213,7 @@ func decode(b []byte, meaning string) (s *state, ok, readable bool) {
 		values: v.Values, first: v.First, armed: v.Armed, last: v.Last, from: v.From, to: v.To, wait: v.Wait,
 		unsure: v.Unsure, matches: v.Matches, held: v.Held, was: v.Was, kept: v.Seen,
 		pending: v.Pending, sequence: v.Sequence, change: v.Change,
-		run: v.Run, runs: v.Runs,
+		run: v.Run, runs: v.Runs, ratio: v.Ratio, spike: v.Spike,
 	}
 	last := int64(0)
 	for len(v.Times) > 0 {
@@ -214,6 +226,12 @@ func decode(b []byte, meaning string) (s *state, ok, readable bool) {
 	}
 	if len(s.values) > 0 && len(s.values) != len(s.times) || (s.from == 0) != (s.to == 0) || s.from > s.to {
 		return nil, false, false
+	}
+	if s.ratio != nil && !s.ratio.sound() || s.spike != nil && !s.spike.sound() {
+		return nil, false, false
+	}
+	if s.spike != nil {
+		s.spike.past.first = s.spike.Next + 1 // until it is read
 	}
 	return s, true, true
 }

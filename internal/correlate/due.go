@@ -59,7 +59,7 @@ func (e *Engine) setBack(now int64) {
 			e.dirty[sinceKey(rs.rule.ID)] = true
 		}
 		for _, s := range rs.all() {
-			if s.seen <= now+slack && s.last <= now+slack {
+			if s.latest(rs.rule) <= now+slack {
 				continue
 			}
 			e.settle(rs, s, s.to)
@@ -70,7 +70,16 @@ func (e *Engine) setBack(now int64) {
 			s.seen, s.kept, s.last, s.cleared = min(s.seen, now), min(s.kept, now), min(s.last, now), min(s.cleared, now)
 			s.ahead(now)
 			e.setBackRun(rs, s, now)
-			if s.open && rs.rule.Kind == rule.KindCount && len(s.times) == 0 {
+			over := rs.rule.Kind == rule.KindCount && len(s.times) == 0
+			if s.ratio != nil {
+				s.ratio.setBack(rs.rule, now)
+			}
+			if s.spike != nil {
+				s.spike.setBack(rs.rule, now)
+				e.dirty[pastKey(s.key)] = true
+				over = s.spike.Hit > s.spike.Next
+			}
+			if s.open && over {
 				e.end(rs, s, now, "the clock was set back")
 			}
 			e.plan(rs, s)
@@ -79,34 +88,60 @@ func (e *Engine) setBack(now int64) {
 	}
 }
 
+// latest is the latest time that something is known of.
+func (s *state) latest(r *rule.Rule) int64 {
+	at := max(s.seen, s.last)
+	if s.ratio != nil {
+		at = max(at, s.ratio.Judged)
+	}
+	if s.spike != nil {
+		at = max(at, s.spike.Next*int64(r.Window()))
+	}
+	return at
+}
+
 // Waits reports whether time alone may give something.
 func (e *Engine) Waits() bool { return len(e.due) > 0 }
 
 // Stood says that for so long, up to a time in nanoseconds, nothing was evaluated and
 // containers may not have been able to write: for so much longer what was to come is
-// waited for.
+// waited for, and what there usually is isn't known of that time.
 func (e *Engine) Stood(d time.Duration, upTo int64) {
 	e.seen = max(e.seen, upTo)
 	for _, rs := range e.sorted() {
 		for _, s := range rs.all() {
-			switch q := s.sequence; {
-			case rs.rule.Kind == rule.KindAbsent:
-				e.settle(rs, s, s.to)
-				if !s.armed || s.open {
-					continue
-				}
-				s.wait += int64(d)
-			case q != nil && q.Step > 0 && rs.rule.Hit == rule.HitMissing:
-				q.Wait += int64(d)
-			case s.run != nil && !s.run.Late:
-				s.run.Wait += int64(d)
-			default:
-				continue
+			if e.stood(rs, s, d, upTo) {
+				e.dirty[s.key] = true
+				e.plan(rs, s)
 			}
-			e.dirty[s.key] = true
-			e.plan(rs, s)
 		}
 	}
+}
+
+// stood is Stood of a key. It reports whether that changed anything.
+func (e *Engine) stood(rs *ruleState, s *state, d time.Duration, upTo int64) bool {
+	switch q := s.sequence; {
+	case rs.rule.Kind == rule.KindAbsent:
+		e.settle(rs, s, s.to)
+		if !s.armed || s.open {
+			return false
+		}
+		s.wait += int64(d)
+	case q != nil && q.Step > 0 && rs.rule.Hit == rule.HitMissing:
+		q.Wait += int64(d)
+	case s.run != nil && !s.run.Late:
+		s.run.Wait += int64(d)
+	case s.ratio != nil && s.open:
+		s.ratio.stood(rs.rule, upTo)
+	case s.spike != nil:
+		if !s.spike.stood(rs.rule, upTo-int64(d), upTo) {
+			return false
+		}
+		e.dirty[pastKey(s.key)] = true
+	default:
+		return false
+	}
+	return true
 }
 
 // Seen is the latest watermark that is known to have been stored, in nanoseconds; 0 for
@@ -127,6 +162,9 @@ func (s *state) due(rs *ruleState) int64 {
 
 // idle reports whether a key is as if it had never been seen.
 func (s *state) idle() bool {
+	if s.ratio != nil && len(s.ratio.Buckets) > 0 || s.spike != nil {
+		return false
+	}
 	return !s.open && len(s.times) == 0 && s.last == 0 && s.from == 0 && len(s.pending) == 0 && s.run == nil && s.change == nil && (s.sequence == nil || *s.sequence == sequence{})
 }
 

@@ -45,8 +45,8 @@ type Engine struct {
 	snapshot   *rule.Snapshot
 	rules      map[int64]*ruleState
 	containers map[string]*containerState
-	seeded     map[int64]string       // rules of kind new, as stored
-	since      map[int64]storedSince  // rules of kind run, as stored
+	seeded     map[int64]string       // rules of kinds new and spike, as stored
+	since      map[int64]storedSince  // rules of kinds run and spike, as stored
 	buckets    map[int64]storedBucket // of rules that were not known yet
 	unread     []Row                  // of rules that were not known yet
 	due        dueHeap
@@ -56,6 +56,7 @@ type Engine struct {
 	written    int64           // what is stored of seen
 	now        int64           // of the latest Advance; 0 before it
 	forgotten  map[int64]int64 // keys for which there was no room, by rule, since TakeForgotten
+	learning   map[int64]int64 // matches that can't be judged yet, by rule, since TakeLearning
 
 	out []Outcome
 }
@@ -66,9 +67,10 @@ type ruleState struct {
 	active  schedule.Hours
 	meaning string // of rule
 	keys    map[Key]*state
-	// seeding is that it isn't known yet what was there before the rule, of kind new.
+	// seeding is that it isn't known yet what was there before the rule, of kind new or
+	// spike.
 	seeding bool
-	since   storedSince // of kind run
+	since   storedSince // of kinds run and spike
 	debt    int64       // of its bucket, in nanoseconds, as of at
 	at      int64
 }
@@ -113,6 +115,9 @@ type state struct {
 	matches int64 // of an unsure one: behind the first
 	kept    int64 // of new: what is stored of seen
 
+	ratio *ratioState // of ratio; nil before the first line
+	spike *spikeState // of spike, always
+
 	at   int64 // when it is due, as it stands in Engine.due; 0 for not
 	heap int   // its place there
 }
@@ -142,6 +147,10 @@ func kindOf(r *rule.Rule) kind {
 		return kind{(*Engine).matchSequence, (*Engine).passSequence, (*state).dueSequence, (*Engine).beginSequence}
 	case rule.KindChange:
 		return kind{(*Engine).matchChange, (*Engine).passChange, (*state).dueChange, (*Engine).beginChange}
+	case rule.KindRatio:
+		return kind{(*Engine).matchRatio, (*Engine).passRatio, (*state).dueRatio, (*Engine).beginRatio}
+	case rule.KindSpike:
+		return kind{(*Engine).matchSpike, (*Engine).passSpike, (*state).dueSpike, (*Engine).beginSpike}
 	}
 	if r.Kind == rule.KindRun { // whose lines matchRun takes
 		return kind{pass: (*Engine).passRun, due: (*state).dueRun, begin: (*Engine).beginRuns}
@@ -151,7 +160,7 @@ func kindOf(r *rule.Rule) kind {
 
 // New returns an engine that knows nothing. The bucket bounds the hits of a rule.
 func New(bucket rule.Bucket) *Engine {
-	return &Engine{bucket: bucket, rules: map[int64]*ruleState{}, containers: map[string]*containerState{}, buckets: map[int64]storedBucket{}, dirty: map[Key]bool{}, grown: map[Key]bool{}, seeded: map[int64]string{}, since: map[int64]storedSince{}, forgotten: map[int64]int64{}}
+	return &Engine{bucket: bucket, rules: map[int64]*ruleState{}, containers: map[string]*containerState{}, buckets: map[int64]storedBucket{}, dirty: map[Key]bool{}, grown: map[Key]bool{}, seeded: map[int64]string{}, forgotten: map[int64]int64{}, learning: map[int64]int64{}, since: map[int64]storedSince{}}
 }
 
 // Load has e know what rows say. It is called before SetRules. Rows that can't be read
@@ -178,12 +187,14 @@ func (e *Engine) SetRules(snapshot *rule.Snapshot, now int64) (bad []Key) {
 		known[r.ID] = true
 		rs, means := e.rules[r.ID], meaning(r)
 		if rs == nil {
-			rs = &ruleState{keys: map[Key]*state{}, debt: e.buckets[r.ID].Debt, at: e.buckets[r.ID].At, seeding: r.Kind == rule.KindNew && e.seeded[r.ID] != inShort(means)}
+			rs = &ruleState{keys: map[Key]*state{}, debt: e.buckets[r.ID].Debt, at: e.buckets[r.ID].At, seeding: seeds(r) && e.seeded[r.ID] != inShort(means)}
 			e.rules[r.ID] = rs
+			e.begin(rs, r, means, e.since[r.ID])
 		} else if rs.meaning != means {
 			e.forgetRule(rs, now, "the rule was changed")
-			rs.seeding = r.Kind == rule.KindNew
+			rs.seeding = seeds(r)
 			e.dirty[seededKey(r.ID)] = true
+			e.begin(rs, r, means, storedSince{})
 		}
 		changed := rs.rule != nil
 		rs.rule, rs.meaning = r, means
@@ -197,10 +208,23 @@ func (e *Engine) SetRules(snapshot *rule.Snapshot, now int64) (bad []Key) {
 			}
 		}
 	}
+	pasts := map[Key]past{}
 	for _, row := range e.unread {
 		rs := e.rules[row.Rule]
 		if rs == nil {
 			e.drop(row, now, "the rule was removed or switched off")
+			continue
+		}
+		if isPast(rs.rule, row.Key) {
+			p, ok, readable := decodePast(row.Data, rs.meaning)
+			if !readable {
+				bad = append(bad, row.Key)
+			}
+			if ok {
+				pasts[row.Key] = p
+			} else {
+				e.dirty[row.Key] = true
+			}
 			continue
 		}
 		s, ok, readable := decode(row.Data, rs.meaning)
@@ -218,6 +242,7 @@ func (e *Engine) SetRules(snapshot *rule.Snapshot, now int64) (bad []Key) {
 		}
 		e.plan(rs, s)
 	}
+	e.remember(pasts)
 	for id := range e.buckets {
 		if !known[id] {
 			e.dirty[bucketKey(id)] = true
@@ -245,11 +270,32 @@ func (e *Engine) SetRules(snapshot *rule.Snapshot, now int64) (bad []Key) {
 	for _, id := range slices.Sorted(maps.Keys(e.containers)) {
 		if c := e.containers[id]; c.Running {
 			e.arm(c, now, false)
+			e.follow(c, now)
 		}
 		e.joinRuns(e.containers[id])
 	}
 	return bad
 }
+
+// begin has a rule be in effect whose state means something, of which it may be stored
+// from when on its matches count.
+func (e *Engine) begin(rs *ruleState, r *rule.Rule, means string, since storedSince) {
+	switch {
+	case r.Kind == rule.KindRun:
+		return // see noteSince
+	case r.Kind != rule.KindSpike || r.UpdatedAt.IsZero():
+		rs.since = storedSince{}
+	case since.Meaning == inShort(means):
+		rs.since = since
+		return
+	default:
+		rs.since = storedSince{inShort(means), r.UpdatedAt.UnixNano()}
+	}
+	e.dirty[sinceKey(r.ID)] = true
+}
+
+// seeds reports whether it matters what was there before a rule.
+func seeds(r *rule.Rule) bool { return r.Kind == rule.KindNew || r.Kind == rule.KindSpike }
 
 // drop has a row go that isn't of a rule that is in effect, and ends what is open of it.
 func (e *Engine) drop(row Row, now int64, why string) {
@@ -282,6 +328,9 @@ func meaning(r *rule.Rule) string {
 	if r.Kind == rule.KindRun {
 		parts = append(parts, strconv.FormatInt(r.MinLines, 10), strings.Join(r.Must, "\x00"), "\x00", strings.Join(r.MustNot, "\x00"))
 	}
+	if r.Kind == rule.KindRatio || r.Kind == rule.KindSpike {
+		parts = append(parts, "\x00", r.Of, r.Window().String())
+	}
 	return strings.Join(parts, "\x00")
 }
 
@@ -303,6 +352,9 @@ func (e *Engine) forget(rs *ruleState, s *state, now int64, why string) {
 	e.unplan(s)
 	delete(rs.keys, s.key)
 	e.dirty[s.key] = true
+	if s.spike != nil {
+		e.dirty[pastKey(s.key)] = true
+	}
 }
 
 func (e *Engine) sorted() []*ruleState {
@@ -327,6 +379,8 @@ func (e *Engine) Match(c *Container, m *rule.Match) {
 		return
 	case rs.rule.Kind == rule.KindRun:
 		e.matchRun(rs, c, m)
+		return
+	case m.TimeNano < rs.since.Since: // it is among those that came before the rule
 		return
 	}
 	e.know(c)
@@ -370,13 +424,17 @@ func (e *Engine) key(rs *ruleState, k Key, at int64) *state {
 
 // room makes room for one key more of a rule.
 func (e *Engine) room(rs *ruleState, now int64) {
-	if len(rs.keys) < MaxKeys {
+	most := MaxKeys
+	if rs.rule.Kind == rule.KindSpike {
+		most = MaxSpikeKeys
+	}
+	if len(rs.keys) < most {
 		return
 	}
 	all := slices.SortedFunc(maps.Values(rs.keys), func(a, b *state) int {
 		return cmp.Or(cmp.Compare(a.seen, b.seen), compareKeys(a.key, b.key))
 	})
-	for _, s := range all[:MaxKeys/100] { // some at once: to find the first takes as long
+	for _, s := range all[:most/100] { // some at once: to find the first takes as long
 		e.forget(rs, s, now, "there are too many values to know them all")
 		e.forgotten[rs.rule.ID]++
 	}
@@ -388,6 +446,16 @@ func (e *Engine) TakeForgotten() map[int64]int64 {
 	out := e.forgotten
 	if len(out) > 0 {
 		e.forgotten = map[int64]int64{}
+	}
+	return out
+}
+
+// TakeLearning returns how many matches of rules of kind spike came since it was last
+// called of which it wasn't known yet whether they are more than usual, by rule.
+func (e *Engine) TakeLearning() map[int64]int64 {
+	out := e.learning
+	if len(out) > 0 {
+		e.learning = map[int64]int64{}
 	}
 	return out
 }

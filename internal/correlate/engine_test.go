@@ -466,11 +466,11 @@ func TestNew(t *testing.T) {
 	g.line(web, 3, "ERROR disk 8 is full")
 	g.want() // what was there before isn't known yet
 	g.start()
-	if all := g.e.Unseeded(); len(all) != 1 || all[0].ID != 3 {
+	if all := g.e.Unseeded(); len(all) != 1 || all[0].Rule.ID != 3 {
 		t.Fatal(all)
 	}
 	refused := g.shape("ERROR connection to 10.9.9.9 refused")
-	g.e.Seed(g.rules[3], []Seen{{&web, refused, 1}, {&db, refused, 1}})
+	g.e.Seed(g.rules[3], Before{Seen: []Seen{{&web, refused, 1}, {&db, refused, 1}}})
 	g.commit()
 	g.want("2s hit: ERROR disk 7 is full", "3s 1 more, if open")
 	g.start()
@@ -501,7 +501,7 @@ func TestNew(t *testing.T) {
 	if all := g.e.Unseeded(); len(all) != 1 {
 		t.Error(all)
 	}
-	g.e.Seed(g.rules[3], nil)
+	g.e.Seed(g.rules[3], Before{})
 	g.commit()
 	if len(g.rows) > 5 {
 		t.Errorf("%d rows: %v", len(g.rows), g.rows)
@@ -686,7 +686,7 @@ func FuzzDecode(f *testing.F) {
 func TestNewOutlivesContainers(t *testing.T) {
 	r := newRule()
 	g := newRig(t, r)
-	g.e.Seed(g.rules[3], nil)
+	g.e.Seed(g.rules[3], Before{})
 	g.line(web, 1, "ERROR disk 7 is full")
 	g.out = nil
 	g.e.Gone(web.ID, int64(2e9))
@@ -702,7 +702,7 @@ func TestNewOutlivesContainers(t *testing.T) {
 	if all := g.e.Unseeded(); len(all) != 1 {
 		t.Error("it knows what was there while it was off")
 	}
-	g.e.Seed(g.rules[3], nil)
+	g.e.Seed(g.rules[3], Before{})
 	g.commit()
 	r.Pattern = "ERROR|FATAL"
 	g.use(r)

@@ -71,25 +71,53 @@ func (e *Engine) first(rs *ruleState, s *state) {
 	s.line, s.stream, s.last, s.matches = "", "", 0, 0
 }
 
-// Unseeded returns the rules of kind new of which it isn't known yet what was there
-// before them. Until Seed has told, nothing is new to them.
-func (e *Engine) Unseeded() (rules []*rule.Rule) {
-	for _, rs := range e.sorted() {
-		if rs.seeding {
-			rules = append(rules, rs.rule)
-		}
-	}
-	return rules
+// Unseeded is a rule of which it isn't known yet what matched it before there was it.
+type Unseeded struct {
+	Rule   *rule.Rule
+	Before int64 // that was until then, in nanoseconds
 }
 
-// Seed tells of what was there before a rule of kind new, all of it. A rule that isn't
+// Unseeded returns the rules of kinds new and spike that are to be seeded. Until Seed has
+// told, nothing is a hit of theirs.
+func (e *Engine) Unseeded() (out []Unseeded) {
+	for _, rs := range e.sorted() {
+		if !rs.seeding {
+			continue
+		}
+		before := rs.since.Since
+		if rs.rule.Kind == rule.KindNew {
+			before = rs.rule.UpdatedAt.UnixNano()
+		}
+		out = append(out, Unseeded{rs.rule, before})
+	}
+	return out
+}
+
+// Before is what matched a rule before there was it.
+type Before struct {
+	Seen    []Seen    // of kind new
+	Counted []Counted // of kind spike
+}
+
+// Seed tells of what matched a rule before there was it, all of it. A rule that isn't
 // waiting for it is left alone.
-func (e *Engine) Seed(r *rule.Rule, seen []Seen) {
+func (e *Engine) Seed(r *rule.Rule, all Before) {
 	rs := e.rules[r.ID]
 	if rs == nil || !rs.seeding || meaning(rs.rule) != meaning(r) {
 		return
 	}
-	for _, v := range seen {
+	rs.seeding = false
+	e.dirty[seededKey(r.ID)] = true
+	if r.Kind == rule.KindSpike {
+		e.seedSpike(rs, all.Counted)
+		return
+	}
+	e.seedNew(rs, all.Seen)
+}
+
+func (e *Engine) seedNew(rs *ruleState, all []Seen) {
+	r := rs.rule
+	for _, v := range all {
 		key := Key{r.ID, scopeOf(rs.rule, v.Container), v.Shape}
 		s := rs.keys[key]
 		if s == nil {
@@ -101,8 +129,6 @@ func (e *Engine) Seed(r *rule.Rule, seen []Seen) {
 		e.dirty[key] = true
 		e.saw(rs, s, v.TimeNano)
 	}
-	rs.seeding = false
-	e.dirty[seededKey(r.ID)] = true
 	unsure := slices.Collect(maps.Values(rs.keys))
 	unsure = slices.DeleteFunc(unsure, func(s *state) bool { return !s.unsure })
 	slices.SortFunc(unsure, func(a, b *state) int { return cmp.Or(cmp.Compare(a.last, b.last), compareKeys(a.key, b.key)) })

@@ -120,12 +120,19 @@ func (e *Engine) outcome(rs *ruleState, s *state) Outcome {
 }
 
 // more notes a match that is no hit.
-func (e *Engine) more(s *state, m *rule.Match) {
-	if s.more == nil {
-		s.more = &More{First: m.TimeNano}
+func (e *Engine) more(s *state, m *rule.Match) { e.grow(s, 1, m.TimeNano, m.TimeNano, m.Text) }
+
+// grow notes matches that are no hit, by the times of the first and the last, and the text
+// of that.
+func (e *Engine) grow(s *state, matches, first, last int64, text string) {
+	if matches == 0 {
+		return
 	}
-	s.more.Matches++
-	s.more.First, s.more.Last, s.more.Text, s.more.Held = min(s.more.First, m.TimeNano), max(s.more.Last, m.TimeNano), m.Text, s.held
+	if s.more == nil {
+		s.more = &More{First: first}
+	}
+	s.more.Matches += matches
+	s.more.First, s.more.Last, s.more.Text, s.more.Held = min(s.more.First, first), max(s.more.Last, last), text, s.held
 	e.grown[s.key] = true
 }
 

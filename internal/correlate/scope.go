@@ -22,6 +22,7 @@ func (e *Engine) Started(c Container, at int64) {
 	cs.Container, cs.Started, cs.Running = c, at, true
 	e.dirty[containerKey(c.ID)] = true
 	e.arm(cs, at, true)
+	e.follow(cs, at)
 }
 
 // Stopped has a container run no more.

@@ -66,6 +66,8 @@ func TestSoak(t *testing.T) {
 		"new":      {},
 		"change":   {"field": "$n", "per": "workload", "clear": []string{`^end \d+`}},
 		"sequence": {"steps": []string{`^\d+ MARK`, `^end \d+`}, "within_seconds": 600, "hit": "complete"},
+		"ratio":    {"of": "^", "over": "0.1%", "at_least": 10, "window_seconds": 10, "per": "workload"},
+		"spike":    {"window_seconds": 60, "at_least": 1, "per": "workload"},
 	} {
 		f["kind"], f["severity"], f["workload_id"] = kind, "info", "soak"
 		pattern := `^(?P<n>\d+) MARK`

@@ -213,7 +213,10 @@ func (m *Matching) Admit(st *State, l Line, hits []Hit) []Hit {
 	st.Retain(m.set)
 	slices.SortFunc(m.found, byID)
 	text := l.text()
-	line := shape.Of(text)
+	var line shape.Shape
+	if slices.ContainsFunc(m.found, func(c *compiled) bool { return c.part.Role != Of }) {
+		line = shape.Of(text)
+	}
 	for _, c := range m.found {
 		if c.part.Role != Main || c.rule.sums() {
 			m.add(st, c, l, line)
@@ -248,6 +251,10 @@ func (m *Matching) add(st *State, c *compiled, l Line, of shape.Shape) {
 		return
 	}
 	all := len(c.keys) > 0 && (len(c.by) == 0 || c.part.Role == Clear && !slices.ContainsFunc(by, func(v string) bool { return v != "" }))
+	if c.part.Role == Of {
+		m.addOf(c.rule, byText(c.keys, by), l)
+		return
+	}
 	match := Match{
 		Rule: c.rule, Role: c.part.Role, N: c.part.N, TimeNano: l.TimeNano, Stream: l.Stream, Text: clip(text), Shape: of.String(),
 		All: all,
@@ -295,6 +302,25 @@ func groupText(text []byte, at []int, group int) string {
 		return ""
 	}
 	return short(strings.ToValidUTF8(string(text[from:min(to, from+2*MaxByText)]), "\uFFFD"))
+}
+
+// ofBack is how many matches are looked at for one with which a line of role Of counts.
+const ofBack = 8
+
+// addOf counts a line of which a rule's matches are a share. Nothing but its number is of
+// interest, so that one match stands for those of a key and a bucket: a rule may be about
+// each line there is.
+func (m *Matching) addOf(r *Rule, by string, l Line) {
+	bucket := Slot(l.TimeNano, r.Bucket())
+	for i := len(m.matches) - 1; i >= max(0, len(m.matches)-ofBack); i-- {
+		of := &m.matches[i]
+		if of.Rule == r && of.Role == Of && of.By == by && Slot(of.TimeNano, r.Bucket()) == bucket {
+			of.Lines++
+			of.TimeNano = min(of.TimeNano, l.TimeNano)
+			return
+		}
+	}
+	m.matches = append(m.matches, Match{Rule: r, Role: Of, TimeNano: l.TimeNano, Stream: l.Stream, By: by, Lines: 1})
 }
 
 // values are those of the rule's key in the line, MaxByText bytes each at most, and

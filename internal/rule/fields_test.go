@@ -12,7 +12,7 @@ import (
 
 func TestFields(t *testing.T) {
 	fieldstest.Table(t, Fields, func(r *Rule) { r.ID, r.CreatedAt = 5, time.Unix(7, 0) }, map[string]string{"pattern": `"x+"`, "all": `["x+","y, \"z"]`, "ignore": `["x"]`, "where": `["status = 500","a in (\"x, y\")"]`, "clear": `["x"]`, "steps": `["x","y"]`, "until": `["x"]`, "active": `"Mon-Fri"`, "must": `["x"]`, "must_not": `["x"]`},
-		"at_least", "within_seconds", "distinct", "for_seconds", "arm", "when_stopped", "active", "forget_seconds", "at_most", "per", "steps", "hit", "slower_than_seconds", "until", "on_stop", "field", "must", "must_not", "min_lines", "max_duration_seconds", "restarts")
+		"at_least", "within_seconds", "distinct", "for_seconds", "arm", "when_stopped", "active", "forget_seconds", "at_most", "per", "steps", "hit", "slower_than_seconds", "until", "on_stop", "field", "must", "must_not", "min_lines", "max_duration_seconds", "restarts", "of", "over", "window_seconds", "factor")
 }
 
 // What was accepted once can stay, whatever else of the rule changes.

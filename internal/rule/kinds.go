@@ -23,12 +23,14 @@ const (
 	KindNew    = "new"    // the first of its shape in a workload is one
 
 	KindSequence = "sequence" // that steps are all done in order within a time is one, or that they aren't
+	KindRatio    = "ratio"    // that they are more than a share of other lines is one
+	KindSpike    = "spike"    // that they are far more than usual is one
 	KindChange   = "change"   // that a value is another one than before is one
 	KindRun      = "run"      // that a container's run isn't as it should be is one
 )
 
 // Kinds are all kinds of rules.
-var Kinds = []string{KindLine, KindCount, KindAbsent, KindSequence, KindChange, KindRun, KindNew}
+var Kinds = []string{KindLine, KindCount, KindAbsent, KindSequence, KindChange, KindRun, KindRatio, KindSpike, KindNew}
 
 // Whose matches a rule adds up.
 const (
@@ -154,6 +156,10 @@ func (r *Rule) Sums() string {
 		return fmt.Sprintf("change: %s is another one than before%s", r.Field, of)
 	case KindRun:
 		return "run: " + strings.Join(r.runHasTo(), ", ")
+	case KindRatio:
+		return fmt.Sprintf("ratio: over %s of at least %s lines of %q in %s%s", Percent(r.Share()), Thousands(r.Least()), r.Of, incident.Span(r.Window()), of)
+	case KindSpike:
+		return fmt.Sprintf("spike: more than %s times the usual matches in %s, and than %d%s", r.Factor, incident.Span(r.Window()), r.Least(), of)
 	case KindNew:
 		return fmt.Sprintf("new: the first of its shape in %s, at most %d an hour", incident.Span(r.Forget()), r.AtMost)
 	}
@@ -191,6 +197,7 @@ func checkKind(r Rule) error {
 		{"by", checkBy}, {"per", checkPer}, {"at_least", checkAtLeast}, {"within_seconds", checkWithin}, {"distinct", checkDistinct}, {"for_seconds", checkFor}, {"arm", checkArm}, {"when_stopped", checkWhenStopped}, {"active", checkActive}, {"forget_seconds", checkForget}, {"at_most", checkAtMost},
 		{"steps", checkSteps}, {"hit", checkHit}, {"slower_than_seconds", checkSlowerThan}, {"until", checkUntil}, {"on_stop", checkOnStop}, {"field", checkField},
 		{"must", checkMust}, {"must_not", checkMustNot}, {"min_lines", checkMinLines}, {"max_duration_seconds", checkMaxDuration}, {"restarts", checkRestarts},
+		{"of", checkOf}, {"over", checkOver}, {"window_seconds", checkWindow}, {"factor", checkFactor},
 	} {
 		err := f.check(r)
 		var of *fields.Error
@@ -205,7 +212,7 @@ func checkKind(r Rule) error {
 }
 
 func checkBy(r Rule) error {
-	if err := ofKinds(r, len(r.By) > 0, false, KindLine, KindCount, KindAbsent, KindSequence, KindChange); err != nil {
+	if err := ofKinds(r, len(r.By) > 0, false, KindLine, KindCount, KindAbsent, KindSequence, KindChange, KindRatio); err != nil {
 		return err
 	}
 	if len(r.By) > MaxBy {
@@ -223,7 +230,7 @@ func checkBy(r Rule) error {
 }
 
 func checkPer(r Rule) error {
-	return ofKinds(r, r.Per != PerContainer, false, KindCount, KindAbsent, KindNew, KindSequence, KindChange)
+	return ofKinds(r, r.Per != PerContainer, false, KindCount, KindAbsent, KindNew, KindSequence, KindChange, KindRatio, KindSpike)
 }
 
 func checkForget(r Rule) error {
@@ -247,7 +254,7 @@ func checkAtLeast(r Rule) error {
 	if r.AtLeast < 0 || r.AtLeast > MaxAtLeast {
 		return fmt.Errorf("must be from 1 to %d", MaxAtLeast)
 	}
-	if err := ofKinds(r, r.AtLeast != 0, true, KindCount); err != nil {
+	if err := ofKinds(r, r.AtLeast != 0, r.Kind == KindCount, KindCount, KindRatio, KindSpike); err != nil || r.Kind != KindCount {
 		return err
 	}
 	most := MaxAtLeast
@@ -414,8 +421,9 @@ func groups(names []string) string {
 type Match struct {
 	Rule     *Rule
 	Role     Role
-	N        int  // the part's
-	All      bool // it is about all keys, whatever their values: By says nothing
+	N        int   // the part's
+	Lines    int64 // that it stands for, of role Of: the others are of the same key, in the same of the rule's buckets
+	All      bool  // it is about all keys, whatever their values: By says nothing
 	TimeNano int64
 	Stream   string
 	Text     string // of the line: valid UTF-8, MaxText bytes at most

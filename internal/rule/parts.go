@@ -25,6 +25,7 @@ const (
 	Until   Role = "until"    // from which on no step is waited for
 	Must    Role = "must"     // what some line of a run has to be
 	MustNot Role = "must_not" // what none of them may be
+	Of      Role = "of"       // one of the lines of which matches are a share
 	Clear   Role = "clear"    // the end of what is open
 )
 
@@ -39,10 +40,10 @@ type Part struct {
 	Short string
 }
 
-// String says of a line what it is, such as "clear 1"; "" for a match.
+// String says of a line what it is, such as "clear 1" or "of"; "" for a match.
 func (p Part) String() string {
-	if p.Role == Main {
-		return ""
+	if p.Role == Main || p.Role == Of { // there is one
+		return string(p.Role)
 	}
 	return fmt.Sprintf("%s %d", p.Role, p.N+1)
 }
@@ -70,7 +71,11 @@ type list struct {
 }
 
 func (r *Rule) lists() []list {
-	return []list{{"steps", Step, r.Steps}, {"until", Until, r.Until}, {"must", Must, r.Must}, {"must_not", MustNot, r.MustNot}, {"clear", Clear, r.Clear}}
+	lists := []list{{"steps", Step, r.Steps}, {"until", Until, r.Until}, {"must", Must, r.Must}, {"must_not", MustNot, r.MustNot}, {"clear", Clear, r.Clear}}
+	if r.Of != "" {
+		lists = append(lists, list{"of", Of, fields.Texts{r.Of}})
+	}
+	return lists
 }
 
 // Parts are all conditions of the rule, its own first. What is quoted of others is in
@@ -99,7 +104,10 @@ func (r *Rule) Parts() ([]Part, error) {
 				}
 			}
 			if err != nil {
-				return nil, &fields.Error{Field: l.field, Reason: fmt.Sprintf("%d %v", n+1, err)}
+				if l.role != Of {
+					err = fmt.Errorf("%d %w", n+1, err)
+				}
+				return nil, &fields.Error{Field: l.field, Reason: err.Error()}
 			}
 			out = append(out, Part{l.role, n, c, short})
 		}
@@ -142,7 +150,11 @@ func parseConditions(text string) (c Conditions, err error) {
 // checkParts says why the texts of a list can't be used.
 func checkParts(r Rule, field string) error {
 	lists := r.lists()
-	l := lists[slices.IndexFunc(lists, func(l list) bool { return l.field == field })]
+	at := slices.IndexFunc(lists, func(l list) bool { return l.field == field })
+	if at < 0 {
+		return nil
+	}
+	l := lists[at]
 	if len(l.texts) > MaxConditions {
 		return fmt.Errorf("has %d; the most is %d: join some by |", len(l.texts), MaxConditions)
 	}
@@ -154,7 +166,9 @@ func checkParts(r Rule, field string) error {
 		if p.Role != l.role {
 			continue
 		}
-		if err := r.checkPart(&p, parts); err != nil {
+		if err := r.checkPart(&p, parts); err != nil && p.Role == Of {
+			return err
+		} else if err != nil {
 			return fmt.Errorf("%d: %w", p.N+1, err)
 		}
 	}

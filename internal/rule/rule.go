@@ -90,7 +90,11 @@ type Rule struct {
 	MustNot            fields.Texts        `json:"must_not" nullable:"false"` // conditions each, which no line of a run may fulfil
 	MinLines           int64               `json:"min_lines"`
 	MaxDurationSeconds int64               `json:"max_duration_seconds"`
-	Restarts           int64               `json:"restarts"`               // starts within WithinSeconds
+	Restarts           int64               `json:"restarts"` // starts within WithinSeconds
+	Of                 string              `json:"of"`       // conditions
+	Over               string              `json:"over"`     // a share, such as 5% or 0.05
+	WindowSeconds      int64               `json:"window_seconds"`
+	Factor             string              `json:"factor"`                 // a number, such as 3 or 2.5
 	Clear              fields.Texts        `json:"clear" nullable:"false"` // conditions each, any of which ends what is open
 	ResolveAfter       int64               `json:"resolve_after_seconds"`
 	Repeat             int64               `json:"repeat_seconds"`
@@ -128,7 +132,7 @@ func (r *Rule) Incidents() incident.Settings {
 	case KindAbsent, KindRun:
 		s.TellResolved = true
 		fallthrough
-	case KindCount:
+	case KindCount, KindRatio, KindSpike:
 		s.ResolveAfter, s.EndsByRule = 0, true // what the rule waits for ends it
 	}
 	return s

@@ -304,6 +304,8 @@ func (c *compiled) key(t *tables) error {
 		return fmt.Errorf("by: the pattern has no group %.64s", missing)
 	case missing != "" && c.part.Role == Step:
 		return fmt.Errorf("has no group %.64s, by which the steps of one thing are known", missing)
+	case missing != "" && c.part.Role == Of:
+		return fmt.Errorf("has to name %.64s too, as its pattern or by quoting it: it is kept apart by that", missing)
 	case missing != "" && c.quotes():
 		return fmt.Errorf("names some values of by, but not %.64s: name all of them, or none", missing)
 	case missing != "":
@@ -342,7 +344,7 @@ func (s *Set) Runs() (rules []*Rule, counted bool) { return s.runs, s.counted }
 
 // Waits reports whether it matters to any of them which containers run.
 func (s *Snapshot) Waits() bool {
-	return slices.ContainsFunc(s.correlated, func(r *Rule) bool { return r.Kind == KindAbsent || r.Waits() })
+	return slices.ContainsFunc(s.correlated, func(r *Rule) bool { return r.Kind == KindAbsent || r.Kind == KindSpike || r.Waits() })
 }
 
 // Runs reports whether any of them is of kind run.

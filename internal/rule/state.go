@@ -116,6 +116,9 @@ type Counts struct {
 	// Forgotten is values by which a rule adds matches up that were forgotten, since
 	// there were too many.
 	Forgotten int64
+	// Learning is matches of which it wasn't known yet whether they are more than
+	// usual.
+	Learning int64
 	// GivenUp is lines for which it was not found out whether they match, or
 	// what the groups of a hit are, because that takes too much work.
 	GivenUp int64
@@ -132,6 +135,7 @@ func (c *Counts) Add(n Counts) {
 	c.Ignored += n.Ignored
 	c.Matches += n.Matches
 	c.Forgotten += n.Forgotten
+	c.Learning += n.Learning
 	c.GivenUp += n.GivenUp
 	c.Unconfirmed += n.Unconfirmed
 }

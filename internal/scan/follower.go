@@ -230,7 +230,7 @@ func (f *follower) matched(matches []rule.Match) {
 	for i := range matches {
 		m := &matches[i]
 		f.inputs = append(f.inputs, input{container: c, match: m})
-		f.urgent = f.urgent || m.Rule.Kind != rule.KindAbsent && m.Rule.Kind != rule.KindRun
+		f.urgent = f.urgent || m.Rule.Kind != rule.KindAbsent && m.Rule.Kind != rule.KindRun && m.Rule.Kind != rule.KindRatio
 	}
 }
 

@@ -10,12 +10,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"logscan/internal/correlate"
 	"logscan/internal/entry"
 	"logscan/internal/event"
 	"logscan/internal/journal"
@@ -31,6 +33,9 @@ func killRules(t testing.TB, kind string) *rule.Snapshot {
 	}
 	if kind == "kinds" {
 		return killKinds(t)
+	}
+	if kind == "usual" {
+		return killUsual(t)
 	}
 	rules := []rule.Rule{
 		{ID: 1, Name: "cooldown", Pattern: `#\d+$`, Severity: "warn", Streams: "all", CooldownSeconds: 5, Enabled: true},
@@ -72,10 +77,28 @@ func killKinds(t testing.TB) *rule.Snapshot {
 	return s
 }
 
+// killUsual are rules that tell what matches are a share of, by a key too, and what is
+// usual, of a workload too.
+func killUsual(t testing.TB) *rule.Snapshot {
+	ratio := func(r *rule.Rule) { r.Of, r.Over, r.AtLeast, r.WindowSeconds = `#\d+$`, "15%", 50, 10 }
+	keyed := func(r *rule.Rule) {
+		ratio(r)
+		r.Of, r.By = `#\d*(\d)\d{4}$`, []string{"$1"}
+	}
+	spike := func(r *rule.Rule) { r.AtLeast, r.Factor, r.WindowSeconds = 5, "1", 60 }
+	workload := func(r *rule.Rule) {
+		spike(r)
+		r.Per, r.Factor = rule.PerWorkload, "1.25"
+	}
+	return compileAll(t,
+		kindRule(t, 1, rule.KindRatio, `#\d*[02468]\d\d[0-3]$`, ratio), kindRule(t, 2, rule.KindRatio, `#\d*(\d)[02468]\d\d[0-3]$`, keyed),
+		kindRule(t, 3, rule.KindSpike, `#\d*5$`, spike), kindRule(t, 4, rule.KindSpike, `#\d*7$`, workload))
+}
+
 // killFrames gives numbered lines of both streams: short ones, and long ones in
-// chunks between which other lines come. The last has no end. now and then the
-// clock steps back.
-func killFrames(lines int) []byte {
+// chunks between which other lines come. The last has no end. Now and then the
+// clock steps back, and there is a pause of up to a time.
+func killFrames(lines int, pause time.Duration) []byte {
 	rng := rand.New(rand.NewPCG(5, 6))
 	var b []byte
 	now := int64(1e18)
@@ -93,6 +116,9 @@ func killFrames(lines int) []byte {
 		now += rng.Int64N(20e6)
 		if rng.IntN(2000) == 0 {
 			now -= rng.Int64N(60e9)
+		}
+		if pause > 0 && rng.IntN(400) == 0 {
+			now += rng.Int64N(int64(pause))
 		}
 		switch {
 		case s.left > 1:
@@ -133,7 +159,7 @@ func TestKill(t *testing.T) {
 		return
 	}
 	const lines = 40_000
-	frames := killFrames(lines)
+	frames := killFrames(lines, 0)
 	t.Run("every line", func(t *testing.T) {
 		t.Parallel()
 		events, _ := runChildren(t, "every line", frames, 25)
@@ -156,6 +182,12 @@ func TestKill(t *testing.T) {
 		matches := killedAndNot(t, "limits", frames)
 		// Rule 1 matches each line that has an end.
 		if matches["cooldown"] < lines*9/10 || len(matches) != 3 {
+			t.Errorf("incidents count %v matches", matches)
+		}
+	})
+	t.Run("usual", func(t *testing.T) {
+		t.Parallel()
+		if matches := killedAndNot(t, "usual", killFrames(lines, time.Minute)); len(matches) != 4 {
 			t.Errorf("incidents count %v matches", matches)
 		}
 	})
@@ -284,6 +316,11 @@ func scanPipe(t *testing.T, root, rules string) {
 	ended := make(chan struct{})
 	go func() { s.Run(ctx); close(ended) }()
 	go dir.Run(ctx)
+	if rules == "usual" { // until it is known what was before them, nothing is a hit
+		for !hasRows(t, db, "seeded 3", "seeded 4") {
+			time.Sleep(time.Millisecond)
+		}
+	}
 
 	o := journal.Options{MaxSize: 256 << 10, MaxFile: 3, Compress: true} // often rotated and trimmed
 	j, err := dir.Create(journal.Container{ID: containerID(0), Name: "c", Workload: "w", Scan: true, Options: o, Started: time.Unix(1e9, 0)})
@@ -308,4 +345,15 @@ func scanPipe(t *testing.T, root, rules string) {
 	}
 	cancel()
 	<-ended
+}
+
+// hasRows reports whether something is stored in scopes of what rules add up.
+func hasRows(t *testing.T, db *store.Store, scopes ...string) bool {
+	rows, _, err := db.Correlated(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return !slices.ContainsFunc(scopes, func(scope string) bool {
+		return !slices.ContainsFunc(rows, func(r correlate.Row) bool { return r.Scope == scope })
+	})
 }

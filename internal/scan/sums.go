@@ -39,10 +39,10 @@ func firstMatch(inputs []input) int64 {
 // who commits uses it.
 type sums struct {
 	scanner  *Scanner
-	engine   *correlate.Engine   // nil until load
-	snapshot *rule.Snapshot      // that engine has the rules of
-	revision int64               // of what is stored
-	seeding  map[int64]time.Time // rules that are seeded, as of their latest change
+	engine   *correlate.Engine // nil until load
+	snapshot *rule.Snapshot    // that engine has the rules of
+	revision int64             // of what is stored
+	seeding  map[int64]int64   // rules that are seeded, and up to which time, in nanoseconds
 }
 
 // clocks are watermarks, in nanoseconds; zero ones have no time pass.
@@ -99,7 +99,7 @@ func (s *sums) step(inputs []input, c clocks, b *store.Batch) {
 		case in.match != nil:
 			s.engine.Match(in.container, in.match)
 		case in.seed != nil:
-			s.engine.Seed(in.seed.rule, in.seed.seen)
+			s.engine.Seed(in.seed.rule, in.seed.before)
 		case in.run != nil:
 			in.run.tell(s.engine, in.container)
 		case in.started != 0:
@@ -116,6 +116,9 @@ func (s *sums) step(inputs []input, c clocks, b *store.Batch) {
 	}
 	for id, n := range s.engine.TakeForgotten() {
 		s.scanner.count("", map[int64]rule.Counts{id: {Forgotten: n}})
+	}
+	for id, n := range s.engine.TakeLearning() {
+		s.scanner.count("", map[int64]rule.Counts{id: {Learning: n}})
 	}
 	outcomes, rows := s.engine.Take()
 	if len(outcomes)+len(rows) == 0 {
