@@ -328,7 +328,8 @@ func TestDamagedLog(t *testing.T) {
 		if seed%2 == 0 {
 			eventually(t, "compressed", func() bool {
 				raw, _ := filepath.Glob(filepath.Join(e.root, "journal", "*", "*.seg"))
-				return len(raw) == 1
+				indexes, _ := filepath.Glob(filepath.Join(e.root, "journal", "*", "*.idx"))
+				return len(raw) == 1 && len(indexes) == 1
 			})
 		}
 		if err := c.Close(); err != nil {
