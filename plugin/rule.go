@@ -40,7 +40,7 @@ it now:
 
   MATCHES   lines that match
   HITS      matches that became events; of another kind than line, what they add up to
-  COOLDOWN  matches that the rule's cooldown held back
+  COOLDOWN  matches that the rule's cooldown held back, or further ones in a record
   BUCKET    matches that the bound of a container's hits held back
   IGNORED   lines that match the pattern, and one of those to ignore too: no matches
   GIVEN UP  lines that would have taken too much work to check

@@ -34,9 +34,10 @@ func (c *cli) ruleTest() *cobra.Command {
 		Use:   "test [OPTIONS] [RULE] [LINE...]",
 		Short: "Try a rule, a pattern or conditions on lines",
 		Long: `Try a rule (by name or id), or a pattern or conditions before they become one, on
-lines given as arguments or, without any, on standard input. Each line is tried for
-itself: cooldown and stream don't count. Lines that match are printed; with --why the others
-too, with what they don't fulfil. Exits with 3 if nothing matches.
+lines given as arguments or, without any, on standard input. Cooldown and stream don't
+count. Lines that match are printed; with --why the others too, with what they don't
+fulfil. Lines that belong together, such as a stack trace, are one record, which a rule hits
+once. Exits with 3 if nothing matches.
 
 A rule of another kind than line adds the lines up, as those of one container. A line that
 begins with a time such as +90s was written so much later than the first; +2h alone has
@@ -72,8 +73,8 @@ ends behind the last.`,
 			return c.with(cmd, func(ctx context.Context, client *api.Client) error {
 				req := api.RuleTest{Pattern: pattern, All: all, Ignore: ignore, Where: where}
 				timed := false
-				if said["kind"] != nil {
-					req, timed = api.RuleTest{Rule: said}, said["kind"] != rule.KindLine || said["clear"] != nil
+				if said["kind"] != nil || said["record"] != nil || said["record_start"] != nil {
+					req, timed = api.RuleTest{Rule: said}, said["kind"] != nil && said["kind"] != rule.KindLine || said["clear"] != nil
 				}
 				if !hasOwn {
 					rules, err := client.Rules(ctx)
@@ -107,7 +108,7 @@ ends behind the last.`,
 	cmd.Flags().StringArrayVar(&all, "all", nil, "With --pattern or --where: another pattern that lines have to match too")
 	cmd.Flags().StringArrayVar(&ignore, "ignore", nil, "With --pattern or --where: lines that match this are no match")
 	cmd.Flags().StringArrayVar(&where, "where", nil, "Try this condition on a field instead of a rule, such as 'status >= 500', with --pattern or without")
-	addOptions[rule.Rule](c, cmd, true, testedFields...)
+	addOptions[rule.Rule](c, cmd, true, append([]string{"record", "record_start"}, testedFields...)...)
 	cmd.Flags().BoolVar(&why, "why", false, "Print the lines that don't match too, and why")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "Print nothing; the exit code tells")
 	return cmd
@@ -253,8 +254,11 @@ func (t *tester) portion(ctx context.Context, lines []string) error {
 		}
 		if !l.Matched {
 			if t.why {
-				if _, err := fmt.Fprintf(t.c.out, "%s\n    no match: %s\n", clean(lines[i]), reason(l)); err != nil {
+				if _, err := fmt.Fprintln(t.c.out, clean(lines[i])); err != nil {
 					return err
+				}
+				if v, ok := verdictBehind(res.Lines, i); ok {
+					fmt.Fprintf(t.c.out, "    no match: %s\n", reason(v))
 				}
 			}
 			continue
@@ -268,10 +272,26 @@ func (t *tester) portion(ctx context.Context, lines []string) error {
 		if l.Part != "" {
 			fmt.Fprintf(t.c.out, "    %s\n", clean(l.Part))
 		}
+		if l.Again {
+			fmt.Fprintln(t.c.out, "    no hit of its own: it goes on with a record that is hit already")
+		}
 		t.outcomes(l.Outcomes)
 	}
 	t.outcomes(res.Outcomes)
 	return nil
+}
+
+// verdictBehind is what is said behind a line that isn't matched: of a record that is
+// looked at as a whole, what its first line says, behind the last one.
+func verdictBehind(all []api.LineTest, i int) (v api.LineTest, ok bool) {
+	silent := func(l api.LineTest) bool { return l.PartOf != nil && !l.Matched && !l.GivenUp && l.Failed == "" }
+	if i+1 < len(all) && silent(all[i+1]) {
+		return v, false
+	}
+	if v = all[i]; silent(v) && *v.PartOf < len(all) {
+		v = all[*v.PartOf]
+	}
+	return v, true
 }
 
 // outcomes prints what lines, or time, make of a rule that adds lines up.

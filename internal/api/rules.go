@@ -212,63 +212,22 @@ func (s *server) testRule(ctx context.Context, in *struct{ Body RuleTest }) (*ou
 	if len(bad) > 0 {
 		return nil, invalid("pattern", bad[0].Reason)
 	}
-	sums, at := newTestedSums(&r, snapshot), 0.0
-	matching := snapshot.For("").Begin()
-	defer matching.End()
+	set := snapshot.For("")
 	out := RuleTestResult{Pattern: r.Pattern, Lines: make([]LineTest, len(in.Body.Lines))}
-	work, end := int64(0), time.Now().Add(s.testTime)
-	for i, text := range in.Body.Lines {
-		if ctx.Err() != nil {
-			return nil, s.fail(ctx.Err(), "rule")
-		}
-		t := &out.Lines[i]
-		if work > testWork || time.Now().After(end) {
-			t.GivenUp = true
-			continue
-		}
-		line := rule.Line{Stream: "stdout", Text: []byte(text)}
-		if sums != nil {
-			if len(in.Body.At) > 0 {
-				at = in.Body.At[i]
-			}
-			line.TimeNano = sums.nanos(at)
-			sums.line()
-		}
-		var state rule.State
-		t.Matched = matching.Match(&state, line)
-		work += matching.Work()
-		if t.Matched {
-			for _, h := range matching.Admit(&state, line, nil) {
-				t.Captures = h.Captures
-			}
-			if t.Part = matching.Parts()[0].String(); t.Part != string(rule.Of) {
-				out.Matched++
-			}
-			if sums != nil {
-				t.Outcomes = sums.add(matching.TakeMatches())
-			}
-			for _, at := range matching.Spans(line, maxSpans) {
-				t.Spans = append(t.Spans, Span{at[0], at[1]})
-			}
-		}
-		t.GivenUp = state.TakeCounts()[r.ID].GivenUp > 0
-		if !t.Matched && !t.GivenUp {
-			switch {
-			case r.Kind == rule.KindRun: // it has no conditions of its own
-			case r.Pattern == "" && len(r.All) > 0:
-				t.Failed, t.By = "all", r.All[0]
-			default:
-				t.Failed = "pattern"
-			}
-			for _, u := range matching.Unmet() {
-				if t.Failed, t.By, t.Field = u.Field, u.Pattern, u.About; u.About != "" && !u.Missing {
-					t.Value = &u.Value
-				}
-			}
-		}
+	t := lineTester{
+		rule: &r, matching: set.Begin(), sums: newTestedSums(&r, snapshot), way: len(set.Ways()) - 1, out: out.Lines, until: time.Now().Add(s.testTime),
 	}
-	if sums != nil {
-		out.Outcomes = sums.until(max(at, in.Body.Until))
+	defer t.matching.End()
+	if err := t.run(ctx, in.Body.Lines, in.Body.At); err != nil {
+		return nil, s.fail(err, "rule")
+	}
+	out.Matched = t.matched
+	if t.sums != nil {
+		last := 0.0
+		if n := len(in.Body.At); n > 0 {
+			last = in.Body.At[n-1]
+		}
+		out.Outcomes = t.sums.until(max(last, in.Body.Until))
 	}
 	return &output[RuleTestResult]{Body: out}, nil
 }

@@ -1,9 +1,14 @@
 package api
 
 import (
+	"bytes"
+	"context"
+	"math"
+	"slices"
 	"time"
 
 	"logscan/internal/correlate"
+	"logscan/internal/lines"
 	"logscan/internal/rule"
 )
 
@@ -46,8 +51,9 @@ func newTestedSums(r *rule.Rule, snapshot *rule.Snapshot) *testedSums {
 // testRun is the number of the run that the lines of a test are.
 const testRun = 1
 
-// nanos is a time so many seconds behind the first line, within thirty years.
-func (s *testedSums) nanos(at float64) int64 {
+// testNanos is a time so many seconds behind the first line of a test, within thirty
+// years.
+func testNanos(at float64) int64 {
 	return testStart + int64(min(max(at, -1e9), 1e9)*1e9)
 }
 
@@ -65,12 +71,12 @@ func (s *testedSums) add(matches []rule.Match) []TestOutcome {
 // until has time pass, and a run end by then, and returns what comes of that. Nothing comes
 // late in a test.
 func (s *testedSums) until(at float64) []TestOutcome {
-	upTo := s.nanos(at) + int64(correlate.Slack)
+	upTo := testNanos(at) + int64(correlate.Slack)
 	s.engine.Advance(upTo, upTo, func(string) int64 { return upTo })
-	s.engine.Ended(s.container.ID, testRun, s.nanos(at))
+	s.engine.Ended(s.container.ID, testRun, testNanos(at))
 	out := s.outcomes()
 	if text := s.engine.Learning(s.rule, upTo); text != "" {
-		out = append(out, TestOutcome{At: float64(s.nanos(at)-testStart) / 1e9, What: "learning", Text: text})
+		out = append(out, TestOutcome{At: float64(testNanos(at)-testStart) / 1e9, What: "learning", Text: text})
 	}
 	return out
 }
@@ -96,4 +102,144 @@ func (s *testedSums) outcomes() (out []TestOutcome) {
 		out = append(out, t)
 	}
 	return out
+}
+
+// lineTester tries a rule on lines, by the engine that runs live.
+type lineTester struct {
+	rule     *rule.Rule
+	matching rule.Matching
+	sums     *testedSums // nil for a rule whose hits are lines
+	way      int         // in which records are made for the rule
+	records  lines.Records
+	out      []LineTest
+	done     int       // lines of out that are tried
+	matched  int       // of them
+	work     int64     // that it took
+	until    time.Time // it may take
+}
+
+// run tries all lines, one for each of out, and reports why it ended before.
+func (t *lineTester) run(ctx context.Context, texts []string, at []float64) error {
+	for i, text := range texts {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		l := lines.Line{Stream: "stdout", TimeNano: testNanos(0), Text: []byte(text)}
+		if len(at) > 0 {
+			l.TimeNano = testNanos(at[i])
+		}
+		var starts lines.Starts
+		if t.way > 0 {
+			starts = func(text []byte) bool {
+				return t.matching.Begins(rule.Line{Stream: l.Stream, Text: text})[t.way]
+			}
+		}
+		t.records.Add(&l, starts, t.record)
+	}
+	t.records.End(math.MaxInt64, t.record)
+	return nil
+}
+
+// record tries a record.
+func (t *lineTester) record(r *lines.Record) {
+	first, out := t.done, t.out[t.done:t.done+len(r.Lines)]
+	t.done += len(r.Lines)
+	of := rule.Record{Way: t.way}
+	for i := range r.Lines {
+		l := &r.Lines[i]
+		of.Lines = append(of.Lines, rule.Line{Stream: l.Stream, TimeNano: l.TimeNano, Text: l.Text})
+		if i > 0 {
+			out[i].PartOf = &first
+		}
+		if t.sums != nil {
+			t.sums.line()
+		}
+	}
+	if t.work > testWork || time.Now().After(t.until) {
+		for i := range out {
+			out[i].GivenUp = true
+		}
+		return
+	}
+	var state rule.State
+	hit, main := -1, 0 // the first line that matches, and that fulfils the rule's own conditions
+	var parts []string // that lines have fulfilled
+	whole := t.rule.Record && len(of.Lines) > 1
+	hits := t.matching.Evaluate(&state, of, nil, func(l rule.Line, n int) {
+		if whole && n >= 0 {
+			return
+		}
+		t.work += t.matching.Work()
+		v := &out[max(n, 0)]
+		v.GivenUp = state.TakeCounts()[t.rule.ID].GivenUp > 0
+		if !t.matching.Matched() {
+			if !v.GivenUp {
+				v.explain(t.rule, t.matching.Unmet())
+			}
+			return
+		}
+		v.Matched, v.Part = true, t.matching.Parts()[0].String()
+		v.Again = slices.Contains(parts, v.Part)
+		parts = append(parts, v.Part)
+		if v.Part == "" && !v.Again {
+			main = max(n, 0)
+		}
+		if hit < 0 {
+			hit = max(n, 0)
+		}
+		for _, at := range t.matching.Spans(l, maxSpans) {
+			v.Spans = append(v.Spans, Span{at[0], at[1]})
+		}
+	})
+	if whole && hit == 0 {
+		share(out, of.Lines)
+	}
+	for i := range out {
+		if out[i].Matched && out[i].Part != string(rule.Of) {
+			t.matched++
+		}
+	}
+	if hit < 0 {
+		return
+	}
+	for _, h := range hits {
+		out[main].Captures = h.Captures
+	}
+	out[hit].GivenUp = out[hit].GivenUp || state.TakeCounts()[t.rule.ID].GivenUp > 0
+	if t.sums != nil {
+		out[hit].Outcomes = t.sums.add(t.matching.TakeMatches())
+	}
+}
+
+// share has each line of a record that matches as a whole have its part of what the first
+// has.
+func share(out []LineTest, of []rule.Line) {
+	spans, from := out[0].Spans, 0
+	out[0].Spans = nil
+	for i := range out {
+		out[i].Matched = true
+		to := from + len(bytes.TrimRight(of[i].Text, "\r"))
+		for _, s := range spans {
+			if part := (Span{max(s.Start, from) - from, min(s.End, to) - from}); part.Start < part.End {
+				out[i].Spans = append(out[i].Spans, part)
+			}
+		}
+		from = to + 1
+	}
+}
+
+// explain says why a text is no match.
+func (v *LineTest) explain(r *rule.Rule, unmet []rule.Unmet) {
+	switch {
+	case r.Kind == rule.KindRun: // it has no conditions of its own
+	case r.Pattern == "" && len(r.All) > 0:
+		v.Failed, v.By = "all", r.All[0]
+	default:
+		v.Failed = "pattern"
+	}
+	for _, u := range unmet {
+		if v.Failed, v.By, v.Field = u.Field, u.Pattern, u.About; u.About != "" && !u.Missing {
+			v.Value = &u.Value
+		}
+	}
 }

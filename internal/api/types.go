@@ -62,6 +62,8 @@ type RuleTestResult struct {
 type LineTest struct {
 	Matched  bool              `json:"matched"`
 	Part     string            `json:"part,omitempty" doc:"Which of the rule's conditions it fulfils, such as clear 1 or of; absent for those that make a match"`
+	PartOf   *int              `json:"part_of,omitempty" doc:"Of a line that goes on with a record: the number of the record's first line among those given, from 0. What is said of a rule about records is said of that one"`
+	Again    bool              `json:"again,omitempty" doc:"It matches, and so does a line before it in its record: a rule hits a record once"`
 	Failed   string            `json:"failed,omitempty" enum:"pattern,all,ignore,where" doc:"The condition that a line doesn't fulfil that isn't matched"`
 	By       string            `json:"by,omitempty" doc:"Of all, ignore or where: the pattern or condition that it is about"`
 	Field    string            `json:"field,omitempty" doc:"Of where: the field that it is about"`
@@ -151,7 +153,7 @@ type RuleStats struct {
 	Enabled    bool   `json:"enabled" doc:"The state is another one than off"`
 	Matches    int64  `json:"matches" doc:"Lines that match"`
 	Hits       int64  `json:"hits" doc:"Of kind line, matches that became events; of other kinds, what they added up to"`
-	Cooldown   int64  `json:"suppressed_cooldown" doc:"Matches that its cooldown held back"`
+	Cooldown   int64  `json:"suppressed_cooldown" doc:"Matches that its cooldown held back, or that are further ones in a record"`
 	Bucket     int64  `json:"suppressed_bucket" doc:"Matches that the bound of a container's hits held back"`
 	Ignored    int64  `json:"ignored" doc:"Lines that match its pattern, and one of those to ignore too"`
 	GivenUp    int64  `json:"given_up" doc:"Lines that would have taken too much work to check, or of which a hit has no captures for that reason"`

@@ -58,6 +58,8 @@ type Engine struct {
 	forgotten  map[int64]int64 // keys for which there was no room, by rule, since TakeForgotten
 	learning   map[int64]int64 // matches that can't be judged yet, by rule, since TakeLearning
 
+	record string // that the match is of which is being added
+
 	out []Outcome
 }
 
@@ -331,6 +333,9 @@ func meaning(r *rule.Rule) string {
 	if r.Kind == rule.KindRatio || r.Kind == rule.KindSpike {
 		parts = append(parts, "\x00", r.Of, r.Window().String())
 	}
+	if r.Record || r.RecordStart != "" {
+		parts = append(parts, "\x00", strconv.FormatBool(r.Record), r.RecordStart)
+	}
 	return strings.Join(parts, "\x00")
 }
 
@@ -370,6 +375,8 @@ func (e *Engine) Match(c *Container, m *rule.Match) {
 	if rs == nil || m.Rule != rs.rule && meaning(m.Rule) != rs.meaning {
 		return
 	}
+	e.record = m.Record
+	defer func() { e.record = "" }()
 	switch {
 	case m.Role == rule.Clear:
 		e.clear(rs, c, m)

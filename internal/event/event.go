@@ -33,6 +33,11 @@ type Event struct {
 // container in a row, where they are many.
 const InARow = "in_a_row"
 
+// Record is the key in a hit's metadata for the lines that belong together of which the
+// message is one, or for a line that is longer than a message is; absent where the message
+// is all there is.
+const Record = "record"
+
 // Shadow is the key in a hit's metadata that is true where its rule is in shadow.
 const Shadow = "shadow"
 

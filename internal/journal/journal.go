@@ -66,11 +66,14 @@ type Container struct {
 	Labels   map[string]string `json:"labels,omitempty"`
 	Attrs    map[string]string `json:"attrs,omitempty"` // labels and environment that log-opts named
 	Scan     bool              `json:"scan"`
-	Options  Options           `json:"options"`
-	Created  time.Time         `json:"created"`        // of the container
-	Started  time.Time         `json:"started"`        // of its latest attachment
-	FIFO     string            `json:"fifo,omitempty"` // of that one
-	Born     int64             `json:"born"`           // the offset at which its log began; Create sets it
+	// RecordStart is a regular expression that the first line of each record matches;
+	// "" where their form tells.
+	RecordStart string    `json:"record_start,omitempty"`
+	Options     Options   `json:"options"`
+	Created     time.Time `json:"created"`        // of the container
+	Started     time.Time `json:"started"`        // of its latest attachment
+	FIFO        string    `json:"fifo,omitempty"` // of that one
+	Born        int64     `json:"born"`           // the offset at which its log began; Create sets it
 }
 
 // Recovery is what opening a journal found and mended.

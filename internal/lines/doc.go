@@ -26,6 +26,21 @@
 // offset at which they begin. Reading goes on at the smallest of these offsets;
 // what lies before the first one and belongs to no such line is passed over.
 //
-// What puts several lines together, such as a stack trace, is a step behind a
-// Source: Line has all that it needs.
+// # Records
+//
+// Records puts lines together that belong together, such as a stack trace, an object of
+// JSON over several lines, or an error of PostgreSQL with its details. They are known by
+// their form (form.go has one table of all), or by a pattern that the first line of each
+// matches. The streams have their own records.
+//
+//   - Which lines are a record depends on the lines, their streams and their times alone:
+//     Records is a pure function of them. A record ends at the next one's start, at
+//     MaxRecordLines or MaxRecord, where a line, also of another stream, is RecordGap
+//     later, or with its container's attachment. The one exception is Quiet, by which who
+//     reads a log that goes on has a record that isn't added to.
+//   - A line that begins no form is a record by itself, and given at once. So is it where
+//     a trace belongs to the line before it, until a stream has done so once: from then
+//     on its lines are given with the next one, or when 200 ms have passed.
+//   - What isn't given yet is state, which is bounded, and stored with the Position behind
+//     its lines: nothing is read twice.
 package lines

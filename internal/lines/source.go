@@ -46,6 +46,7 @@ type Source struct {
 	ends    uint64 // of j's attachments, taken into account
 	ended   uint64 // of them, as of the latest block
 	endedAt int64  // where the last of these was; never for none that is still to come
+	passed  int64  // one that TakeEnd tells; 0 for none
 
 	assembler
 }
@@ -160,12 +161,22 @@ func (s *Source) Step() (line *Line, more bool) {
 func (s *Source) stepEnds() *Line {
 	if s.off >= s.endedAt && s.off >= s.next {
 		s.endBefore(s.endedAt)
-		s.ends, s.endedAt = s.ended, never
+		s.ends, s.endedAt, s.passed = s.ended, never, s.endedAt
 	}
 	if s.due != 0 {
 		return s.endDue()
 	}
 	return nil
+}
+
+// TakeEnd returns where attachments of the journal have ended, once all lines from before
+// that are given; not ok where there is no such place since it was last called.
+func (s *Source) TakeEnd() (at int64, ok bool) {
+	if s.passed == 0 || s.due != 0 {
+		return 0, false
+	}
+	at, s.passed = s.passed, 0
+	return at, true
 }
 
 // Release gives back the memory of the block; what wasn't stepped through comes

@@ -42,6 +42,7 @@ var Options = []Option{
 	{"compress", "true or false", "true", "compress rotated segments (zstd)"},
 	{"workload", fmt.Sprintf("a name of at most %d printable characters", rule.MaxWorkload), "", "what the container is a replica of"},
 	{"scan", "on or off", "on", "off: keep the log, but check no rules"},
+	{"record-start", fmt.Sprintf("a regular expression (RE2) of at most %d bytes", rule.MaxPattern), "", "what the first line of each record matches, in its first 4096 bytes; without it, records are known by their form"},
 	{"tag", "a Go template, as in Docker's log tags", "", "kept with the log (container.json)"},
 	{"labels", "label names, separated by commas", "", "labels to keep with the log"},
 	{"labels-regex", fmt.Sprintf("a regular expression (RE2) of at most %d bytes", regexMax), "", "labels to keep, by their names"},
@@ -151,6 +152,9 @@ func (o *logOpts) set(name, value string) bool {
 	case "workload":
 		o.Workload = value
 		return value != "" && printable(value)
+	case "record-start":
+		o.RecordStart = value
+		return rule.CheckPattern(value) == nil
 	case "scan":
 		o.Scan = value == "on" || value == "true"
 		return o.Scan || value == "off" || value == "false"

@@ -11,9 +11,10 @@
 //
 // # What becomes a hit
 //
-// A match is a hit unless the rule's cooldown in this container runs or the
-// container's token bucket is empty. Matches that are held back are counted,
-// and the rule's next hit says how many they were and since when.
+// A match is a hit unless the rule has matched a line before it in its record, the rule's
+// cooldown in this container runs, or the container's token bucket is empty. Matches that
+// are held back are counted, and the rule's next hit says how many they were and since
+// when.
 //
 // A rule that would take too much work to check on a line made to be dear is given
 // up on that line, and counts it; so does one whose hit has groups that would take
@@ -21,7 +22,7 @@
 //
 // # What it promises
 //
-//   - Eval is a pure function of (set, state, line): the same lines give the
+//   - Evaluate is a pure function of (set, state, record): the same records give the
 //     same hits, whenever and however often they are evaluated. There is no
 //     clock but the lines' own times, no goroutine and no I/O.
 //   - Lines' times may step back or be absurd. A step back lengthens a cooldown

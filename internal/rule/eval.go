@@ -14,6 +14,8 @@ import (
 const (
 	// MaxText bounds a hit's text, and each of its captures, in bytes.
 	MaxText = 500
+	// MaxRecordText bounds what a hit has of its record, in bytes.
+	MaxRecordText = 16 << 10
 	// maxCaptures is how many of a pattern's groups a hit tells.
 	maxCaptures = 32
 
@@ -35,7 +37,8 @@ type Hit struct {
 	Rule            *Rule
 	TimeNano        int64
 	Stream          string
-	Text            string            // of the line: valid UTF-8, MaxText bytes at most
+	Text            string            // of the line: valid UTF-8, MaxText bytes at most; of a rule about records, the first line that says something
+	Record          string            // that the line is of, its lines joined by \n: valid UTF-8, MaxRecordText bytes at most; "" where Text is all of it
 	Shape           shape.Shape       // of the whole line
 	By              string            // the values that the rule's By names, as a Match's; "" for none
 	Captures        map[string]string // by name or $n; nil if there are none
@@ -54,9 +57,17 @@ type Matching struct {
 
 	conditions *match.Scratch // nil until a line needs it
 	mask       match.Mask     // of conditions that count
+	starts     *match.Scratch // nil until a line needs it
+	begins     []bool         // see Begins
 	work       int64          // that conditions took, for the line
 	unmet      []Unmet
 	matches    []Match
+	heft       int // see Heft
+
+	// About the record that is evaluated.
+	past   []past
+	whole  []Line // its lines, where it is looked at as a whole
+	joined []byte
 
 	// About conditions on fields.
 	fields     *where.Scan // nil until a line needs it
@@ -90,32 +101,46 @@ func (m *Matching) End() {
 	if m.conditions != nil {
 		m.conditions.Release()
 	}
+	if m.starts != nil {
+		m.starts.Release()
+	}
 	if m.fields != nil {
 		m.fields.Release()
 	}
 }
 
-// Match reports whether a line matches any rule of the set, and keeps which, for
-// Admit. It counts in st the rules that were given up.
+// Match reports whether a line, which is a record by itself, matches any rule of the set
+// that goes by records' form, and keeps which, for Admit. It counts in st the rules that
+// were given up.
 func (m *Matching) Match(st *State, l Line) bool {
+	m.past, m.whole = m.past[:0], nil
+	return m.match(st, l, part{&m.set.ways[0], true, true})
+}
+
+// match reports whether a text matches any of some rules, and keeps which.
+func (m *Matching) match(st *State, l Line, of part) bool {
 	m.left = match.SubmatchWork
 	m.found = m.found[:0]
 	stream := streamIndex(l.Stream)
-	for _, pattern := range m.scratch.Match(l.text(), m.set.in[stream]) {
-		m.found = m.set.with(pattern, l.Stream, m.found)
+	rules := of.rules()
+	for _, pattern := range m.scratch.Match(l.text(), rules.in[stream]) {
+		m.found = m.set.with(pattern, l.Stream, of, m.found)
 	}
 	for _, pattern := range m.scratch.GivenUp() {
-		m.givenUp = m.set.with(pattern, l.Stream, m.givenUp[:0])
+		m.givenUp = m.set.with(pattern, l.Stream, of, m.givenUp[:0])
 		for _, c := range m.givenUp {
 			st.count(c.rule.ID, Counts{GivenUp: 1})
 		}
 	}
 	m.work, m.unmet, m.unmetWhere, m.submatches, m.scanned = 0, m.unmet[:0], m.unmetWhere[:0], m.submatches[:0], false
-	if bare := m.set.bare[stream]; len(bare) > 0 || slices.ContainsFunc(m.found, (*compiled).hasWhere) {
+	if bare := rules.bare[stream]; len(bare) > 0 || slices.ContainsFunc(m.found, (*compiled).hasWhere) {
 		m.meetWhere(st, l.text(), bare)
 	}
 	if slices.ContainsFunc(m.found, (*compiled).isConditional) {
 		m.meet(st, l.text())
+	}
+	if len(m.found) > 1 {
+		slices.SortFunc(m.found, byID)
 	}
 	return len(m.found) > 0
 }
@@ -189,7 +214,7 @@ func (m *Matching) Unmet() []Unmet {
 }
 
 // Parts returns what the latest line that Match was called with is to the rules that it
-// matched, and that Admit was called for: by id, in the order of Rule.Parts.
+// matched, by id; of a rule of kind sequence, the later step first.
 func (m *Matching) Parts() []Part {
 	out := make([]Part, len(m.found))
 	for i, c := range m.found {
@@ -211,41 +236,48 @@ func (m *Matching) Except(hidden func(id int64) bool) int {
 // on more than the line is for TakeMatches.
 func (m *Matching) Admit(st *State, l Line, hits []Hit) []Hit {
 	st.Retain(m.set)
-	slices.SortFunc(m.found, byID)
-	text := l.text()
-	var line shape.Shape
+	text, shown := l.text(), l.text()
+	if m.whole != nil {
+		shown = m.summary()
+	}
+	var of shape.Shape
 	if slices.ContainsFunc(m.found, func(c *compiled) bool { return c.part.Role != Of }) {
-		line = shape.Of(text)
+		of = shape.Of(shown)
 	}
 	for _, c := range m.found {
 		if c.part.Role != Main || c.rule.sums() {
-			m.add(st, c, l, line)
+			m.add(st, c, l, shown, of)
 			continue
 		}
-		h := Hit{Rule: c.rule, TimeNano: l.TimeNano, Stream: l.Stream, Shape: line}
+		h := Hit{Rule: c.rule, TimeNano: l.TimeNano, Stream: l.Stream, Shape: of}
 		by, wrong := m.values(c, text)
 		if wrong != (Counts{}) {
 			st.count(c.rule.ID, wrong)
 			continue
 		}
 		h.By = byText(c.keys, by)
-		if !st.admit(m.set, c.rule, l, &h) {
+		if past := m.pastOf(c, h.By); past != nil {
+			st.hold(&past.hit, l.TimeNano, shown, past.why)
+			continue
+		}
+		why := st.admit(m.set, shown, &h)
+		m.past = append(m.past, past{of: c, key: h.By, hit: h, why: why})
+		if why != admitted {
 			continue
 		}
 		captures, wrong := m.captures(c, text)
 		if wrong != (Counts{}) {
 			st.count(c.rule.ID, wrong)
 		}
-		h.Text, h.Captures = clip(text), captures
+		h.Text, h.Captures = clip(shown), captures
 		hits = append(hits, h)
 	}
 	return hits
 }
 
-// add notes that a line fulfils a part of a rule whose hits depend on more than the line.
-func (m *Matching) add(st *State, c *compiled, l Line, of shape.Shape) {
-	text := l.text()
-	by, wrong := m.values(c, text)
+// add notes that a text fulfils a part of a rule whose hits depend on more than that.
+func (m *Matching) add(st *State, c *compiled, l Line, shown []byte, of shape.Shape) {
+	by, wrong := m.values(c, l.text())
 	if wrong != (Counts{}) {
 		st.count(c.rule.ID, wrong)
 		return
@@ -256,7 +288,7 @@ func (m *Matching) add(st *State, c *compiled, l Line, of shape.Shape) {
 		return
 	}
 	match := Match{
-		Rule: c.rule, Role: c.part.Role, N: c.part.N, TimeNano: l.TimeNano, Stream: l.Stream, Text: clip(text), Shape: of.String(),
+		Rule: c.rule, Role: c.part.Role, N: c.part.N, TimeNano: l.TimeNano, Stream: l.Stream, Text: clip(shown), Shape: of.String(),
 		All: all,
 	}
 	if c.distinct != nil {
@@ -264,11 +296,16 @@ func (m *Matching) add(st *State, c *compiled, l Line, of shape.Shape) {
 	}
 	if !all {
 		match.By = byText(c.keys, by)
-		match.Short = m.shortBy(c, text)
+		match.Short = m.shortBy(c, l.text())
 	}
 	if c.part.Role != Until && c.part.Role != Clear {
 		st.count(c.rule.ID, Counts{Matches: 1})
 	}
+	key := match.By + "\x00" + match.Distinct
+	if m.pastOf(c, key) != nil {
+		return
+	}
+	m.past = append(m.past, past{of: c, key: key})
 	m.matches = append(m.matches, match)
 }
 
@@ -356,9 +393,15 @@ func (m *Matching) Matches() int { return len(m.matches) }
 // hits depend on more than a line.
 func (m *Matching) TakeMatches() []Match {
 	out := m.matches
-	m.matches = nil
+	m.matches, m.heft = nil, 0
 	return out
 }
+
+// Heft is how many bytes the records have of what TakeMatches would return.
+func (m *Matching) Heft() int { return m.heft }
+
+// Matched reports whether the latest text matched any rule.
+func (m *Matching) Matched() bool { return len(m.found) > 0 }
 
 // Work returns how many units of package match's work it took to match the latest
 // line.

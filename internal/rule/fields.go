@@ -16,6 +16,8 @@ var Fields = fields.NewTable("rule", []fields.Field[Rule]{
 	{Name: "all", Flag: "all", Kind: fields.Several, Default: []string{}, None: "none", Doc: "Further regular expressions, each of which a line has to match too", Check: checkAll},
 	{Name: "ignore", Flag: "ignore", Kind: fields.Several, Default: []string{}, None: "none", Doc: "Regular expressions: a line that any of them matches is no match", Check: func(r Rule) error { return checkPatterns(r.Ignore) }},
 	{Name: "where", Flag: "where", Kind: fields.Several, Default: []string{}, None: "none", Doc: "Conditions on fields of the line, such as 'status >= 500' or 'level = error', all of which it has to fulfil", Check: checkWhere},
+	{Name: "record", Flag: "record", Kind: fields.Bool, Default: false, Doc: "Whether pattern, all, ignore and where are about a record as a whole, such as a stack trace, instead of about a line"},
+	{Name: "record_start", Flag: "record-start", Default: "", None: "by their form", Doc: "A regular expression that the first line of each record matches", Check: checkRecordStart},
 	{Name: "severity", Flag: "severity", Default: "warn", Values: event.Names(event.Severities()), Doc: "Severity of the events"},
 	{Name: "streams", Flag: "stream", Default: "all", Values: Streams, Doc: "Stream to watch"},
 	{Name: "cooldown_seconds", Flag: "cooldown", Kind: fields.Duration, Default: int64(300), Doc: "After a hit, only count further ones of that container and shape for so long (0 for none)", Check: func(r Rule) error { return CheckSeconds(r.CooldownSeconds) }},

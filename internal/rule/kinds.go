@@ -426,7 +426,8 @@ type Match struct {
 	All      bool  // it is about all keys, whatever their values: By says nothing
 	TimeNano int64
 	Stream   string
-	Text     string // of the line: valid UTF-8, MaxText bytes at most
+	Text     string // of the line, as a Hit's
+	Record   string // likewise
 	Shape    string // of the line
 	By       string // the values that the rule's By names, such as "ip=192.0.2.7, user=root"; "" for none
 	Short    string // By where quoted groups match as little as they can; "" where none is quoted

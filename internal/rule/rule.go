@@ -43,6 +43,7 @@ const (
 	MaxGlobs       = 4096                 // bytes, all of a list
 	MaxConditions  = 16                   // further patterns of a kind, and conditions on fields
 	MaxProgram     = 10_000               // instructions that a pattern compiles to
+	MaxStarts      = 16                   // different patterns by which records begin, of all rules
 	MaxCooldown    = 365 * 24 * time.Hour // also keeps sums of times far from overflow
 )
 
@@ -56,6 +57,8 @@ type Rule struct {
 	All                fields.Texts        `json:"all" nullable:"false"`    // RE2, each of which a line matches too
 	Ignore             fields.Texts        `json:"ignore" nullable:"false"` // RE2, none of which it matches
 	Where              fields.Texts        `json:"where" nullable:"false"`  // conditions of package where, all of which it fulfils
+	Record             bool                `json:"record"`                  // conditions are about a record, its lines joined by \n
+	RecordStart        string              `json:"record_start"`            // RE2; "" = records are known by their form
 	Severity           event.Severity      `json:"severity"`
 	Streams            string              `json:"streams"`
 	CooldownSeconds    int64               `json:"cooldown_seconds"`
@@ -245,6 +248,14 @@ func checkWhere(r Rule) error {
 		}
 	}
 	return checkFinds(r)
+}
+
+// checkRecordStart says why a pattern for the first lines of records can't be used.
+func checkRecordStart(r Rule) error {
+	if r.RecordStart == "" {
+		return nil
+	}
+	return CheckPattern(r.RecordStart)
 }
 
 // parsePattern parses a pattern within the bounds, and simplifies it. What it

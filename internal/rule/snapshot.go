@@ -75,8 +75,9 @@ type Snapshot struct {
 	// conditions matches the further patterns of rules, on lines that match a
 	// rule's pattern.
 	conditions *match.Matcher
-	fields     *where.Set // conditions on fields
-	global     *Set       // of workloads without rows of their own
+	starts     *match.Matcher // the patterns by which records begin
+	fields     *where.Set     // conditions on fields
+	global     *Set           // of workloads without rows of their own
 	correlated []*Rule
 	narrower   sets // of containers for which not all rules of their workload are
 }
@@ -93,6 +94,7 @@ type overlay struct {
 type compiled struct {
 	rule    *Rule
 	part    Part
+	start   int      // number in Snapshot.starts, and 1; 0 where records are known by their form
 	bare    bool     // there is no pattern, but where
 	none    bool     // there are no conditions: no line is meant
 	pattern uint32   // number in Snapshot.matcher, unless bare
@@ -126,7 +128,7 @@ func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
 		}
 	}
 	var bad []CompileError
-	t := tables{compiler: s.compiler, kept: map[string]*pattern{}, patterns: newPatternTable(), conditions: newPatternTable()}
+	t := tables{compiler: s.compiler, kept: map[string]*pattern{}, patterns: newPatternTable(), conditions: newPatternTable(), starts: newPatternTable()}
 	for i := range rules {
 		r := &rules[i]
 		drop := func(format string, args ...any) {
@@ -167,6 +169,7 @@ func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
 	}
 	s.fields = t.fields.Build()
 	s.matcher, s.conditions = match.Build(t.patterns.list, s.stats), match.Build(t.conditions.list, s.stats)
+	s.starts = match.Build(t.starts.list, nil)
 	s.compiler.known = t.kept
 	s.stats, s.compiler = nil, nil
 	s.global = s.newSet(&overlay{})
@@ -178,6 +181,7 @@ type tables struct {
 	compiler             *Patterns
 	kept                 map[string]*pattern
 	patterns, conditions patternTable
+	starts               patternTable // for the first lines of records
 	fields               where.Builder
 }
 
@@ -193,9 +197,13 @@ func (t *tables) compile(r *Rule) (out []*compiled, err error) {
 	case len(parts) == 0:
 		return nil, errors.New("pattern is required where a rule has neither all nor where")
 	}
+	start, err := t.start(r.RecordStart)
+	if err != nil {
+		return nil, fmt.Errorf("record_start: %w", err)
+	}
 	keys := r.Key(parts)
 	for _, p := range parts {
-		c := &compiled{rule: r, part: p, keys: keys}
+		c := &compiled{rule: r, part: p, start: start, keys: keys}
 		if err := c.compile(t); err != nil {
 			if p.Role != Main {
 				err = fmt.Errorf("%s: %d: %w", p.Role, p.N+1, err)
@@ -205,6 +213,21 @@ func (t *tables) compile(r *Rule) (out []*compiled, err error) {
 		out = append(out, c)
 	}
 	return out, nil
+}
+
+// start numbers a pattern for the first lines of records, from 1 on; 0 for none.
+func (t *tables) start(expr string) (int, error) {
+	if expr == "" {
+		return 0, nil
+	}
+	p := t.compiler.get(expr, t.kept)
+	if p.err != nil {
+		return 0, p.err
+	}
+	if _, known := t.starts.numbers[expr]; !known && len(t.starts.list) >= MaxStarts {
+		return 0, fmt.Errorf("there are %d different ones already, the most there can be", MaxStarts)
+	}
+	return int(t.starts.add(expr, p)) + 1, nil
 }
 
 // patternTable numbers the patterns; rules with the same one share it.
@@ -425,13 +448,12 @@ func captureNames(tree *syntax.Regexp) []string {
 type Set struct {
 	snapshot   *Snapshot
 	overlay    *overlay
-	own        map[uint32][]*compiled   // overlay's rules by their pattern's number
-	in         [len(streams)]match.Mask // patterns that count, by stream
-	bare       [len(streams)][]bareRule // rules without a pattern, by stream and id
-	scoped     []*compiled              // rules that are not for all containers, by id
-	correlated []*Rule                  // by id
-	runs       []*Rule                  // of them, those of kind run
-	counted    bool                     // some of these count lines
+	own        map[uint32][]*compiled // overlay's rules by their pattern's number
+	ways       []way                  // in which records are made: by their form, and by each pattern
+	scoped     []*compiled            // rules that are not for all containers, by id
+	correlated []*Rule                // by id
+	runs       []*Rule                // of them, those of kind run
+	counted    bool                   // some of these count lines
 }
 
 // streams are told apart in a Set: the last one stands for any other.
@@ -477,18 +499,7 @@ func (s *Snapshot) newSet(o *overlay) *Set {
 			set.scoped = append(set.scoped, c)
 		}
 	}
-	for i, stream := range streams {
-		set.in[i] = match.NewMask(s.matcher.Len())
-		for _, c := range rules {
-			switch {
-			case c.none, !c.in(stream):
-			case c.bare:
-				set.bare[i] = append(set.bare[i], bareRule{c.where[0].number, c})
-			default:
-				set.in[i].Add(int(c.pattern))
-			}
-		}
-	}
+	set.ways = set.waysOf(rules)
 	return set
 }
 
@@ -497,15 +508,16 @@ func (c *compiled) in(stream string) bool {
 	return c.rule.Streams == "all" || c.rule.Streams == stream
 }
 
-// with appends the rules of the set that have a pattern and are about a stream.
-func (s *Set) with(pattern uint32, stream string, dst []*compiled) []*compiled {
+// with appends the rules of the set that have a pattern, are about a stream, and are
+// meant.
+func (s *Set) with(pattern uint32, stream string, of part, dst []*compiled) []*compiled {
 	for _, c := range s.snapshot.patterns[pattern] {
-		if c.in(stream) && !s.overlay.replaced[c.rule.ID] {
+		if c.in(stream) && of.means(c) && !s.overlay.replaced[c.rule.ID] {
 			dst = append(dst, c)
 		}
 	}
 	for _, c := range s.own[pattern] {
-		if c.in(stream) {
+		if c.in(stream) && of.means(c) {
 			dst = append(dst, c)
 		}
 	}

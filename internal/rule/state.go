@@ -109,7 +109,7 @@ func (h *held) add(other held) {
 // for statistics and no part of the encoded State.
 type Counts struct {
 	Hits     int64
-	Cooldown int64 // held back by the rule's cooldown
+	Cooldown int64 // held back by the rule's cooldown, or since the rule knows the record already
 	Bucket   int64 // held back by the container's token bucket
 	Ignored  int64 // that one of the rule's patterns to ignore matches too: no matches
 	Matches  int64 // that the rule adds up, of which a hit is made elsewhere
@@ -185,7 +185,8 @@ func (st *State) SuppressedFrom() int64 {
 
 // suppress notes a match that is held back; bucket says that it is for want of a
 // token.
-func (st *State) suppress(r *Rule, l Line, h *Hit, bucket bool) {
+func (st *State) suppress(h *Hit, nano int64, text []byte, bucket bool) {
+	r := h.Rule
 	k, of, by := suppressedKey{r.ID, h.Shape.Sum, h.By, bucket}, h.Shape, h.By
 	at, known := st.suppressedAt[k]
 	if !known && len(st.suppressed) >= maxSuppressed {
@@ -194,7 +195,7 @@ func (st *State) suppress(r *Rule, l Line, h *Hit, bucket bool) {
 	}
 	if !known {
 		at = len(st.suppressed)
-		st.suppressed = append(st.suppressed, Suppressed{Rule: r, Shape: of, By: by, Bucket: k.bucket, First: l.TimeNano, Text: clip(l.text())})
+		st.suppressed = append(st.suppressed, Suppressed{Rule: r, Shape: of, By: by, Bucket: k.bucket, First: nano, Text: clip(text)})
 		if st.suppressedAt == nil {
 			st.suppressedAt = map[suppressedKey]int{}
 		}
@@ -203,7 +204,7 @@ func (st *State) suppress(r *Rule, l Line, h *Hit, bucket bool) {
 	s := &st.suppressed[at]
 	s.Rule = r
 	s.Matches++
-	s.First, s.Last = min(s.First, l.TimeNano), max(s.Last, l.TimeNano)
+	s.First, s.Last = min(s.First, nano), max(s.Last, nano)
 }
 
 // TakeCounts returns the counts by rule since it was last called; nil if there
@@ -251,37 +252,35 @@ func (st *State) memory(rule int64) *memory {
 	return m
 }
 
-// admit decides whether a match of a line is a hit, and if so, fills in what it tells
-// of the rule's past.
-func (st *State) admit(s *Set, r *Rule, l Line, h *Hit) bool {
-	t := l.TimeNano
+// verdict is what becomes of a match.
+type verdict int
+
+const (
+	admitted verdict = iota // it is a hit
+	cooling                 // the rule's cooldown holds it back
+	emptied                 // the container's bucket does
+)
+
+// admit decides whether a match of a text is a hit, and if so, fills in what it tells of
+// the rule's past.
+func (st *State) admit(s *Set, text []byte, h *Hit) verdict {
+	r, t := h.Rule, h.TimeNano
 	m := st.memory(r.ID)
 	at := m.shape(r, h.sum(), t)
 	past := m.shapes[at]
-	ok := false
 	switch {
 	// Within the cooldown on either side: a clock that stepped back further
 	// has made the last hit meaningless.
 	case r.CooldownSeconds > 0 && past.fired && distance(past.at, t) < uint64(r.Cooldown()):
-		st.count(r.ID, Counts{Cooldown: 1})
-		st.suppress(r, l, h, false)
+		st.hold(h, t, text, cooling)
+		return cooling
 	case !st.bucketOf(r).take(s.snapshot.bucket, t):
-		st.count(r.ID, Counts{Bucket: 1})
-		st.suppress(r, l, h, true)
-	default:
-		st.count(r.ID, Counts{Hits: 1})
-		ok = true
+		st.hold(h, t, text, emptied)
+		return emptied
 	}
+	st.count(r.ID, Counts{Hits: 1})
 	if m.shapes == nil {
 		m.shapes = map[uint64]held{}
-	}
-	if !ok {
-		if past.suppressed == 0 {
-			past.since = t
-		}
-		past.suppressed++
-		m.shapes[at] = past
-		return false
 	}
 	if rest := m.shapes[allShapes]; at != allShapes && rest.suppressed > 0 && len(m.shapes) < MaxShapes {
 		// From when the cooldown was for all lines, or there were too many shapes.
@@ -298,7 +297,28 @@ func (st *State) admit(s *Set, r *Rule, l Line, h *Hit) bool {
 	}
 	m.fired, m.at, m.streak = true, t, h.Streak
 	m.shapes[at] = held{fired: true, at: t}
-	return true
+	return admitted
+}
+
+// hold counts a match of a text at a time that is held back, as one of what h is about.
+func (st *State) hold(h *Hit, t int64, text []byte, why verdict) {
+	counts := Counts{Cooldown: 1}
+	if why == emptied {
+		counts = Counts{Bucket: 1}
+	}
+	st.count(h.Rule.ID, counts)
+	st.suppress(h, t, text, why == emptied)
+	m := st.memory(h.Rule.ID)
+	at := m.shape(h.Rule, h.sum(), t)
+	past := m.shapes[at]
+	if past.suppressed == 0 {
+		past.since = t
+	}
+	past.suppressed++
+	if m.shapes == nil {
+		m.shapes = map[uint64]held{}
+	}
+	m.shapes[at] = past
 }
 
 // sum is what a cooldown is for: the line's shape, and the values of the rule's key.

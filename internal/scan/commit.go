@@ -74,16 +74,20 @@ type given struct {
 	suppressed []incident.Hit
 	inputs     []input
 	urgent     bool // some inputs may make a hit at once
+	heft       int  // bytes of records
 }
 
 func (g *given) add(more given) {
 	g.events = append(g.events, more.events...)
 	g.suppressed = append(g.suppressed, more.suppressed...)
 	g.inputs = append(g.inputs, more.inputs...)
+	g.heft += more.heft
 }
 
 // size is how much it is, in events.
-func (g *given) size() int { return len(g.events) + len(g.suppressed) + (len(g.inputs)+3)/4 }
+func (g *given) size() int {
+	return len(g.events) + len(g.suppressed) + (len(g.inputs)+3)/4 + g.heft/heftOf
+}
 
 // firstLine is the time of the first line that is among it, in nanoseconds.
 func (g *given) firstLine() int64 {

@@ -111,16 +111,16 @@ func TestCommitFails(t *testing.T) {
 	}
 }
 
-// records keeps what is logged.
-type records struct {
+// logged keeps what is logged.
+type logged struct {
 	slog.Handler // for what nobody calls
 	mu           sync.Mutex
 	lines        []string
 }
 
-func (r *records) Enabled(context.Context, slog.Level) bool { return true }
+func (r *logged) Enabled(context.Context, slog.Level) bool { return true }
 
-func (r *records) Handle(_ context.Context, rec slog.Record) error {
+func (r *logged) Handle(_ context.Context, rec slog.Record) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	line := rec.Message
@@ -139,7 +139,7 @@ func (r *records) Handle(_ context.Context, rec slog.Record) error {
 func TestCommitLogsChanges(t *testing.T) {
 	g := newRig(t)
 	st := &faulty{Store: g.db}
-	log := &records{}
+	log := &logged{}
 	g.cfg.Store, g.cfg.Logger = st, slog.New(log)
 	w := g.container(0)
 	defer w.end()

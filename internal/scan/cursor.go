@@ -42,6 +42,8 @@ func (s *Scanner) open(f *follower) error {
 	// Patient, since no rule sees what is passed over.
 	cfg := lines.Config{Max: s.cfg.MaxLine, Gap: s.cfg.FlushAfter, Patient: true}
 	f.j, f.src, f.held = j, lines.New(j, f.at, cfg), -1
+	c := j.Container()
+	f.records.start = startOf(&c)
 	return nil
 }
 
@@ -55,7 +57,10 @@ func (s *Scanner) load(f *follower, j *journal.Journal) error {
 	if ok {
 		if err := at.UnmarshalBinary(c.Position); err != nil {
 			s.log.Error("cursor not readable; scanning from the beginning", "container", f.id, "err", err)
-		} else if err := f.rules.UnmarshalBinary(c.State); err != nil {
+		} else if state, err := f.records.load(c.State); err != nil {
+			s.log.Error("records not readable; lines of those that go on are lost", "container", f.id, "err", err)
+			_ = f.rules.UnmarshalBinary(state)
+		} else if err := f.rules.UnmarshalBinary(state); err != nil {
 			s.log.Error("engine state not readable; cooldowns begin anew", "container", f.id, "err", err)
 		} else {
 			adoptStreaks(&f.rules, c.Position)
@@ -66,10 +71,11 @@ func (s *Scanner) load(f *follower, j *journal.Journal) error {
 		s.log.Warn("log ends before its cursor; going on at its end", "container", f.id, "cursor", at.Next, "end", end)
 		at = lines.Position{Next: end}
 	}
-	f.at, f.loaded = at, true
+	f.at, f.loaded, f.snapshot = at, true, nil
+	f.read = s.now() // what may go on has its time
 	f.revision.Store(c.Revision)
-	f.done.Store(at.Next)
-	f.hold.Store(at.Start())
+	f.done.Store(f.from(at.Next))
+	f.hold.Store(f.from(at.Start()))
 	return nil
 }
 
@@ -92,12 +98,13 @@ func (s *Scanner) submit(f *follower, events []event.Event) {
 	at := f.src.Position()
 	position, _ := at.MarshalBinary()   // never fails
 	state, _ := f.rules.MarshalBinary() // likewise
+	state = f.records.append(nil, state)
 	f.owed, f.sent = false, f.now
 	f.uncommitted.Add(1)
-	g := given{events: events, suppressed: suppressed(f.rules.TakeSuppressed(), &f.meta), inputs: f.inputs, urgent: f.urgent}
-	f.inputs, f.urgent = nil, false
+	g := given{events: events, suppressed: suppressed(f.rules.TakeSuppressed(), &f.meta), inputs: f.inputs, urgent: f.urgent, heft: f.heft}
+	f.inputs, f.urgent, f.heft = nil, false, 0
 	s.commits.add(f, progress{
-		n: 1, hold: at.Start(), ended: f.runs.ended(),
+		n: 1, hold: f.from(at.Start()), ended: f.runs.ended(),
 		cursor: store.Cursor{ContainerID: f.id, Position: position, State: state},
 	}, g)
 }

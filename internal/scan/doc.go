@@ -14,6 +14,9 @@
 //     in memory up to a bound, and scanning waits behind them.
 //   - Containers take turns, so that a loud one delays the others by a turn of
 //     each worker at most.
+//   - Lines that belong together are evaluated together, as one record (package lines):
+//     what is of one that isn't over waits for its end, a second at the most behind its
+//     last line. All other lines are evaluated at once.
 //   - A new snapshot of rules holds for every line written after SetSnapshot
 //     has returned, and no line is evaluated under both.
 //   - A line that repeats what logscan itself has sent (Config.Echo) is not
@@ -26,15 +29,18 @@
 //
 // # The cursor
 //
-// A cursor is the position behind the lines that are evaluated (package lines),
-// and the rule engine's state there (package rule). Each stored one follows the
+// A cursor is the position behind the lines that are evaluated, or in a record that
+// isn't over (package lines), these records, and the rule engine's state there (package
+// rule). The log is held from the first line of such a record on, as if nothing of it
+// had been read. Each stored one follows the
 // one before, by its revision, so that a commit which is repeated because it
 // failed changes nothing where it was persisted nevertheless.
 //
 // # A turn
 //
-// Lines come from a lines.Source, matches from a rule.Matching, hits from its
-// Admit, events from event; what a turn gives goes to the committer with the
+// Lines come from a lines.Source, records from a lines.Records for each way in which
+// rules have them made, matches and hits from a rule.Matching's Evaluate, events from
+// event; what a turn gives goes to the committer with the
 // cursor behind it. Each step knows nothing of the next, and none has a clock but
 // the entries' own.
 package scan

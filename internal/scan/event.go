@@ -34,6 +34,9 @@ func hitEvent(h *rule.Hit, c *journal.Container) event.Event {
 	if h.By != "" {
 		m["by"] = h.By
 	}
+	if h.Record != "" {
+		m[event.Record] = h.Record
+	}
 	if h.Suppressed > 0 {
 		m["suppressed"] = h.Suppressed
 		m["suppressed_since"] = timestamp(h.SuppressedSince)
@@ -90,6 +93,7 @@ const maxReason = 500
 func refusal(hit event.Event, err error) event.Event {
 	m := maps.Clone(hit.Metadata)
 	delete(m, "captures")
+	delete(m, event.Record)
 	delete(m, event.Shadow)
 	reason := err.Error()
 	m["about"], m["reason"] = "refused_hit", reason[:min(len(reason), maxReason)]

@@ -24,6 +24,8 @@ const (
 	lookBytes  = 4 << 10
 	// lingerFor is how long a journal stays open behind its last line.
 	lingerFor = 2 * time.Second
+	// heftOf is how many bytes of records count as an event.
+	heftOf = 8 << 10
 )
 
 // follower scans one container's journal.
@@ -51,6 +53,7 @@ type follower struct {
 	failing  bool           // its journal or cursor can't be read, and that is logged
 	at       lines.Position // while src is nil
 	rules    rule.State
+	records  records
 	j        *journal.Journal // nil while closed
 	src      *lines.Source    // of j's lines
 	meta     journal.Container
@@ -64,6 +67,8 @@ type follower struct {
 	sent     time.Time     // when that was
 
 	hits     []rule.Hit // scratch
+	look     func(rule.Line, int)
+	alarm    *time.Timer // for records that may be over
 	events   []event.Event
 	inputs   []input // for rules that add matches up
 	urgent   bool    // some may make a hit at once
@@ -71,6 +76,7 @@ type follower struct {
 	runs     runs    // for rules of kind run
 	run      int64   // the start that was submitted, in nanoseconds; stopped that there is none; 0 for neither
 	unseen   int     // bytes of frames and lines since the clock was looked at
+	heft     int     // bytes of the records of events and inputs
 	lines    int64   // evaluated in this turn
 	last     int64   // the time of the last one
 	overflow int64
@@ -87,12 +93,16 @@ const (
 )
 
 func (s *Scanner) newFollower(id string) *follower {
-	return &follower{id: id, echo: s.cfg.Echo, ready: s.cfg.Ready}
+	f := &follower{id: id, echo: s.cfg.Echo, ready: s.cfg.Ready}
+	f.look = f.hide
+	f.records.init(f.record)
+	return f
 }
 
 // reset makes f what it is before its cursor is loaded.
 func (f *follower) reset() {
 	f.loaded, f.at, f.rules, f.owed, f.run, f.runs = false, lines.Position{}, rule.State{}, false, 0, runs{}
+	f.records.ways, f.snapshot = nil, nil
 	f.done.Store(0)
 	f.hold.Store(0)
 	f.waitsFrom.Store(0)
@@ -113,28 +123,33 @@ func (s *Scanner) turn(f *follower) outcome {
 	}
 	f.meta = f.j.Container()
 	f.now = s.now()
+	quiet := time.Duration(0)
 	switch err := f.src.Fill(); {
 	case err == nil:
 		f.read = f.now
 	case err != io.EOF:
 		return s.refuse(f, err)
-	case f.src.Unfinished() && f.now.Sub(f.read) >= s.cfg.FlushAfter:
-		f.src.End()
+	default:
+		if quiet = f.now.Sub(f.read); quiet >= s.cfg.FlushAfter && f.src.Unfinished() {
+			f.src.End()
+		}
 	}
 	// After the block: what was written behind SetSnapshot's return is
 	// evaluated with what it set.
 	if snapshot := s.snapshot.Load(); f.snapshot != snapshot {
 		f.snapshot, f.set = snapshot, snapshot.ForContainer(scopeOf(&f.meta))
+		f.records.use(f.set)
 	}
 	f.rules.Retain(f.set)
 	f.starts()
 	f.lookAtRuns()
-	s.evaluate(f)
+	s.evaluate(f, quiet)
 	return s.endTurn(f)
 }
 
-// evaluate evaluates the lines that there are until the turn is over.
-func (s *Scanner) evaluate(f *follower) {
+// evaluate evaluates the lines that there are until the turn is over, and what is over
+// where nothing was written for so long.
+func (s *Scanner) evaluate(f *follower, quiet time.Duration) {
 	f.matching = f.set.Begin()
 	defer func() {
 		f.addUp()
@@ -144,15 +159,21 @@ func (s *Scanner) evaluate(f *follower) {
 	for n := 1; ; n++ {
 		from := f.src.Offset()
 		line, ok := f.src.Step()
-		if !ok {
-			return
+		if ok {
+			f.owed = true
 		}
-		f.owed = true
 		f.unseen += int(f.src.Offset() - from)
 		if line != nil {
-			f.line(line)
+			f.count(line)
 		}
-		if len(f.events)+f.matching.Matches()/4 >= turnEvents || s.stopping.Load() || s.late(f, n) {
+		f.records.add(f.src, line, &f.matching)
+		if !ok {
+			if quiet >= s.cfg.RecordAfter {
+				f.records.quiet(quiet)
+			}
+			return
+		}
+		if len(f.events)+f.matching.Matches()/4+(f.heft+f.matching.Heft())/heftOf >= turnEvents || s.stopping.Load() || s.late(f, n) {
 			return
 		}
 	}
@@ -168,8 +189,8 @@ func (s *Scanner) late(f *follower, n int) bool {
 	return s.now().Sub(f.now) > turnTime
 }
 
-// line evaluates one line.
-func (f *follower) line(l *lines.Line) {
+// count counts a line.
+func (f *follower) count(l *lines.Line) {
 	f.lines++
 	f.last = l.TimeNano
 	f.unseen += len(l.Text)
@@ -177,20 +198,30 @@ func (f *follower) line(l *lines.Line) {
 		f.overflow++
 	}
 	if l.From >= f.runs.next {
+		f.records.end(l.From) // what belongs to the run before
 		f.tellRuns(l.From, true, false)
 	}
 	f.runs.lines++
-	line := rule.Line{Stream: l.Stream, TimeNano: l.TimeNano, Text: l.Text}
-	if !f.matching.Match(&f.rules, line) {
+}
+
+// record evaluates a record.
+func (f *follower) record(r rule.Record) {
+	f.owed = true
+	f.hits = f.matching.Evaluate(&f.rules, r, f.hits[:0], f.look)
+	for i := range f.hits {
+		f.events = append(f.events, hitEvent(&f.hits[i], &f.meta))
+		f.heft += len(f.hits[i].Record)
+	}
+}
+
+// hide hides a text from the rules that it is no news to.
+func (f *follower) hide(l rule.Line, _ int) {
+	if !f.matching.Matched() {
 		return
 	}
 	if hides := f.echo(l.Text, l.TimeNano); hides != 0 && f.matching.Except(hides.Has) > 0 {
 		f.echoes.Add(1)
 		f.hidden++
-	}
-	f.hits = f.matching.Admit(&f.rules, line, f.hits[:0])
-	for i := range f.hits {
-		f.events = append(f.events, hitEvent(&f.hits[i], &f.meta))
 	}
 }
 
@@ -214,11 +245,18 @@ func (f *follower) stops() {
 		f.unsure = true
 		return
 	}
-	if _, end := f.j.Bounds(); f.src.Offset() < end || f.src.Unfinished() {
+	if !f.atEnd() {
 		return
 	}
 	f.run, f.owed = stopped, true
 	f.inputs = append(f.inputs, input{container: f.container(), stopped: f.now.UnixNano()})
+}
+
+// atEnd reports whether all lines there are, and records, are evaluated.
+func (f *follower) atEnd() bool {
+	_, end := f.j.Bounds()
+	from, _ := f.records.first(end)
+	return f.src.Offset() >= end && !f.src.Unfinished() && from >= end
 }
 
 // matched notes matches of rules that add them up.
@@ -230,6 +268,7 @@ func (f *follower) matched(matches []rule.Match) {
 	for i := range matches {
 		m := &matches[i]
 		f.inputs = append(f.inputs, input{container: c, match: m})
+		f.heft += len(m.Record)
 		f.urgent = f.urgent || m.Rule.Kind != rule.KindAbsent && m.Rule.Kind != rule.KindRun && m.Rule.Kind != rule.KindRatio
 	}
 }
@@ -246,7 +285,31 @@ func (f *follower) firstWaiting() int64 {
 	if at := firstMatch(f.inputs); at != 0 && (first == 0 || at < first) {
 		first = at
 	}
+	if _, at := f.records.first(0); at != 0 && (first == 0 || at < first) {
+		first = at
+	}
 	return first
+}
+
+// from is the offset of the first line that isn't evaluated, at most off: a restart would
+// have it in a record that may go on.
+func (f *follower) from(off int64) int64 {
+	off, _ = f.records.first(off)
+	return off
+}
+
+// wake gives f a turn when a record may be over to which nothing was added.
+func (s *Scanner) wake(f *follower) {
+	wait := f.records.wait()
+	if wait == 0 {
+		return
+	}
+	wait = max(wait, s.cfg.RecordAfter) - f.now.Sub(f.read)
+	if f.alarm == nil {
+		f.alarm = time.AfterFunc(wait, func() { s.notify(f) })
+	} else {
+		f.alarm.Reset(wait)
+	}
 }
 
 // endTurn hands on what the turn gave, and says what comes next.
@@ -266,7 +329,7 @@ func (s *Scanner) endTurn(f *follower) outcome {
 		f.events = nil
 		s.submit(f, events)
 	}
-	done := f.src.Taken()
+	done := f.from(f.src.Taken())
 	f.waitsFrom.Store(f.firstWaiting())
 	f.upTo.Store(f.last)
 	f.done.Store(done) // behind submit: what is in no lag is stored, or waits to be
@@ -282,5 +345,6 @@ func (s *Scanner) endTurn(f *follower) outcome {
 		s.closeJournal(f)
 	}
 	f.wantsTick.Store(f.j != nil)
+	s.wake(f)
 	return caughtUp
 }

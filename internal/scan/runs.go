@@ -89,7 +89,7 @@ func (f *follower) endRuns() {
 		return
 	}
 	list, attached := f.j.Runs()
-	if _, end := f.j.Bounds(); f.src.Offset() < end || f.src.Unfinished() {
+	if !f.atEnd() {
 		return
 	}
 	if !attached && !f.ready() {

@@ -42,6 +42,7 @@ type Config struct {
 	MaxLine     int           // bytes of a line that are evaluated; 1 MiB
 	CommitEvery time.Duration // hits this soon after a commit wait for others to share the next; 5 ms
 	FlushAfter  time.Duration // an unfinished line that hasn't grown is evaluated; 10 s
+	RecordAfter time.Duration // a record that may go on is evaluated no sooner, where nothing is written; as package lines has it
 }
 
 // cursorEvery is how often a cursor is stored that no hit takes along.

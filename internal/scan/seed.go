@@ -161,6 +161,19 @@ func (s *Scanner) kept(j *journal.Journal, set *rule.Set, before int64, f func(*
 	defer src.Close()
 	m := set.Begin()
 	defer m.End()
+	var r records
+	r.init(func(of rule.Record) {
+		var none rule.State
+		m.Evaluate(&none, of, nil, nil)
+		for _, match := range m.TakeMatches() {
+			if match.Role == rule.Main {
+				f(&match)
+			}
+		}
+	})
+	c := j.Container()
+	r.start = startOf(&c)
+	r.use(set)
 	turn := time.Now()
 	for n := 0; src.Offset() < end; n++ {
 		l, err := src.Next()
@@ -170,19 +183,9 @@ func (s *Scanner) kept(j *journal.Journal, set *rule.Set, before int64, f func(*
 		if err != nil {
 			return 0, err
 		}
-		if l.TimeNano >= before {
-			continue
-		}
-		since = min(since, l.TimeNano)
-		var none rule.State
-		line := rule.Line{Stream: l.Stream, TimeNano: l.TimeNano, Text: l.Text}
-		if m.Match(&none, line) {
-			m.Admit(&none, line, nil)
-			for _, match := range m.TakeMatches() {
-				if match.Role == rule.Main {
-					f(&match)
-				}
-			}
+		if l.TimeNano < before {
+			since = min(since, l.TimeNano)
+			r.add(src, &l, &m)
 		}
 		if n%64 == 0 && time.Since(turn) > seedTurn {
 			if s.stopping.Load() {
@@ -192,5 +195,6 @@ func (s *Scanner) kept(j *journal.Journal, set *rule.Set, before int64, f func(*
 			turn = time.Now()
 		}
 	}
+	r.end(end)
 	return since, nil
 }

@@ -190,6 +190,7 @@ func outcomeEvent(o *correlate.Outcome) event.Event {
 	}
 	set("by", o.By)
 	set("line", h.Line)
+	set(event.Record, h.Record)
 	set("first_line", h.FirstLine)
 	set("stream", h.Stream)
 	if h.LineTime != 0 {

@@ -44,6 +44,7 @@ type folding struct {
 	count     map[int64]int                       // open ones by rule
 	states    map[int64]string                    // of rules; "" for those that are not there
 	unwritten map[*incident.Incident]struct{}     // those that changed since they were written
+	event     int64                               // that is being folded; 0 for none
 }
 
 func (s *Store) newFolding(tx *sql.Tx) *folding {
@@ -52,11 +53,18 @@ func (s *Store) newFolding(tx *sql.Tx) *folding {
 
 // add folds an event that is stored, and returns the id of the incident.
 func (f *folding) add(ctx context.Context, e event.Event) (int64, error) {
-	id, err := f.fold(ctx, f.hit(e))
-	if err == nil {
-		_, err = f.tx.ExecContext(ctx, "UPDATE event_log SET incident_id = ? WHERE id = ?", id, e.ID)
+	f.event = e.ID
+	defer func() { f.event = 0 }()
+	return f.fold(ctx, f.hit(e))
+}
+
+// link has the event that is being folded be one of an incident, before anybody is told.
+func (f *folding) link(ctx context.Context, i *incident.Incident) error {
+	if f.event == 0 {
+		return nil
 	}
-	return id, err
+	_, err := f.tx.ExecContext(ctx, "UPDATE event_log SET incident_id = ? WHERE id = ?", i.ID, f.event)
+	return err
 }
 
 // fold folds a hit, or matches that were held back, and returns the id of the
@@ -110,12 +118,18 @@ func (f *folding) fold(ctx context.Context, h incident.Hit) (int64, error) {
 		}
 		f.count[h.RuleID]++
 		f.use(i)
+		if err := f.link(ctx, i); err != nil {
+			return 0, err
+		}
 		if err := f.tell(ctx, n, i); err != nil {
 			return 0, err
 		}
 	} else {
 		n, ok := i.Fold(h)
 		f.use(i)
+		if err := f.link(ctx, i); err != nil {
+			return 0, err
+		}
 		if ok {
 			if err := f.tell(ctx, n, i); err != nil {
 				return 0, err

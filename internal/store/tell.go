@@ -305,6 +305,9 @@ func (s *Store) message(ctx context.Context, tx *sql.Tx, p *trigger.Policy, key 
 			return "", err
 		}
 	}
+	if err := records(ctx, tx, told[:min(len(told), trigger.MaxNotices)]); err != nil {
+		return "", err
+	}
 	m := p.Message(s.installation, told, now)
 	if !p.Single {
 		_, err := tx.ExecContext(ctx, "INSERT INTO groups SELECT id, ?2, ?3, ?4 FROM triggers WHERE id = ?1 ON CONFLICT DO UPDATE SET told_at = excluded.told_at, severity = excluded.severity",
@@ -314,6 +317,38 @@ func (s *Store) message(ctx context.Context, tx *sql.Tx, p *trigger.Policy, key 
 		}
 	}
 	return s.send(ctx, tx, p, m, told[0].Incident.ID, trigger.AboutDead(told))
+}
+
+// firstRecord and lastRecord are the records of an incident's first and last hit.
+const (
+	firstRecord = "SELECT ifnull(metadata ->> '$.record', '') FROM event_log WHERE incident_id = ? ORDER BY id LIMIT 1"
+	lastRecord  = "SELECT ifnull(metadata ->> '$.record', '') FROM event_log WHERE incident_id = ? ORDER BY id DESC LIMIT 1"
+)
+
+// maxTold is how many bytes of records a message has, of all its notices.
+const maxTold = 64 << 10
+
+// records finds the records of hits that a message shows.
+func records(ctx context.Context, tx *sql.Tx, told []trigger.Told) error {
+	for k := range told {
+		t := &told[k]
+		query := lastRecord
+		switch t.Notice.Kind {
+		case incident.NoticeOpened:
+			query = firstRecord
+		case incident.NoticeEscalated, incident.NoticeRepeated:
+		default:
+			continue
+		}
+		err := tx.QueryRowContext(ctx, query, t.Incident.ID).Scan(&t.Record)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
+		if most := maxTold / len(told); len(t.Record) > most {
+			t.Record = channel.Cut(t.Record, most) + "…"
+		}
+	}
+	return nil
 }
 
 // lastSeverity is what the last message of a trigger about an incident said of it. A

@@ -16,6 +16,8 @@ type Told struct {
 	Notice    incident.Notice
 	Why       string    // it was held back; "" where it wasn't
 	HeldSince time.Time // zero where it wasn't
+	// Record is that of the hit which the notice shows; "" where its line is all.
+	Record string
 	// Was is the severity that the message before it about the incident had; "" where
 	// there was none.
 	Was string
@@ -102,6 +104,9 @@ func (t Told) channel(installation string) channel.Notice {
 	}
 	if t.Notice.Kind == incident.NoticeOpened || t.Notice.Kind == incident.NoticeSystem {
 		n.Text = i.FirstText
+	}
+	if t.Record != "" {
+		n.Text = t.Record
 	}
 	return n
 }

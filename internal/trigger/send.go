@@ -109,6 +109,8 @@ func (w *Worker) message(t Trigger, id string, e event.Event) channel.Message {
 	}
 	if e.Source == event.System {
 		n.Kind, n.Rule = channel.System, cmp.Or(n.Rule, "logscan")
+	} else if record := text(event.Record); record != "" {
+		n.Text = record
 	}
 	m := channel.Message{ID: id, At: e.CreatedAt, Trigger: t.Name, Notices: []channel.Notice{n}}
 	if at, err := time.Parse(time.RFC3339Nano, text("line_time")); err == nil {

@@ -79,7 +79,7 @@ func (h *head) letters() level {
 func (h *head) blank() {
 	for h.i < len(h.text) {
 		switch c := h.text[h.i]; c {
-		case ' ', '\t':
+		case ' ', '\t', '\n':
 			h.i++
 		case escape:
 			h.i += escapeLength(h.text[h.i:])
@@ -122,7 +122,7 @@ func (h *head) token() (l level, more bool) {
 // ends reports whether a character ends a token of a line's head.
 func ends(c byte) bool {
 	switch c {
-	case ' ', '\t', '|', '[', '(', ']', ')', '"', escape:
+	case ' ', '\t', '\n', '|', '[', '(', ']', ')', '"', escape:
 		return true
 	}
 	return false

@@ -40,7 +40,7 @@ func objectStart(line []byte) int {
 }
 
 // before is what may stand before an object.
-var before = [256]bool{' ': true, '\t': true, '|': true, ':': true, '>': true, ']': true, ')': true}
+var before = [256]bool{' ': true, '\t': true, '\n': true, '|': true, ':': true, '>': true, ']': true, ')': true}
 
 // space returns where there is no blank any more.
 func space(line []byte, i int) int {

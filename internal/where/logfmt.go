@@ -14,7 +14,7 @@ var pairChars = func() (of [256]uint8) {
 		switch c := byte(c); {
 		case isLetter(c), isDigit(c), c >= 0x80, bytes.IndexByte([]byte("_.@/:-"), c) >= 0:
 			of[c] = ofKey
-		case c == ' ', c == '\t':
+		case c == ' ', c == '\t', c == '\n':
 			of[c] = separates
 		case bytes.IndexByte([]byte("([{,;|"), c) >= 0:
 			of[c] = opens

@@ -20,10 +20,10 @@ type naiveField struct {
 
 var (
 	naiveObject = regexp.MustCompile(`^\{[ \t\r\n]*"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"[ \t\r\n]*:`)
-	naiveGap    = regexp.MustCompile(`^[ \t(\[{,;|]+`)
+	naiveGap    = regexp.MustCompile(`^[ \t\n(\[{,;|]+`)
 	naiveQuote  = regexp.MustCompile(`^"(?:[^"\\]|\\(?s:.))*"`)
 	naiveKey    = regexp.MustCompile(`^([A-Za-z0-9_.@/:\x{80}-\x{10FFFF}-]+)=`)
-	naiveToken  = regexp.MustCompile(`^[^ \t]+`)
+	naiveToken  = regexp.MustCompile(`^[^ \t\n]+`)
 	naiveEscape = regexp.MustCompile(`\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\(?s:.)`)
 )
 
@@ -31,7 +31,7 @@ var (
 // begins, or -1.
 func naiveFields(line string) (fields []naiveField, object int) {
 	for i := range len(line) {
-		if (i == 0 || strings.IndexByte(" \t|:>])", line[i-1]) >= 0) && naiveObject.MatchString(line[i:]) {
+		if (i == 0 || strings.IndexByte(" \t\n|:>])", line[i-1]) >= 0) && naiveObject.MatchString(line[i:]) {
 			d := json.NewDecoder(strings.NewReader(line[i:]))
 			d.UseNumber()
 			naiveValue(d, line[i:], nil, 0, &fields)
