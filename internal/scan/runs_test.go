@@ -142,12 +142,12 @@ func TestRunsWithoutLines(t *testing.T) {
 	w.end()
 	w = g.begins(0, "backup") // and one that says nothing at all
 	w.end()
-	e := g.wait(2)
+	g.wait(2)
 	g.caughtUp()
 	g.stop()
 	g.start(rules)
 	eventually(t, "it being known again", func() bool { return g.s.Finished(containerID(0)) })
-	if e = g.wait(2); !strings.HasSuffix(e[0].Message, "it had 1 line, of at least 3") || !strings.HasSuffix(e[1].Message, "it had 0 lines, of at least 3") {
+	if e := g.wait(2); !strings.HasSuffix(e[0].Message, "it had 1 line, of at least 3") || !strings.HasSuffix(e[1].Message, "it had 0 lines, of at least 3") {
 		t.Errorf("%v", messages(e))
 	}
 }

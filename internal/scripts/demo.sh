@@ -159,6 +159,7 @@ until_ok 30 "lines" '[ -n "$(last)" ]'
 kills=8
 for i in $(seq $kills); do
 	sleep 1 # for lines between the kills
+	# shellcheck disable=SC2034 # until_ok evaluates it
 	was=$(enabled)
 	pid=$(plugin_pid)
 	[ -n "$pid" ] || fail "the plugin is not running"
