@@ -54,7 +54,7 @@ type Hinted struct {
 // While others try rules, there is none: what is stored shouldn't wait for that.
 func (s *server) saved(ctx context.Context, in Hinted, r Rule) SavedRule {
 	out := SavedRule{Rule: r}
-	if !in.Hint || s.Share == nil {
+	if !in.Hint || s.Share == nil || r.Record { // it is tried on lines
 		return out
 	}
 	select {

@@ -30,6 +30,7 @@ var usualShare = shareBounds{since: time.Hour, lines: 100_000, bytes: 8 << 20, t
 func share(ctx context.Context, journals *journal.Dir, r rule.Rule, now time.Time, most shareBounds) (api.Hint, error) {
 	workload := r.WorkloadID
 	r.State, r.WorkloadID, r.OverridesID = rule.On, "", 0
+	r.RecordStart = "" // it is tried on lines
 	snapshot, bad := rule.Compile([]rule.Rule{r})
 	if len(bad) > 0 {
 		return api.Hint{}, bad[0]

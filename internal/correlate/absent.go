@@ -51,7 +51,7 @@ func (e *Engine) arm(c *containerState, at int64, started bool) {
 	}
 }
 
-// leave forgets what rules of kinds absent and run wait for where they aren't in effect any more:
+// leave forgets what rules wait for where they aren't in effect any more:
 // they are overridden there, or were narrowed. What a workload's containers did that are
 // all removed is known by the workload's name alone.
 func (e *Engine) leave(now int64) {
@@ -89,8 +89,11 @@ func (e *Engine) leave(now int64) {
 	}
 }
 
-// waitsFor reports whether a rule waits for lines, or the end of a run.
-func waitsFor(r *rule.Rule) bool { return r.Kind == rule.KindAbsent || r.Kind == rule.KindRun }
+// waitsFor reports whether a rule waits for lines, or the end of a run, which it doesn't
+// see any more where it isn't in effect.
+func waitsFor(r *rule.Rule) bool {
+	return r.Kind == rule.KindAbsent || r.Kind == rule.KindRun || r.Kind == rule.KindSequence
+}
 
 func (c *containerState) scope() rule.Container {
 	return rule.Container{Workload: c.Workload, Name: c.Name, Image: c.Image, Labels: c.Labels}
@@ -165,7 +168,7 @@ func (e *Engine) came(rs *ruleState, s *state, at int64) {
 	}
 	s.armed = true
 	if at > s.last {
-		s.last, s.wait = at, 0
+		s.last, s.wait = at, e.lost(at)
 	}
 }
 

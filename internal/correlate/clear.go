@@ -8,14 +8,12 @@ import (
 // the line.
 func (e *Engine) clear(rs *ruleState, c *Container, m *rule.Match) {
 	why := "a line says so: " + m.Text
-	if rs.rule.Kind == rule.KindLine || rs.rule.Kind == rule.KindNew {
-		// Nothing is known here of what is open: it is each incident of the rule.
-		o := Outcome{Rule: rs.rule, Container: c, By: m.By, Shapes: true, Keys: m.All, End: &End{m.TimeNano, why}}
-		e.out = append(e.out, o)
-		if o.By = m.Short; m.Short != "" && m.Short != m.By {
-			e.out = append(e.out, o)
+	if k := rs.rule.Kind; k == rule.KindLine || k == rule.KindNew || k == rule.KindChange || k == rule.KindSequence {
+		// What is open isn't known here, or not all of it: it is each incident of the rule.
+		defer e.clearAll(rs, c, m, why)
+		if k != rule.KindSequence {
+			return
 		}
-		return
 	}
 	scope := scopeOf(rs.rule, c)
 	var states []*state
@@ -26,9 +24,15 @@ func (e *Engine) clear(rs *ruleState, c *Container, m *rule.Match) {
 	}
 	kind := kindOf(rs.rule)
 	for _, s := range states {
+		if !s.open && (s.idle() && s.cleared != 0 || rs.rule.Kind == rule.KindAbsent && !s.armed) {
+			continue // there is nothing to end
+		}
 		kind.pass(e, rs, s, m.TimeNano-slack)
-		if m.TimeNano < s.matched() || m.TimeNano <= s.cleared {
+		if rs.rule.Kind != rule.KindSequence && m.TimeNano < s.matched() || m.TimeNano <= s.cleared {
 			continue
+		}
+		if rs.rule.Kind == rule.KindSequence {
+			e.stepsUpTo(rs, s, m.TimeNano) // those before it count
 		}
 		if s.open {
 			e.end(rs, s, m.TimeNano, why)
@@ -37,6 +41,15 @@ func (e *Engine) clear(rs *ruleState, c *Container, m *rule.Match) {
 		kind.begin(e, rs, s)
 		e.plan(rs, s)
 		e.dirty[s.key] = true
+	}
+}
+
+// clearAll ends each incident of the rule that a line is about.
+func (e *Engine) clearAll(rs *ruleState, c *Container, m *rule.Match, why string) {
+	o := Outcome{Rule: rs.rule, Container: c, By: m.By, Shapes: true, Keys: m.All, End: &End{m.TimeNano, why}}
+	e.out = append(e.out, o)
+	if o.By = m.Short; m.Short != "" && m.Short != m.By {
+		e.out = append(e.out, o)
 	}
 }
 

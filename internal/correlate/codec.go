@@ -59,6 +59,10 @@ type storedBucket struct {
 
 type storedSeen struct {
 	Seen int64 `json:"seen"`
+
+	// From and To are of the latest time in which nothing was evaluated.
+	From int64 `json:"from,omitempty"`
+	To   int64 `json:"to,omitempty"`
 }
 
 // storedSince is since when, in nanoseconds, a rule has had a meaning, in short. To a rule
@@ -141,7 +145,7 @@ func (e *Engine) loadOwn(r Row) bool {
 		if json.Unmarshal(r.Data, &v) != nil {
 			return false
 		}
-		e.seen, e.written = v.Seen, v.Seen
+		e.seen, e.written, e.stoodFrom, e.stoodTo = v.Seen, v.Seen, v.From, v.To
 		return true
 	}
 	if id, ok := strings.CutPrefix(r.Scope, seededScope); ok {

@@ -90,7 +90,7 @@ func (e *Engine) setBack(now int64) {
 
 // latest is the latest time that something is known of.
 func (s *state) latest(r *rule.Rule) int64 {
-	at := max(s.seen, s.last)
+	at := max(s.seen, s.last, s.cleared)
 	if s.ratio != nil {
 		at = max(at, s.ratio.Judged)
 	}
@@ -116,6 +116,7 @@ func (e *Engine) Stood(d time.Duration, upTo int64) {
 			}
 		}
 	}
+	e.stoodFrom, e.stoodTo = upTo-int64(d), upTo // for what comes late
 }
 
 // stood is Stood of a key. It reports whether that changed anything.
@@ -143,6 +144,9 @@ func (e *Engine) stood(rs *ruleState, s *state, d time.Duration, upTo int64) boo
 	}
 	return true
 }
+
+// lost is for how long, behind a time, containers may not have been able to write.
+func (e *Engine) lost(at int64) int64 { return max(e.stoodTo-max(at, e.stoodFrom), 0) }
 
 // Seen is the latest watermark that is known to have been stored, in nanoseconds; 0 for
 // none.

@@ -50,13 +50,15 @@ type Engine struct {
 	buckets    map[int64]storedBucket // of rules that were not known yet
 	unread     []Row                  // of rules that were not known yet
 	due        dueHeap
-	dirty      map[Key]bool    // whose rows changed
-	grown      map[Key]bool    // that have more
-	seen       int64           // the latest watermark
-	written    int64           // what is stored of seen
-	now        int64           // of the latest Advance; 0 before it
-	forgotten  map[int64]int64 // keys for which there was no room, by rule, since TakeForgotten
-	learning   map[int64]int64 // matches that can't be judged yet, by rule, since TakeLearning
+	dirty      map[Key]bool // whose rows changed
+	grown      map[Key]bool // that have more
+	seen       int64        // the latest watermark
+	// From stoodFrom to stoodTo nothing was evaluated, see Stood; the latest such time.
+	stoodFrom, stoodTo int64
+	written            int64           // what is stored of seen
+	now                int64           // of the latest Advance; 0 before it
+	forgotten          map[int64]int64 // keys for which there was no room, by rule, since TakeForgotten
+	learning           map[int64]int64 // matches that can't be judged yet, by rule, since TakeLearning
 
 	record string // that the match is of which is being added
 
@@ -483,7 +485,7 @@ func (e *Engine) Take() ([]Outcome, []Row) {
 	clear(e.dirty)
 	if e.seen > e.written && (len(rows) > 0 || e.Waits() && e.seen-e.written >= int64(seenEvery)) {
 		e.written = e.seen
-		rows = append(rows, Row{seenKey, asJSON(storedSeen{e.seen})})
+		rows = append(rows, Row{seenKey, asJSON(storedSeen{e.seen, e.stoodFrom, e.stoodTo})})
 	}
 	out := e.out
 	e.out = nil

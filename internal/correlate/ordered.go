@@ -18,14 +18,24 @@ type pending struct {
 	Text   string    `json:"x"`
 	Stream string    `json:"s,omitempty"`
 	Value  string    `json:"v,omitempty"`
+	LineNo uint32    `json:"l,omitempty"` // as a Match's
+}
+
+// same reports whether two are of one line.
+func (p *pending) same(o *pending) bool {
+	return p.At == o.At && p.LineNo == o.LineNo && p.Text == o.Text && p.Stream == o.Stream
 }
 
 // later has a match count in its place among those that are about as late.
 func (s *state) later(m *rule.Match) {
 	at := sort.Search(len(s.pending), func(i int) bool { return s.pending[i].At > m.TimeNano })
+	if m.Role == rule.Until && at > 0 && s.pending[at-1].Role == rule.Until { // one ends as much as two
+		at--
+		s.pending = append(s.pending[:at], s.pending[at+1:]...)
+	}
 	s.pending = append(s.pending, pending{})
 	copy(s.pending[at+1:], s.pending[at:])
-	s.pending[at] = pending{m.TimeNano, m.Role, m.N, m.Text, m.Stream, m.Distinct}
+	s.pending[at] = pending{m.TimeNano, m.Role, m.N, m.Text, m.Stream, m.Distinct, m.LineNo}
 	s.seen = max(s.seen, m.TimeNano)
 }
 

@@ -38,11 +38,25 @@ func (e *Engine) matchSequence(rs *ruleState, s *state, m *rule.Match) {
 
 // passSequence has the steps up to a time count, and says what is missing by then.
 func (e *Engine) passSequence(rs *ruleState, s *state, upTo int64) {
-	for _, p := range s.settled(upTo) {
-		e.passDeadline(rs, s, p.At-1)
-		e.step(rs, s, &p)
-	}
+	e.stepsUpTo(rs, s, upTo)
 	e.passDeadline(rs, s, upTo)
+}
+
+// stepsUpTo has the steps up to a time count. A line is one step, the latest that it can
+// be.
+func (e *Engine) stepsUpTo(rs *ruleState, s *state, upTo int64) {
+	var took *pending
+	all := s.settled(upTo)
+	for i := range all {
+		p := &all[i]
+		if took != nil && p.Role == rule.Step && p.same(took) {
+			continue
+		}
+		e.passDeadline(rs, s, p.At-1)
+		if e.step(rs, s, p) {
+			took = p
+		}
+	}
 }
 
 // passDeadline gives up what hasn't been completed by a time.
@@ -59,8 +73,9 @@ func (e *Engine) passDeadline(rs *ruleState, s *state, upTo int64) {
 // deadline is until when the last step has to be done.
 func (q *sequence) deadline(r *rule.Rule) int64 { return q.Began + int64(r.Within()) + q.Wait }
 
-// step has a step count, or what ends the waiting. Those before it have.
-func (e *Engine) step(rs *ruleState, s *state, p *pending) {
+// step has a step count, or what ends the waiting, and reports whether it was one that was
+// waited for. Those before it have.
+func (e *Engine) step(rs *ruleState, s *state, p *pending) bool {
 	q, r := s.sequence, rs.rule
 	switch {
 	case p.Role == rule.Until:
@@ -76,7 +91,7 @@ func (e *Engine) step(rs *ruleState, s *state, p *pending) {
 		}
 	case p.N == 0 && (q.Step == 0 || r.Hit == rule.HitComplete && q.Step == 1):
 		q.stop()
-		q.Began, q.First = p.At, p.Text
+		q.Began, q.First, q.Wait = p.At, p.Text, e.lost(p.At)
 		q.took(p)
 	case q.MissedStep > 0 && p.N == q.MissedStep:
 		if q.MissedStep++; q.MissedStep == len(r.Steps) {
@@ -84,7 +99,10 @@ func (e *Engine) step(rs *ruleState, s *state, p *pending) {
 			q.MissedBegan, q.MissedStep, q.MissedAt = 0, 0, 0
 			e.end(rs, s, p.At, fmt.Sprintf("it was completed after all, in %s", incident.Span(time.Duration(p.At-began))))
 		}
+	default:
+		return false
 	}
+	return true
 }
 
 // took notes a step.
@@ -130,10 +148,6 @@ func (e *Engine) giveUp(rs *ruleState, s *state, at int64, when string) {
 	missing, _, _ := strings.Cut(r.Steps[was.Step], "\n")
 	text := fmt.Sprintf("step %d (%.80s) didn't come %s%s; the last: %s", was.Step+1, missing, when, s.of(), was.Line)
 	q.MissedBegan, q.MissedStep, q.MissedAt = was.Began, was.Step, at
-	if s.open {
-		e.more(s, &rule.Match{TimeNano: at, Text: text})
-		return
-	}
 	s.open = true
 	e.hit(rs, s, Hit{TimeNano: at, Text: text, Line: was.Line, Stream: was.Stream, LineTime: was.At, FirstLine: was.First, Since: was.Began})
 }
@@ -141,10 +155,7 @@ func (e *Engine) giveUp(rs *ruleState, s *state, at int64, when string) {
 // stopSequence does what a rule says of a container that runs no more, where gone says
 // that it was removed.
 func (e *Engine) stopSequence(rs *ruleState, s *state, at int64, gone bool) {
-	for _, p := range s.settled(s.seen) {
-		e.passDeadline(rs, s, p.At-1)
-		e.step(rs, s, &p)
-	}
+	e.stepsUpTo(rs, s, s.seen)
 	switch q := s.sequence; {
 	case q.Step == 0:
 	case rs.rule.OnStop == rule.StopForget:
@@ -157,7 +168,7 @@ func (e *Engine) stopSequence(rs *ruleState, s *state, at int64, gone bool) {
 }
 
 // beginSequence waits for nothing until the next first step.
-func (e *Engine) beginSequence(_ *ruleState, s *state) { s.sequence, s.pending = &sequence{}, nil }
+func (e *Engine) beginSequence(_ *ruleState, s *state) { s.sequence = &sequence{} }
 
 func (s *state) dueSequence(rs *ruleState) int64 {
 	r := rs.rule
@@ -177,7 +188,7 @@ func (s *state) dueSequence(rs *ruleState) int64 {
 		first(q.MissedAt + max(lateFor, int64(r.Within())) + slack)
 	}
 	if due == 0 {
-		due = s.seen + slack // to be forgotten
+		due = max(s.seen+slack, s.cleared+2*slack) // to be forgotten
 	}
 	return due
 }

@@ -9,8 +9,8 @@ import (
 const (
 	MaxRecordLines = 500
 	MaxRecord      = 64 << 10 // bytes, with a line break between lines
-	// RecordGap is how much later than the line before, by the entries' time, a line no
-	// longer goes on with it.
+	// RecordGap is how much later than the line before, or than the record's first line, by
+	// the entries' time, a line no longer goes on with it.
 	RecordGap = time.Second
 	// soon is RecordGap behind a first line that may as well be all of its record: what
 	// belongs to it is written with it.
@@ -30,6 +30,7 @@ type grouping struct {
 	open    int32 // brackets of an object
 	lines   int   // of the record that a line may go on with; 0 for none
 	size    int   // bytes of it
+	first   int64 // time of its first line, in nanoseconds
 	last    int64 // time of the latest line, in nanoseconds
 }
 
@@ -45,7 +46,10 @@ const (
 // next takes a line, and reports whether it goes on with the one before. What may go on
 // with it, isOpen tells.
 func (g *grouping) next(text []byte, nano int64, how start) (more bool) {
-	size, gap := len(text), distance(g.last, nano)
+	size, gap := len(text), max(distance(g.last, nano), distance(g.first, nano))
+	if g.lines == 0 {
+		gap = distance(g.last, nano)
+	}
 	if size > 0 && text[size-1] == '\r' {
 		text = bytes.TrimRight(text, "\r")
 	}
@@ -79,9 +83,9 @@ func (g *grouping) next(text []byte, nano int64, how start) (more bool) {
 		if g.behind && of != trace {
 			g.headers = true
 		}
-		g.alone, g.lines, g.size = alone, 1, size
+		g.alone, g.lines, g.size, g.first = alone, 1, size, nano
 		g.become(of, text)
-		g.whole = of == plain && !g.headers
+		g.whole = how == continues || of == plain && !g.headers
 	}
 	g.last = nano
 	g.plain = g.form == plain && g.lines == 1
@@ -96,6 +100,9 @@ func (g *grouping) next(text []byte, nano int64, how start) (more bool) {
 func (g *grouping) single(text []byte, nano int64) bool {
 	if g.lines > 0 || g.headers {
 		return false
+	}
+	if n := len(text); n > 0 && text[n-1] == '\r' {
+		text = bytes.TrimRight(text, "\r")
 	}
 	if f, _ := beginning(text); f != plain {
 		return false

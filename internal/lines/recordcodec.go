@@ -122,7 +122,7 @@ func (s *unended) read(r *recordReader, stream string) {
 		s.kept, s.ends = append(s.kept, l), append(s.ends, len(s.text))
 	}
 	s.size--
-	s.lines = len(s.kept)
+	s.lines, s.first = len(s.kept), s.kept[0].TimeNano
 }
 
 // recordReader cuts values off b until one isn't there.

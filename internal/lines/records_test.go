@@ -283,3 +283,38 @@ func FuzzRecords(f *testing.F) {
 		}
 	})
 }
+
+// TestRecordsAreOverInTime has a record end a second behind its first line at the latest,
+// and what belongs to none be by itself.
+func TestRecordsAreOverInTime(t *testing.T) {
+	lineAt := func(ms int64, text string) *Line {
+		return &Line{Stream: "stdout", TimeNano: 1e18 + ms*1e6, From: ms, To: ms + 1, Text: []byte(text)}
+	}
+	var r Records
+	var got []int
+	give := func(of *Record) { got = append(got, len(of.Lines)) }
+	starts := func(text []byte) bool { return text[0] == '>' }
+	for ms, text := range []string{"a", "b", "> c", "d", "> e"} {
+		r.Add(lineAt(int64(ms), text), starts, give)
+	}
+	if !slices.Equal(got, []int{1, 1, 2}) {
+		t.Errorf("by a pattern: %v", got)
+	}
+	r, got = Records{}, nil
+	r.Add(lineAt(0, "{"), nil, give)
+	for ms := int64(400); ms < 3000; ms += 400 {
+		r.Add(lineAt(ms, `  "a": 1,`), nil, give)
+	}
+	if len(got) == 0 || got[0] != 3 {
+		t.Errorf("by its form: %v", got)
+	}
+	// A terminal's lines end otherwise.
+	for _, text := range []string{"{", "panic: x", "Traceback (most recent call last):", "goroutine 1 [running]:"} {
+		for _, end := range []string{"", "\r"} {
+			var g grouping
+			if g.single([]byte(text+end), 1e18) {
+				t.Errorf("%q begins nothing", text+end)
+			}
+		}
+	}
+}

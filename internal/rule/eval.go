@@ -62,7 +62,8 @@ type Matching struct {
 	work       int64          // that conditions took, for the line
 	unmet      []Unmet
 	matches    []Match
-	heft       int // see Heft
+	lineNo     uint32 // counts texts that are matched
+	heft       int    // see Heft
 
 	// About the record that is evaluated.
 	past   []past
@@ -120,6 +121,7 @@ func (m *Matching) Match(st *State, l Line) bool {
 // match reports whether a text matches any of some rules, and keeps which.
 func (m *Matching) match(st *State, l Line, of part) bool {
 	m.left = match.SubmatchWork
+	m.lineNo++
 	m.found = m.found[:0]
 	stream := streamIndex(l.Stream)
 	rules := of.rules()
@@ -282,14 +284,17 @@ func (m *Matching) add(st *State, c *compiled, l Line, shown []byte, of shape.Sh
 		st.count(c.rule.ID, wrong)
 		return
 	}
-	all := len(c.keys) > 0 && (len(c.by) == 0 || c.part.Role == Clear && !slices.ContainsFunc(by, func(v string) bool { return v != "" }))
-	if c.part.Role == Of {
-		m.addOf(c.rule, byText(c.keys, by), l)
+	all := len(c.keys) > 0 && (len(c.by) == 0 || (c.part.Role == Clear || c.part.Role == Until) && !slices.ContainsFunc(by, func(v string) bool { return v != "" }))
+	if c.part.Role == Of { // once in a record, as a match is
+		if key := byText(c.keys, by); m.pastOf(c, key) == nil {
+			m.past = append(m.past, past{of: c, key: key})
+			m.addOf(c.rule, key, l)
+		}
 		return
 	}
 	match := Match{
 		Rule: c.rule, Role: c.part.Role, N: c.part.N, TimeNano: l.TimeNano, Stream: l.Stream, Text: clip(shown), Shape: of.String(),
-		All: all,
+		All: all, LineNo: m.lineNo,
 	}
 	if c.distinct != nil {
 		match.Distinct, by = by[len(by)-1], by[:len(by)-1]

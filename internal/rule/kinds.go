@@ -421,9 +421,10 @@ func groups(names []string) string {
 type Match struct {
 	Rule     *Rule
 	Role     Role
-	N        int   // the part's
-	Lines    int64 // that it stands for, of role Of: the others are of the same key, in the same of the rule's buckets
-	All      bool  // it is about all keys, whatever their values: By says nothing
+	N        int    // the part's
+	Lines    int64  // that it stands for, of role Of: the others are of the same key, in the same of the rule's buckets
+	All      bool   // it is about all keys, whatever their values: By says nothing
+	LineNo   uint32 // of the line, among those of one Matching: it may be in several matches
 	TimeNano int64
 	Stream   string
 	Text     string // of the line, as a Hit's

@@ -300,6 +300,8 @@ func quoteGroups(expr string, groups map[string]string) (string, error) {
 			}
 			b.WriteByte(rest[0])
 			at++
+		case name == "" && len(rest) > 1 && rest[0] == '$' && rest[1] >= '1' && rest[1] <= '9':
+			return "", fmt.Errorf("quotes $%c: only groups with names, (?P<name>…), can be quoted", rest[1])
 		case name == "":
 			b.WriteByte(rest[0])
 			at++

@@ -2,6 +2,7 @@ package scan
 
 import (
 	"io"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -137,14 +138,29 @@ func (s *Scanner) turn(f *follower) outcome {
 	// After the block: what was written behind SetSnapshot's return is
 	// evaluated with what it set.
 	if snapshot := s.snapshot.Load(); f.snapshot != snapshot {
+		f.endRecords()
 		f.snapshot, f.set = snapshot, snapshot.ForContainer(scopeOf(&f.meta))
-		f.records.use(f.set)
+		if f.records.use(f.set) {
+			f.owed = true // or a restart would still begin there
+		}
 	}
 	f.rules.Retain(f.set)
 	f.starts()
 	f.lookAtRuns()
 	s.evaluate(f, quiet)
 	return s.endTurn(f)
+}
+
+// endRecords evaluates records that aren't over with the rules so far: no line is
+// evaluated with those before and behind a change.
+func (f *follower) endRecords() {
+	if f.snapshot == nil {
+		return
+	}
+	f.matching = f.set.Begin()
+	f.records.end(math.MaxInt64)
+	f.addUp()
+	f.matching.End()
 }
 
 // evaluate evaluates the lines that there are until the turn is over, and what is over
@@ -324,7 +340,7 @@ func (s *Scanner) endTurn(f *follower) outcome {
 	f.lines, f.overflow, f.hidden, f.src.Malformed, f.src.Skipped = 0, 0, 0, 0, 0
 	f.stops()
 	f.endRuns()
-	if f.owed && !f.src.Replaying() && (len(f.events) > 0 || f.urgent || f.now.Sub(f.sent) >= cursorEvery) {
+	if f.owed && !f.src.Replaying() && (len(f.events) > 0 || f.urgent || f.heft >= turnEvents*heftOf || len(f.inputs) >= 4*turnEvents || f.now.Sub(f.sent) >= cursorEvery) {
 		events := f.events
 		f.events = nil
 		s.submit(f, events)

@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"math"
@@ -60,8 +61,8 @@ func (r *records) take(of *lines.Record) {
 }
 
 // use has records be made in the ways of a set. What isn't over is kept of those that
-// there were.
-func (r *records) use(set *rule.Set) {
+// there were; it reports whether there were others, of which something isn't.
+func (r *records) use(set *rule.Set) (dropped bool) {
 	was := r.ways
 	r.ways = nil
 	for _, text := range set.Ways() {
@@ -71,6 +72,10 @@ func (r *records) use(set *rule.Set) {
 		}
 		r.ways = append(r.ways, w)
 	}
+	return slices.ContainsFunc(was, func(w recordWay) bool {
+		_, _, open := w.First()
+		return open && !slices.ContainsFunc(r.ways, func(now recordWay) bool { return now.text == w.text })
+	})
 }
 
 // add takes a line that a source has given; nil for none.
@@ -103,7 +108,9 @@ func (r *records) line(l *lines.Line, m *rule.Matching) {
 		case r.start == nil:
 			starts = nil
 		default:
-			starts = func(text []byte) bool { return r.start.Match(text[:min(len(text), startReach)]) }
+			starts = func(text []byte) bool {
+				return r.start.Match(bytes.TrimRight(text[:min(len(text), startReach)], "\r"))
+			}
 		}
 		r.ways[n].Add(l, starts, r.give)
 	}

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"math"
+	"strings"
 	"time"
 
 	"logscan/internal/channel"
@@ -321,8 +322,8 @@ func (s *Store) message(ctx context.Context, tx *sql.Tx, p *trigger.Policy, key 
 
 // firstRecord and lastRecord are the records of an incident's first and last hit.
 const (
-	firstRecord = "SELECT ifnull(metadata ->> '$.record', '') FROM event_log WHERE incident_id = ? ORDER BY id LIMIT 1"
-	lastRecord  = "SELECT ifnull(metadata ->> '$.record', '') FROM event_log WHERE incident_id = ? ORDER BY id DESC LIMIT 1"
+	firstRecord = "SELECT ifnull(metadata ->> '$.record', ''), message FROM event_log WHERE incident_id = ? ORDER BY id LIMIT 1"
+	lastRecord  = "SELECT ifnull(metadata ->> '$.record', ''), message FROM event_log WHERE incident_id = ? ORDER BY id DESC LIMIT 1"
 )
 
 // maxTold is how many bytes of records a message has, of all its notices.
@@ -332,17 +333,21 @@ const maxTold = 64 << 10
 func records(ctx context.Context, tx *sql.Tx, told []trigger.Told) error {
 	for k := range told {
 		t := &told[k]
-		query := lastRecord
+		query, text := lastRecord, t.Incident.LastText
 		switch t.Notice.Kind {
 		case incident.NoticeOpened:
-			query = firstRecord
+			query, text = firstRecord, t.Incident.FirstText
 		case incident.NoticeEscalated, incident.NoticeRepeated:
 		default:
 			continue
 		}
-		err := tx.QueryRowContext(ctx, query, t.Incident.ID).Scan(&t.Record)
+		var message string
+		err := tx.QueryRowContext(ctx, query, t.Incident.ID).Scan(&t.Record, &message)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
+		}
+		if !strings.HasPrefix(message, strings.TrimSuffix(text, "…")) {
+			t.Record = "" // that is of another line than the one that is told
 		}
 		if most := maxTold / len(told); len(t.Record) > most {
 			t.Record = channel.Cut(t.Record, most) + "…"
