@@ -30,11 +30,11 @@ func (e *Engine) arm(c *containerState, at int64, started bool) {
 		if r.Arm == rule.ArmStart {
 			key := Key{r.ID, scope, ""}
 			s := rs.keys[key]
-			if s == nil {
-				e.room(rs, at)
-				s = &state{key: key, container: c.ID}
-				rs.keys[key] = s
-			} else if !started && s.armed {
+			switch {
+			case s == nil:
+				s = e.key(rs, key, at)
+				s.container = c.ID
+			case !started && s.armed:
 				continue
 			}
 			e.wait(rs, s, at)

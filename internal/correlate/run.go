@@ -304,13 +304,7 @@ func (e *Engine) late(rs *ruleState, s *state, c *Container) {
 
 // workloadOf is what is known of the runs of a container's workload.
 func (e *Engine) workloadOf(rs *ruleState, c *Container, at int64) *state {
-	key := Key{Rule: rs.rule.ID, Scope: workloadScope + c.Workload}
-	s := rs.keys[key]
-	if s == nil {
-		e.room(rs, at)
-		s = &state{key: key}
-		rs.keys[key] = s
-	}
+	s := e.key(rs, Key{Rule: rs.rule.ID, Scope: workloadScope + c.Workload}, at)
 	if s.runs == nil {
 		s.runs = &runsState{}
 	}

@@ -327,19 +327,18 @@ func (m *Matching) shortBy(c *compiled, text []byte) string {
 	}
 	var values []string
 	for _, s := range c.by {
-		if s.group == 0 {
-			value, _ := m.scanFields(text).Text(s.field)
-			values = append(values, short(value))
-		} else {
-			values = append(values, groupText(text, at, s.group))
-		}
+		values = append(values, m.value(s, text, at))
 	}
 	return byText(c.keys, values)
 }
 
-// groupText is the beginning of what a group of a match matches.
-func groupText(text []byte, at []int, group int) string {
-	from, to := at[2*group], at[2*group+1]
+// value is the beginning of a value of the line, whose pattern's groups are at places.
+func (m *Matching) value(s source, text []byte, at []int) string {
+	if s.group == 0 {
+		value, _ := m.scanFields(text).Text(s.field)
+		return short(value)
+	}
+	from, to := at[2*s.group], at[2*s.group+1]
 	if from < 0 {
 		return ""
 	}
@@ -373,20 +372,18 @@ func (m *Matching) values(c *compiled, text []byte) (out []string, wrong Counts)
 	if c.distinct != nil {
 		sources = append(slices.Clip(sources), *c.distinct)
 	}
+	var groups submatch
 	for _, s := range sources {
-		if s.group == 0 {
-			value, _ := m.scanFields(text).Text(s.field)
-			out = append(out, short(value))
-			continue
+		if s.group > 0 {
+			groups = m.submatch(c.pattern, text)
+			switch {
+			case !groups.ok:
+				return nil, Counts{GivenUp: 1}
+			case groups.at == nil:
+				return nil, Counts{Unconfirmed: 1}
+			}
 		}
-		groups := m.submatch(c.pattern, text)
-		switch {
-		case !groups.ok:
-			return nil, Counts{GivenUp: 1}
-		case groups.at == nil:
-			return nil, Counts{Unconfirmed: 1}
-		}
-		out = append(out, groupText(text, groups.at, s.group))
+		out = append(out, m.value(s, text, groups.at))
 	}
 	return out, Counts{}
 }
