@@ -25,7 +25,7 @@ type Topic struct {
 var topics = []Topic{
 	{Name: "guide", About: "the first rule, the first webhook, all containers"},
 	{Name: "rules", About: "which lines matter; workloads"},
-	{Name: "kinds", About: "so many within a time, none for a time, never seen before"},
+	{Name: "kinds", About: "so many within a time, none for a time, steps in order, a share, more than usual, another value, a job's run, never seen before"},
 	{Name: "events", About: "hits, and what logscan says about itself"},
 	{Name: "incidents", About: "the same trouble told once; acknowledge, snooze, silence"},
 	{Name: "triggers", About: "who is told, and how often it is tried"},

@@ -2,6 +2,9 @@ package integration
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -94,10 +97,16 @@ func TestRuns(t *testing.T) {
 	// Disabled in the middle of one, that ends before it is back; and one that is whole.
 	e.Docker("start", "again")
 	caughtUp(t, e, c)
+	pid := e.Docker("inspect", "-f", "{{.State.Pid}}", "again")
 	e.DisablePlugin()
 	e.Docker("exec", "again", "touch", "/tmp/go")
-	e.Wait("again")
+	// dockerd calls the plugin for 15 s, then lets go of the pipe, whose lines may be lost.
+	e.Eventually(10*time.Second, "the end of the container's process", func() bool {
+		_, err := os.Stat("/proc/" + pid)
+		return errors.Is(err, fs.ErrNotExist)
+	})
 	e.EnablePlugin()
+	e.Wait("again")
 	c = control(t, e)
 	says("again", few, few)
 	e.Docker("logs", "again")
