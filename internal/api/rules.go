@@ -213,9 +213,12 @@ func (s *server) testRule(ctx context.Context, in *struct{ Body RuleTest }) (*ou
 		return nil, invalid("pattern", bad[0].Reason)
 	}
 	set := snapshot.For("")
+	if in.Body.Conditions && tooManyConditions(set, r.ID, len(in.Body.Lines)) {
+		return nil, invalid("conditions", "would be too much to answer for so many lines: send fewer of them at once")
+	}
 	out := RuleTestResult{Pattern: r.Pattern, Lines: make([]LineTest, len(in.Body.Lines))}
 	t := lineTester{
-		rule: &r, matching: set.Begin(), sums: newTestedSums(&r, snapshot), way: len(set.Ways()) - 1, out: out.Lines, until: time.Now().Add(s.testTime),
+		rule: &r, set: set, verdicts: in.Body.Conditions, matching: set.Begin(), sums: newTestedSums(&r, snapshot), way: len(set.Ways()) - 1, out: out.Lines, until: time.Now().Add(s.testTime),
 	}
 	defer t.matching.End()
 	if err := t.run(ctx, in.Body.Lines, in.Body.At); err != nil {

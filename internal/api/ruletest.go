@@ -107,6 +107,8 @@ func (s *testedSums) outcomes() (out []TestOutcome) {
 // lineTester tries a rule on lines, by the engine that runs live.
 type lineTester struct {
 	rule     *rule.Rule
+	set      *rule.Set
+	verdicts bool // of each condition
 	matching rule.Matching
 	sums     *testedSums // nil for a rule whose hits are lines
 	way      int         // in which records are made for the rule
@@ -171,6 +173,9 @@ func (t *lineTester) record(r *lines.Record) {
 		}
 		t.work += t.matching.Work()
 		v := &out[max(n, 0)]
+		if t.verdicts {
+			v.Conditions = t.conditions(l.Text)
+		}
 		v.GivenUp = state.TakeCounts()[t.rule.ID].GivenUp > 0
 		if !t.matching.Matched() {
 			if !v.GivenUp {
@@ -209,6 +214,37 @@ func (t *lineTester) record(r *lines.Record) {
 	if t.sums != nil {
 		out[hit].Outcomes = t.sums.add(t.matching.TakeMatches())
 	}
+}
+
+// maxConditionTests bounds what is answered about conditions, in bytes, about.
+const maxConditionTests = 16 << 20
+
+// tooManyConditions reports whether to tell of so many lines what they are to each
+// condition of a rule would take more.
+func tooManyConditions(set *rule.Set, id int64, lines int) bool {
+	of, size := 0, 0
+	verdicts, _ := set.Verdicts(id, nil, 0)
+	for _, v := range verdicts {
+		of, size = of+1, size+len(v.Pattern)
+	}
+	return lines*(size+of*(rule.MaxText+32*maxSpans)) > maxConditionTests
+}
+
+// conditions are what a text is to each condition of the rule.
+func (t *lineTester) conditions(text []byte) (out []ConditionTest) {
+	verdicts, work := t.set.Verdicts(t.rule.ID, text, maxSpans)
+	t.work += work
+	for _, v := range verdicts {
+		c := ConditionTest{Part: v.Part.String(), Kind: v.Field, By: v.Pattern, Met: v.Met, GivenUp: v.GivenUp, Field: v.About}
+		for _, at := range v.Spans {
+			c.Spans = append(c.Spans, Span{at[0], at[1]})
+		}
+		if v.About != "" && !v.Missing {
+			c.Value = &v.Value
+		}
+		out = append(out, c)
+	}
+	return out
 }
 
 // share has each line of a record that matches as a whole have its part of what the first

@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,5 +134,52 @@ func TestRuleTestsWait(t *testing.T) {
 	cancel()
 	if err := <-done; err == nil {
 		t.Error("went on for a client that has gone")
+	}
+}
+
+// Where it is asked for, a test says of each condition whether a line fulfils it.
+func TestRuleTestOfConditions(t *testing.T) {
+	b := newBench(t)
+	ask := RuleTest{
+		Conditions: true, Lines: []string{"GET /health status=503", "PUT / status=200"},
+		Rule: RuleFields{"pattern": "status=", "all": []string{"GET"}, "ignore": []string{"/health"}, "where": []string{"status >= 500", "took < 1s"}},
+	}
+	res := must[RuleTestResult](t)(b.TestRule(t.Context(), ask))
+	text := func(c ConditionTest) string {
+		value := "missing"
+		if c.Value != nil {
+			value = *c.Value
+		}
+		return fmt.Sprint(c.Part, c.Kind, " ", c.By, " ", c.Met, c.Spans, c.Field, value)
+	}
+	want := []string{
+		"pattern status= true [{12 19}]missing", "all GET true [{0 3}]missing", "ignore /health false [{4 11}]missing", "where status >= 500 true []status503", "where took < 1s false []tookmissing",
+		"pattern status= true [{6 13}]missing", "all GET false []missing", "ignore /health true []missing", "where status >= 500 false []status200", "where took < 1s false []tookmissing",
+	}
+	for i, c := range slices.Concat(res.Lines[0].Conditions, res.Lines[1].Conditions) {
+		if i >= len(want) || text(c) != want[i] {
+			t.Errorf("%d: %s", i, text(c))
+		}
+	}
+	if n := len(res.Lines[0].Conditions); n != 5 || res.Matched != 0 {
+		t.Errorf("%d conditions: %+v", n, res)
+	}
+	ask.Conditions = false
+	if res = must[RuleTestResult](t)(b.TestRule(t.Context(), ask)); res.Lines[0].Conditions != nil {
+		t.Errorf("not asked for: %+v", res.Lines[0])
+	}
+	// Of a record that is looked at as a whole, its first line has them.
+	res = must[RuleTestResult](t)(b.TestRule(t.Context(), RuleTest{
+		Conditions: true, Lines: []string{"java.lang.IllegalStateException: no", "\tat shop.Cart.add(Cart.java:7)"},
+		Rule: RuleFields{"pattern": "Cart", "record": true},
+	}))
+	if c := res.Lines[0].Conditions; len(c) != 1 || !c[0].Met || len(res.Lines[1].Conditions) > 0 || !res.Lines[1].Matched {
+		t.Errorf("%+v", res.Lines)
+	}
+	// What is answered is bounded.
+	ask.Conditions, ask.Lines = true, slices.Repeat([]string{"x"}, 1000)
+	ask.Rule["all"] = slices.Repeat([]string{strings.Repeat("y", 4000)}, 16)
+	if _, err := b.TestRule(t.Context(), ask); err == nil || !strings.Contains(err.Error(), "send fewer") {
+		t.Errorf("1000 lines: %v", err)
 	}
 }

@@ -47,6 +47,8 @@ type RuleTest struct {
 	Lines []string   `json:"lines" maxItems:"1000" nullable:"false"`
 	At    []float64  `json:"at,omitempty" maxItems:"1000" nullable:"false" doc:"When each line was written, in seconds behind the first; it matters for kinds other than line"`
 	Until float64    `json:"until,omitzero" minimum:"0" maximum:"1e9" doc:"Up to when time passes behind the last line, in seconds behind the first"`
+
+	Conditions bool `json:"conditions,omitzero" doc:"Answer for each line what it is to each condition"`
 }
 
 // RuleTestResult is the answer, line by line.
@@ -72,6 +74,20 @@ type LineTest struct {
 	Captures map[string]string `json:"captures,omitempty" doc:"Of the first match, by name or $n"`
 	Spans    []Span            `json:"spans,omitempty" nullable:"false" doc:"Where the matches are, at most 32"`
 	Outcomes []TestOutcome     `json:"outcomes,omitempty" nullable:"false" doc:"Of a rule of another kind than line: what the lines up to this one make of it"`
+
+	Conditions []ConditionTest `json:"conditions,omitempty" nullable:"false" doc:"Where the request asks for it: what the line is to each condition of the rule. Of a rule about records, what the record is, at its first line"`
+}
+
+// ConditionTest is what a line is to one condition of a rule, whatever it is to others.
+type ConditionTest struct {
+	Part    string  `json:"part,omitempty" doc:"Of which of the rule's conditions it is, such as clear 1 or of; absent for those that make a match"`
+	Kind    string  `json:"kind" enum:"pattern,all,ignore,where"`
+	By      string  `json:"by" doc:"The pattern or condition, with what it quotes of others put in"`
+	Met     bool    `json:"met" doc:"The line fulfils it; one of ignore, by not matching"`
+	GivenUp bool    `json:"given_up,omitempty" doc:"It would take too much work to say"`
+	Spans   []Span  `json:"spans,omitempty" nullable:"false" doc:"Where the pattern matches, at most 32; of a rule about records, in its lines joined by newlines"`
+	Field   string  `json:"field,omitempty" doc:"Of where: the field that it is about"`
+	Value   *string `json:"value,omitempty" doc:"Of where: the field's value, at most 500 bytes; absent where the line has no such field"`
 }
 
 // Span is a part of a line, in bytes of UTF-8.
