@@ -68,8 +68,9 @@ type fakeScanner struct{ fakePlugin }
 
 func (fakeScanner) Stats() scan.Stats { return scan.Stats{} }
 func (fakeScanner) RuleStats() map[int64]rule.Counts {
-	return map[int64]rule.Counts{1: {Hits: 3, Cooldown: 46, Bucket: 2, GivenUp: 1}}
+	return map[int64]rule.Counts{0: {Nanos: 1000}, 1: {Hits: 3, Cooldown: 46, Bucket: 2, GivenUp: 1, Nanos: 250}, 2: {Nanos: 501}}
 }
+func (fakeScanner) Ignored() map[rule.Ignored]int64 { return nil }
 
 // liveRules compiles what the store holds, as the plugin does.
 type liveRules struct{ s *store.Store }

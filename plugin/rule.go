@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,10 +31,20 @@ func (c *cli) ruleCommand() *cobra.Command {
 	ls.Example = `  docker logscan rule ls
   docker logscan rule ls --workload shop/web -q
   docker logscan rule ls --format 'table {{.Name}}\t{{.Pattern}}'`
+	var slowest int
 	stats := listCommand(c, "Show what became of each rule's matches", ruleStatsColumns, func(r api.RuleStats) string { return strconv.FormatInt(r.RuleID, 10) },
-		func(ctx context.Context, client *api.Client, _ *cobra.Command) ([]api.RuleStats, error) {
-			return client.RuleStats(ctx)
+		func(ctx context.Context, client *api.Client, cmd *cobra.Command) ([]api.RuleStats, error) {
+			if cmd.Flags().Changed("slowest") && slowest < 1 {
+				return nil, &usageError{cmd, errors.New("--slowest is at least 1")}
+			}
+			all, err := client.RuleStats(ctx)
+			if slowest > 0 {
+				slices.SortStableFunc(all, func(a, b api.RuleStats) int { return cmp.Compare(share(b), share(a)) })
+				all = all[:min(slowest, len(all))]
+			}
+			return all, err
 		})
+	stats.Flags().IntVar(&slowest, "slowest", 0, "Only so many rules, those that take most of the processor's time")
 	stats.Use, stats.Aliases = "stats [OPTIONS]", nil
 	stats.Long = `Show what became of each rule's matches since the plugin's start, and what is open of
 it now:
@@ -44,12 +55,15 @@ it now:
   BUCKET    matches that the bound of a container's hits held back
   IGNORED   lines that match the pattern, and one of those to ignore too: no matches
   GIVEN UP  lines that would have taken too much work to check
+  KEYS      values, or containers, for which matches are added up now
+  CPU       of the time in which lines are matched, what is about this rule alone
   OPEN      incidents that are not resolved
   HELD      notices that triggers hold back, which "rule show" tells the reasons of
   ERROR     why a rule that is switched on is not in use
 
 What COOLDOWN and BUCKET count is told by the rule's next event, and in its incidents.`
 	stats.Example = `  docker logscan rule stats
+  docker logscan rule stats --slowest 10
   docker logscan rule stats --format '{{.Name}} {{.Hits}} {{.Open}} {{json .Held}}'`
 	cmd := group("rule", "Manage rules: which lines matter",
 		ls, c.ruleShow(), c.ruleAdd(), c.ruleEdit(), c.ruleRemove(),
@@ -81,6 +95,8 @@ var ruleStatsColumns = []column[api.RuleStats]{
 	{head: "BUCKET", cell: func(r api.RuleStats) string { return strconv.FormatInt(r.Bucket, 10) }},
 	{head: "IGNORED", cell: func(r api.RuleStats) string { return strconv.FormatInt(r.Ignored, 10) }},
 	{head: "GIVEN UP", cell: func(r api.RuleStats) string { return strconv.FormatInt(r.GivenUp, 10) }},
+	{head: "KEYS", cell: func(r api.RuleStats) string { return strconv.FormatInt(r.Keys, 10) }},
+	{head: "CPU", cell: cpuText},
 	{head: "OPEN", cell: func(r api.RuleStats) string { return strconv.FormatInt(r.Open, 10) }},
 	{head: "HELD", cell: func(r api.RuleStats) string { return strconv.FormatInt(held(r), 10) }},
 	{head: "ERROR", cell: func(r api.RuleStats) string { return orDash(r.Error) }, cut: true, paint: func(r api.RuleStats) string {
@@ -89,6 +105,21 @@ var ruleStatsColumns = []column[api.RuleStats]{
 		}
 		return ""
 	}},
+}
+
+// share is a rule's share of the time in which lines are matched; -1 while it isn't known.
+func share(r api.RuleStats) float64 {
+	if r.CPUShare == nil {
+		return -1
+	}
+	return *r.CPUShare
+}
+
+func cpuText(r api.RuleStats) string {
+	if r.CPUShare == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f%%", 100**r.CPUShare)
 }
 
 // held is how many notices of a rule triggers hold back.

@@ -201,20 +201,32 @@ func ruleRows(d ruleDetails) [][2]string {
 		[2]string{"Matches", n(d.Stats.Matches)},
 		[2]string{"Hits", n(d.Stats.Hits)},
 		[2]string{"Suppressed", fmt.Sprintf("%d (cooldown %d, bucket %d)", d.Stats.Cooldown+d.Stats.Bucket, d.Stats.Cooldown, d.Stats.Bucket)},
-		[2]string{"Ignored", n(d.Stats.Ignored)},
+		[2]string{"Ignored", ignoredText(d.Stats)},
 		[2]string{"Given up", n(d.Stats.GivenUp)},
 		[2]string{"Forgotten", n(d.Stats.Forgotten)},
+		[2]string{"Keys", n(d.Stats.Keys)},
+		[2]string{"CPU", cpuText(d.Stats)},
 		[2]string{"Open", n(d.Stats.Open)},
 		[2]string{"Held", heldText(d.Stats)},
 	)
 }
 
+// ignoredText is how many lines were no matches, and by which patterns.
+func ignoredText(r api.RuleStats) string {
+	return reasons(r.Ignored, r.IgnoredBy)
+}
+
 // heldText is how many notices of a rule triggers hold back, and why.
 func heldText(r api.RuleStats) string {
-	text := strconv.FormatInt(held(r), 10)
+	return reasons(held(r), r.Held)
+}
+
+// reasons is a number, and what it is made of.
+func reasons(n int64, of map[string]int64) string {
+	text := strconv.FormatInt(n, 10)
 	var why []string
-	for _, reason := range slices.Sorted(maps.Keys(r.Held)) {
-		why = append(why, fmt.Sprintf("%d %s", r.Held[reason], reason))
+	for _, reason := range slices.Sorted(maps.Keys(of)) {
+		why = append(why, fmt.Sprintf("%d %s", of[reason], clean(reason)))
 	}
 	if len(why) > 0 {
 		text += " (" + strings.Join(why, ", ") + ")"

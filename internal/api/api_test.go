@@ -51,7 +51,10 @@ type fakeScanner struct{}
 
 func (fakeScanner) Stats() scan.Stats { return scan.Stats{Lines: 7, Cooldown: 4, Bucket: 2} }
 func (fakeScanner) RuleStats() map[int64]rule.Counts {
-	return map[int64]rule.Counts{1: {Hits: 5, Cooldown: 4, Bucket: 2, GivenUp: 3}}
+	return map[int64]rule.Counts{0: {Nanos: 1000}, 1: {Hits: 5, Cooldown: 4, Bucket: 2, GivenUp: 3, Nanos: 250}}
+}
+func (fakeScanner) Ignored() map[rule.Ignored]int64 {
+	return map[rule.Ignored]int64{{Rule: 1, Pattern: "/health"}: 7, {Rule: 99, Pattern: "x"}: 1}
 }
 func (fakeScanner) Echoes() map[string]int64 {
 	return map[string]int64{"c1": 3}

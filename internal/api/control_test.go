@@ -12,9 +12,11 @@ import (
 	"testing"
 	"time"
 
+	"logscan/internal/correlate"
 	"logscan/internal/event"
 	"logscan/internal/journal"
 	"logscan/internal/rule"
+	"logscan/internal/store"
 )
 
 const testToken = "a token that is long enough"
@@ -31,10 +33,19 @@ func TestRuleStats(t *testing.T) {
 	if len(trouble) != 1 || trouble[0].IncidentID == 0 {
 		t.Fatalf("%+v", trouble)
 	}
+	if _, err := b.store.Commit(ctx, store.Batch{Correlated: &store.Correlated{Revision: 1, Rows: []correlate.Row{
+		{Key: correlate.Key{Rule: 1, Scope: "a"}, Data: []byte("{}")}, {Key: correlate.Key{Rule: 1, Scope: "b"}, Data: []byte("{}")}, {Key: correlate.Key{Scope: "seen"}, Data: []byte("{}")},
+	}}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	quarter, none := 0.25, 0.0
 	got := must[[]RuleStats](t)(b.RuleStats(ctx))
 	want := []RuleStats{
-		{RuleID: 1, Name: "oom", State: "on", Enabled: true, Matches: 11, Hits: 5, Cooldown: 4, Bucket: 2, GivenUp: 3, Open: 1, Held: map[string]int64{}},
-		{RuleID: 2, Name: "broken", State: "on", Enabled: true, Held: map[string]int64{}, Error: "pattern missing closing ) at position 3"},
+		{
+			RuleID: 1, Name: "oom", State: "on", Enabled: true, Matches: 11, Hits: 5, Cooldown: 4, Bucket: 2, GivenUp: 3, Open: 1, Held: map[string]int64{},
+			IgnoredBy: map[string]int64{"/health": 7}, Keys: 2, CPUShare: &quarter,
+		},
+		{RuleID: 2, Name: "broken", State: "on", Enabled: true, Held: map[string]int64{}, Error: "pattern missing closing ) at position 3", CPUShare: &none},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

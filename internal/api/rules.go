@@ -135,15 +135,31 @@ func (s *server) ruleStats(ctx context.Context, _ *struct{}) (*output[List[RuleS
 		return nil, s.fail(err, "rule")
 	}
 	out := &output[List[RuleStats]]{Body: List[RuleStats]{Items: make([]RuleStats, len(rules))}}
+	of := map[int64]*RuleStats{}
 	for i, r := range rules {
 		c := counts[r.ID]
 		out.Body.Items[i] = RuleStats{
 			RuleID: r.ID, Name: r.Name, WorkloadID: r.WorkloadID, State: r.State, Enabled: r.Enabled,
 			Matches: matches(&r, c), Forgotten: c.Forgotten, Learning: c.Learning,
 			Hits: c.Hits, Cooldown: c.Cooldown, Bucket: c.Bucket, Ignored: c.Ignored, GivenUp: c.GivenUp, Error: why[r.ID],
-			Open: open[r.ID].Incidents, Held: map[string]int64{},
+			Open: open[r.ID].Incidents, Held: map[string]int64{}, Keys: open[r.ID].Keys,
+		}
+		if all := counts[0].Nanos; all > 0 {
+			share := min(float64(c.Nanos)/float64(all), 1)
+			out.Body.Items[i].CPUShare = &share
 		}
 		maps.Copy(out.Body.Items[i].Held, open[r.ID].Held)
+		of[r.ID] = &out.Body.Items[i]
+	}
+	for by, n := range s.Scanner.Ignored() {
+		r := of[by.Rule]
+		if r == nil {
+			continue
+		}
+		if r.IgnoredBy == nil {
+			r.IgnoredBy = map[string]int64{}
+		}
+		r.IgnoredBy[by.Pattern] = n
 	}
 	return out, nil
 }

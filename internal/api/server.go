@@ -52,6 +52,7 @@ type Scanner interface {
 	Lag() map[string]int64            // bytes no rule has seen yet, by container
 	Echoes() map[string]int64         // lines hidden from rules, by container
 	RuleStats() map[int64]rule.Counts // by rule
+	Ignored() map[rule.Ignored]int64  // lines
 }
 
 // Rules are the live ones. Safe concurrently; does not block.

@@ -179,6 +179,10 @@ type RuleStats struct {
 	Error      string `json:"error,omitempty" doc:"Why it is not in use although it is enabled"`
 
 	Held map[string]int64 `json:"held" nullable:"false" doc:"Notices that triggers hold back now, by why; one that several hold counts for each"`
+
+	IgnoredBy map[string]int64 `json:"ignored_by,omitempty" doc:"Of ignored, the lines by the pattern; those of patterns that it has now"`
+	Keys      int64            `json:"keys" doc:"How many values, or containers, it adds matches up for now; of kind line, none"`
+	CPUShare  *float64         `json:"cpu_share,omitempty" doc:"Of the time in which lines are matched, how much is about this rule alone, from 0 to 1, of one line in 256; the rest is about all rules together. Absent while too few lines were measured"`
 }
 
 // TriggerTestResult is what a test of a trigger came to.

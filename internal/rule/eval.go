@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"logscan/internal/rule/match"
@@ -54,6 +55,8 @@ type Matching struct {
 	found   []*compiled
 	givenUp []*compiled
 	left    int64 // of match.SubmatchWork, for the line
+
+	profiled bool // it is measured how long the text takes
 
 	conditions *match.Scratch // nil until a line needs it
 	mask       match.Mask     // of conditions that count
@@ -128,6 +131,7 @@ func (m *Matching) match(st *State, l Line, of part) bool {
 	for _, pattern := range m.scratch.Match(l.text(), rules.in[stream]) {
 		m.found = m.set.with(pattern, l.Stream, of, m.found)
 	}
+	m.profile(st, l.Stream, of)
 	for _, pattern := range m.scratch.GivenUp() {
 		m.givenUp = m.set.with(pattern, l.Stream, of, m.givenUp[:0])
 		for _, c := range m.givenUp {
@@ -158,6 +162,10 @@ func (m *Matching) meet(st *State, text []byte) {
 		m.conditions = m.set.snapshot.conditions.Acquire()
 		m.mask = match.NewMask(m.set.snapshot.conditions.Len())
 	}
+	var then time.Time
+	if m.profiled {
+		then = time.Now()
+	}
 	clear(m.mask)
 	for _, c := range m.found {
 		for _, n := range c.all {
@@ -169,6 +177,9 @@ func (m *Matching) meet(st *State, text []byte) {
 	}
 	holds := m.conditions.Match(text, m.mask)
 	m.work += m.conditions.Work()
+	if m.profiled {
+		m.spent(st, then, slices.DeleteFunc(slices.Clone(m.found), func(c *compiled) bool { return !c.isConditional() })...)
+	}
 	m.found = slices.DeleteFunc(m.found, func(c *compiled) bool {
 		unmet, counts := m.check(c, holds)
 		if counts != (Counts{}) {
@@ -176,6 +187,9 @@ func (m *Matching) meet(st *State, text []byte) {
 		}
 		if unmet.Rule != nil {
 			m.unmet = append(m.unmet, unmet)
+		}
+		if counts.Ignored > 0 {
+			st.ignore(unmet)
 		}
 		return unmet.Rule != nil
 	})

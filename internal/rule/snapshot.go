@@ -68,6 +68,7 @@ type Snapshot struct {
 	stats    *match.Stats        // for Compile
 	compiler *Patterns           // for Compile
 	known    map[int64]bool      // ids of all rules, disabled and broken ones too
+	ignores  map[Ignored]bool    // patterns to ignore of the enabled ones
 	globals  []*compiled         // parts of global rules, by id
 	own      map[string]*overlay // by workload
 	matcher  *match.Matcher
@@ -112,7 +113,7 @@ type compiled struct {
 // Compile makes a snapshot. A rule that can't be used is left out alone, and
 // reported unless it is disabled anyway.
 func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
-	s := &Snapshot{known: map[int64]bool{}, own: map[string]*overlay{}, compiler: &Patterns{}}
+	s := &Snapshot{known: map[int64]bool{}, ignores: map[Ignored]bool{}, own: map[string]*overlay{}, compiler: &Patterns{}}
 	WithBucket(DefaultBucket)(s)
 	for _, o := range opts {
 		o(s)
@@ -153,6 +154,11 @@ func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
 		}
 		if r.Correlated() {
 			s.correlated = append(s.correlated, r)
+		}
+		for _, c := range parts {
+			for _, pattern := range c.part.Ignore {
+				s.ignores[Ignored{r.ID, pattern}] = true
+			}
 		}
 		if r.WorkloadID == "" {
 			s.globals = append(s.globals, parts...)
@@ -383,6 +389,9 @@ func (s *Snapshot) Drifted() bool { return s.matcher.Drifted() }
 // Known reports whether a rule with this id was among the snapshot's, enabled
 // or not.
 func (s *Snapshot) Known(id int64) bool { return s.known[id] }
+
+// Ignores reports whether a rule has a pattern to ignore.
+func (s *Snapshot) Ignores(by Ignored) bool { return s.ignores[by] }
 
 // Matches returns the ids of the enabled rules, of all workloads and streams, of which
 // any pattern matches a line, and of those without one whose conditions it fulfils.

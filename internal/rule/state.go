@@ -25,6 +25,7 @@ type State struct {
 
 	set          *Set // of the last line; nil after UnmarshalBinary
 	counts       map[int64]Counts
+	ignored      map[Ignored]int64
 	suppressed   []Suppressed
 	suppressedAt map[suppressedKey]int // where in suppressed
 }
@@ -125,6 +126,9 @@ type Counts struct {
 	// Unconfirmed is matches that package regexp doesn't see: there should be
 	// none.
 	Unconfirmed int64
+	// Nanos is how long it took to decide the rule, in some of the lines; of rule 0, how
+	// long it took to decide all rules in these.
+	Nanos int64
 }
 
 // Add adds n to c.
@@ -138,6 +142,29 @@ func (c *Counts) Add(n Counts) {
 	c.Learning += n.Learning
 	c.GivenUp += n.GivenUp
 	c.Unconfirmed += n.Unconfirmed
+	c.Nanos += n.Nanos
+}
+
+// Ignored is a pattern of a rule's to ignore.
+type Ignored struct {
+	Rule    int64
+	Pattern string
+}
+
+// TakeIgnored returns how many lines were no matches for each pattern to ignore since it
+// was last called; nil if there are none.
+func (st *State) TakeIgnored() map[Ignored]int64 {
+	out := st.ignored
+	st.ignored = nil
+	return out
+}
+
+// ignore counts a line that is no match by a pattern to ignore.
+func (st *State) ignore(by Unmet) {
+	if st.ignored == nil {
+		st.ignored = map[Ignored]int64{}
+	}
+	st.ignored[Ignored{by.Rule.ID, by.Pattern}]++
 }
 
 // Suppressed is matches of one shape that were held back. They are no part of the

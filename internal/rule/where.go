@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"time"
 
 	"logscan/internal/rule/match"
 	"logscan/internal/where"
@@ -74,6 +75,9 @@ type bareRule struct {
 // doesn't fulfil, and adds those of the rules without a pattern that it does.
 func (m *Matching) meetWhere(st *State, text []byte, bare []bareRule) {
 	m.scanFields(text)
+	if m.profiled {
+		m.profileFirst(st, bare)
+	}
 	m.found = slices.DeleteFunc(m.found, func(c *compiled) bool { return !m.fulfils(st, c) })
 	for i := range bare {
 		switch b := &bare[i]; {
@@ -101,6 +105,9 @@ func (m *Matching) scanFields(text []byte) *where.Scan {
 // fulfils reports whether the line fulfils a rule's conditions on fields, as far as that
 // is known.
 func (m *Matching) fulfils(st *State, c *compiled) bool {
+	if m.profiled {
+		defer m.spent(st, time.Now(), c)
+	}
 	for n := range c.where {
 		w := &c.where[n]
 		holds := where.Unknown

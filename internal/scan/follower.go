@@ -336,6 +336,7 @@ func (s *Scanner) endTurn(f *follower) outcome {
 	s.counters.malformed.Add(f.src.Malformed)
 	s.counters.skipped.Add(f.src.Skipped)
 	s.count(f.id, f.rules.TakeCounts())
+	s.countIgnored(f.rules.TakeIgnored())
 	f.owed = f.owed || f.src.Skipped > 0
 	f.lines, f.overflow, f.hidden, f.src.Malformed, f.src.Skipped = 0, 0, 0, 0, 0
 	f.stops()

@@ -69,9 +69,10 @@ type Scanner struct {
 	seeders   sync.WaitGroup
 	counters  counters
 
-	ruleMu sync.Mutex // guards the rest
-	rules  map[int64]rule.Counts
-	gaveUp map[int64]string // container in which a rule last gave up a line
+	ruleMu  sync.Mutex // guards the rest
+	rules   map[int64]rule.Counts
+	ignored map[rule.Ignored]int64
+	gaveUp  map[int64]string // container in which a rule last gave up a line
 }
 
 type counters struct {
@@ -121,7 +122,7 @@ func New(cfg Config) *Scanner {
 	if cfg.FlushAfter <= 0 {
 		cfg.FlushAfter = 10 * time.Second
 	}
-	s := &Scanner{cfg: cfg, log: cfg.Logger, tick: time.Second, now: time.Now, rules: map[int64]rule.Counts{}, gaveUp: map[int64]string{}}
+	s := &Scanner{cfg: cfg, log: cfg.Logger, tick: time.Second, now: time.Now, rules: map[int64]rule.Counts{}, ignored: map[rule.Ignored]int64{}, gaveUp: map[int64]string{}}
 	s.queue.some.L = &s.queue.mu
 	s.queue.most = max(cfg.Workers-1, 1)
 	s.commits = newCommitter(cfg, s)
@@ -134,11 +135,12 @@ func (s *Scanner) SetSnapshot(rules *rule.Snapshot) {
 	s.snapshot.Store(rules)
 	s.ruleMu.Lock()
 	for id := range s.rules {
-		if !rules.Known(id) {
+		if id != 0 && !rules.Known(id) {
 			delete(s.rules, id)
 			delete(s.gaveUp, id)
 		}
 	}
+	maps.DeleteFunc(s.ignored, func(by rule.Ignored, _ int64) bool { return !rules.Ignores(by) })
 	s.ruleMu.Unlock()
 	s.notifyAll(func(*follower) bool { return true })
 	signal(s.commits.wake) // for what rules add up
@@ -252,7 +254,7 @@ func (s *Scanner) Stats() Stats {
 }
 
 // RuleStats returns the matches of each rule that has any, by what became of
-// them.
+// them, and what rule 0 stands for.
 func (s *Scanner) RuleStats() map[int64]rule.Counts {
 	s.ruleMu.Lock()
 	defer s.ruleMu.Unlock()
@@ -261,6 +263,25 @@ func (s *Scanner) RuleStats() map[int64]rule.Counts {
 		out[id] = c
 	}
 	return out
+}
+
+// Ignored returns how many lines were no matches, for each pattern to ignore that rules
+// have now.
+func (s *Scanner) Ignored() map[rule.Ignored]int64 {
+	s.ruleMu.Lock()
+	defer s.ruleMu.Unlock()
+	return maps.Clone(s.ignored)
+}
+
+func (s *Scanner) countIgnored(lines map[rule.Ignored]int64) {
+	if lines == nil {
+		return
+	}
+	s.ruleMu.Lock()
+	defer s.ruleMu.Unlock()
+	for by, n := range lines {
+		s.ignored[by] += n
+	}
 }
 
 // GaveUp returns the container in which each rule last gave up a line, of the

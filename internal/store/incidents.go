@@ -60,10 +60,12 @@ func (s *Store) Incidents(ctx context.Context, f IncidentFilter) ([]incident.Inc
 type OpenOfRule struct {
 	Incidents int64
 	Held      map[string]int64 // notices that triggers hold back, for each trigger, by why
+	Keys      int64            // by which its matches are added up
 }
 
 const (
 	openByRule = "SELECT rule_id, count(*) FROM incidents WHERE state <> 'resolved' GROUP BY rule_id"
+	keysByRule = "SELECT rule_id, count(*) FROM correlated WHERE rule_id <> 0 GROUP BY rule_id"
 	heldByRule = "SELECT i.rule_id, h.why, count(*) FROM held h JOIN notices n ON n.id = h.notice_id JOIN incidents i ON i.id = n.incident_id GROUP BY 1, 2"
 )
 
@@ -78,6 +80,17 @@ func (s *Store) OpenByRule(ctx context.Context) (map[int64]OpenOfRule, error) {
 		out[id] = OpenOfRule{Incidents: n}
 		return struct{}{}, err
 	})
+	if err == nil {
+		rows, err = s.r.QueryContext(ctx, keysByRule)
+		_, err = collect(rows, err, func(r row) (struct{}, error) {
+			var id, n int64
+			err := r.Scan(&id, &n)
+			of := out[id]
+			of.Keys = n
+			out[id] = of
+			return struct{}{}, err
+		})
+	}
 	if err == nil {
 		rows, err = s.r.QueryContext(ctx, heldByRule)
 		_, err = collect(rows, err, func(r row) (struct{}, error) {

@@ -154,11 +154,11 @@ func TestIntoShadowAndBack(t *testing.T) {
 		}
 	}
 	waiting := map[string]int64{trigger.Unacknowledged: 1}
-	open(map[int64]OpenOfRule{r.ID: {1, waiting}, other.ID: {1, waiting}})
+	open(map[int64]OpenOfRule{r.ID: {Incidents: 1, Held: waiting}, other.ID: {Incidents: 1, Held: waiting}})
 	l.turn(r, rule.Shadow)
-	open(map[int64]OpenOfRule{r.ID: {1, nil}, other.ID: {1, waiting}})
+	open(map[int64]OpenOfRule{r.ID: {Incidents: 1}, other.ID: {Incidents: 1, Held: waiting}})
 	l.pass(30 * time.Minute)
-	open(map[int64]OpenOfRule{r.ID: {1, nil}, other.ID: {1, nil}})
+	open(map[int64]OpenOfRule{r.ID: {Incidents: 1}, other.ID: {Incidents: 1}})
 	l.expect(later, "opened b broke ×1")
 	l.hit(r, "a broke")
 	l.pass(61 * time.Minute)

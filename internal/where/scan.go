@@ -67,12 +67,18 @@ func (s *Scan) Release() {
 // Work is how many units of package match's work the line took.
 func (s *Scan) Work() int64 { return s.work }
 
-// Holds reports whether a condition on a field holds.
-func (s *Scan) Holds(n int32) Verdict {
-	e := &s.set.conditions[n]
+// Read reads the line's fields. It need not be called: they are read when they are first
+// asked for.
+func (s *Scan) Read() {
 	if !s.read {
 		s.scan()
 	}
+}
+
+// Holds reports whether a condition on a field holds.
+func (s *Scan) Holds(n int32) Verdict {
+	e := &s.set.conditions[n]
+	s.Read()
 	if e.isLevel {
 		if !s.leveled {
 			s.lineLevel()

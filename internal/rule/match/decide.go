@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"slices"
+	"time"
 )
 
 const (
@@ -39,11 +40,21 @@ func (s *Scratch) found(lit uint32, at int) {
 	}
 	open := false
 	for _, r := range s.m.byKey[lit] {
+		if s.profile.on {
+			open = s.timed(r, at) || open
+			continue
+		}
 		open = s.candidate(r, at) || open
 	}
 	if !open {
 		s.done[lit] = s.round
 	}
+}
+
+// timed is candidate with a clock at hand.
+func (s *Scratch) timed(id uint32, at int) (open bool) {
+	defer s.profile.since(time.Now(), id)
+	return s.candidate(id, at)
 }
 
 // candidate goes on with a pattern of which a literal stands in the line, unless
@@ -109,7 +120,9 @@ func (s *Scratch) decideWaiting() {
 	for _, id := range s.waiting {
 		if s.marks[id]&decided == waiting {
 			w := s.windows[id]
+			since := s.profile.clock()
 			s.decide(id, w.from, w.to)
+			s.profile.since(since, id)
 			s.marks[id] |= decided
 		}
 	}
@@ -210,12 +223,14 @@ func (s *Scratch) fold() {
 		if !s.in.Has(int(id)) || slices.Contains(s.hits, id) || slices.Contains(s.givenUp, id) {
 			continue
 		}
+		since := s.profile.clock()
 		switch found, ok := s.run(&s.m.rules[id], 0, len(s.line)); {
 		case !ok:
 			s.givenUp = append(s.givenUp, id)
 		case found:
 			s.hits = append(s.hits, id)
 		}
+		s.profile.since(since, id)
 	}
 }
 
@@ -226,6 +241,7 @@ var (
 
 // union decides the patterns of a shared automaton.
 func (s *Scratch) union(u *union) {
+	since := s.profile.clock()
 	want := uint64(0)
 	for i, id := range u.members {
 		switch {
@@ -250,6 +266,7 @@ func (s *Scratch) union(u *union) {
 			s.hits = append(s.hits, id)
 		}
 	}
+	s.profile.share(since, u.members, want)
 }
 
 // hasExtras reports whether the line has a literal of each of a pattern's

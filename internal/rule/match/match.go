@@ -99,6 +99,7 @@ type Scratch struct {
 	waiting []uint32 // patterns with a window, or that had one
 	pad     [minScan]byte
 	effort  effort
+	profile profile
 }
 
 // window is a part of a line.
@@ -150,6 +151,7 @@ func (s *Scratch) Match(line []byte, in Mask) []uint32 {
 	s.hits = append(s.hits[:0], s.long.hits...)
 	s.givenUp = append(s.givenUp[:0], s.long.givenUp...)
 	s.allowed, s.left = s.long.allowed, s.long.left
+	s.profile, s.long.profile = s.long.profile, s.profile
 	return s.hits
 }
 
@@ -184,6 +186,7 @@ func (m *Matcher) match(s *Scratch, line []byte, in Mask, work int64) {
 	s.line, s.in, s.hits = line, in, s.hits[:0]
 	s.left, s.allowed, s.givenUp = work, work, s.givenUp[:0]
 	s.effort.lines++
+	s.profile.begin(s.round)
 	if m.filter != nil {
 		high := m.filter.scan(s)
 		if len(s.waiting) > 0 {
@@ -204,6 +207,7 @@ func (m *Matcher) match(s *Scratch, line []byte, in Mask, work int64) {
 	if len(s.hits) > 1 {
 		slices.Sort(s.hits)
 	}
+	s.profile.end()
 }
 
 const highBits = 0x8080808080808080
