@@ -1,6 +1,8 @@
 package integration
 
 import (
+	"bytes"
+	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -71,6 +73,7 @@ func TestRealPrograms(t *testing.T) {
 	rule("5xx", `" (?P<status>5\d\d) \d+ "`, only("nginx", "stdout"))
 	rule("upstream down", `\[error\] .* connect\(\) failed \((?P<errno>\d+): (?P<reason>[^)]+)\) while connecting to upstream`, only("nginx", "stderr"))
 	rule("save failed", `# (?:Background saving error|Failed opening the temp RDB file .*: (?P<reason>.+))$`, only("redis", "all"))
+	rule("saves fail", "# Background saving error", api.RuleFields{"workload_id": "redis", "kind": "count", "at_least": 2, "within_seconds": 600})
 	rule("small maxmemory", `# WARNING.* maxmemory value that is less than 1MB`, only("redis", "all"))
 	rule("refused for memory", `^OOM command not allowed`, only("client", "all"))
 	rule("failed login", `FATAL:  password authentication failed for user "(?P<user>[^"]*)"$`, only("postgres", "stderr"))
@@ -152,6 +155,16 @@ exec postgres -D /tmp/db -k /tmp -c fsync=off -c listen_addresses= -c max_locks_
 		if got := captured(want.rule, want.key); got != want.captures {
 			t.Errorf("%s: %s, want %s", want.rule, got, want.captures)
 		}
+	}
+	if got := hits(t, c, "saves fail"); len(got) != 1 || got[0].Metadata["matches"] != 2.0 {
+		t.Errorf("saves that fail: %+v", got)
+	}
+	// A rule that is made now is told which share of those lines it would match.
+	stdout, stderr := e.Logs("client")
+	lines := int64(bytes.Count(stdout, []byte("\n")) + bytes.Count(stderr, []byte("\n")))
+	saved, err := c.AddRule(context.Background(), api.RuleCreate{Name: "hinted", Pattern: "^OOM command", RuleFields: only("client", "all")}, true)
+	if err != nil || saved.Hint == nil || saved.Hint.Matched != 5 || saved.Hint.Lines != lines {
+		t.Errorf("of %d lines, 5 match: %+v, %v", lines, saved.Hint, err)
 	}
 	if n := len(hits(t, c, "any error")) - before; n != 5 {
 		t.Errorf("%d errors of PostgreSQL, want 5", n)
