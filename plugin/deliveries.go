@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -18,6 +19,12 @@ var deliveryColumns = []column[api.Delivery]{
 			return "-"
 		}
 		return strconv.FormatInt(d.EventID, 10)
+	}},
+	{head: "INCIDENT", cell: func(d api.Delivery) string {
+		if d.IncidentID == 0 {
+			return "-"
+		}
+		return strconv.FormatInt(d.IncidentID, 10)
 	}},
 	{head: "TRIGGER", cell: func(d api.Delivery) string { return strconv.FormatInt(d.TriggerID, 10) }},
 	{head: "STATE", cell: func(d api.Delivery) string { return d.State }, paint: func(d api.Delivery) string {
@@ -50,17 +57,23 @@ var deliveryColumns = []column[api.Delivery]{
 
 func deliveryID(d api.Delivery) string { return d.ID }
 
-// redeliverAll sends a trigger's deliveries in a state again, and prints how many.
-func redeliverAll(ctx context.Context, c *cli, cmd *cobra.Command, client *api.Client, ref, state string) error {
+// findTrigger finds a trigger by name or id.
+func (c *cli) findTrigger(ctx context.Context, client *api.Client, ref string) (int64, error) {
 	triggers, err := client.Triggers(ctx)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	t, err := find(c, "trigger", ref, triggers, func(t api.Trigger) int64 { return t.ID }, func(t api.Trigger) string { return t.Name })
+	return t.ID, err
+}
+
+// redeliverAll sends a trigger's deliveries in a state again, and prints how many.
+func redeliverAll(ctx context.Context, c *cli, cmd *cobra.Command, client *api.Client, ref, state string) error {
+	id, err := c.findTrigger(ctx, client, ref)
 	if err != nil {
 		return err
 	}
-	n, err := client.RedeliverAll(ctx, t.ID, state)
+	n, err := client.RedeliverAll(ctx, id, state)
 	if err != nil {
 		return err
 	}
@@ -69,18 +82,28 @@ func redeliverAll(ctx context.Context, c *cli, cmd *cobra.Command, client *api.C
 }
 
 func (c *cli) deliveryCommand() *cobra.Command {
-	var state string
+	var state, trigger string
 	var limit int
 	ls := listCommand(c, "List deliveries, the newest first", deliveryColumns, deliveryID,
 		func(ctx context.Context, client *api.Client, cmd *cobra.Command) ([]api.Delivery, error) {
 			if limit <= 0 {
 				return nil, &usageError{cmd, fmt.Errorf("--tail must be a number above 0")}
 			}
-			return client.Deliveries(ctx, state, limit)
+			q := api.DeliveryQuery{State: state, Limit: limit}
+			if trigger != "" {
+				var err error
+				if q.Trigger, err = c.findTrigger(ctx, client, trigger); err != nil {
+					return nil, err
+				}
+			}
+			return client.Deliveries(ctx, q)
 		})
 	ls.Flags().StringVar(&state, "state", "", "Only those pending, delivered or dead")
+	ls.Flags().StringVar(&trigger, "trigger", "", "Only those of this trigger, given by name or id")
+	_ = ls.RegisterFlagCompletionFunc("trigger", c.completeTriggers)
 	ls.Flags().IntVarP(&limit, "tail", "n", 50, "How many")
 	ls.Example = `  docker logscan delivery ls --state dead
+  docker logscan delivery ls --trigger ops --state pending
   docker logscan delivery ls -n 1000 --format '{{.ID}} {{.LastError}}'`
 	complete(ls, "state", "pending", "delivered", "dead")
 	var of, from string
@@ -88,6 +111,9 @@ func (c *cli) deliveryCommand() *cobra.Command {
 		Use: "redeliver DELIVERY [DELIVERY...] | --trigger TRIGGER", Short: "Send deliveries again",
 		Args: func(cmd *cobra.Command, given []string) error {
 			if of == "" {
+				if cmd.Flags().Changed("state") {
+					return &usageError{cmd, errors.New("--state goes with --trigger")}
+				}
 				return args(1, -1)(cmd, given)
 			}
 			return args(0, 0)(cmd, given)
@@ -97,7 +123,7 @@ func (c *cli) deliveryCommand() *cobra.Command {
   docker logscan delivery redeliver --trigger ops --state dead`,
 		ValidArgsFunction: func(cmd *cobra.Command, _ []string, _ string) (out []string, _ cobra.ShellCompDirective) {
 			_ = c.with(cmd, func(ctx context.Context, client *api.Client) error {
-				deliveries, err := client.Deliveries(ctx, "dead", 0)
+				deliveries, err := client.Deliveries(ctx, api.DeliveryQuery{State: "dead"})
 				for _, d := range deliveries {
 					out = append(out, d.ID)
 				}

@@ -257,16 +257,34 @@ func (c *Client) TestTrigger(ctx context.Context, id int64) (r TriggerTestResult
 	return r, err
 }
 
-// Deliveries lists deliveries, the newest first; state "" for all.
-func (c *Client) Deliveries(ctx context.Context, state string, limit int) ([]Delivery, error) {
+// DeliveryQuery says which deliveries are wanted.
+type DeliveryQuery struct {
+	State   string // "" for all
+	Trigger int64  // 0 for all
+	Limit   int    // 0 for a page
+}
+
+// Deliveries lists deliveries, the newest first, in as many pages as it takes.
+func (c *Client) Deliveries(ctx context.Context, in DeliveryQuery) (out []Delivery, err error) {
 	q := url.Values{}
-	if state != "" {
-		q.Set("state", state)
+	if in.State != "" {
+		q.Set("state", in.State)
 	}
-	if limit > 0 {
-		q.Set("limit", strconv.Itoa(limit))
+	if in.Trigger != 0 {
+		q.Set("trigger", strconv.FormatInt(in.Trigger, 10))
 	}
-	return all[Delivery](ctx, c, deliveriesPath, q)
+	for {
+		page := min(in.Limit-len(out), maxPage)
+		if page > 0 {
+			q.Set("limit", strconv.Itoa(page))
+		}
+		more, err := all[Delivery](ctx, c, deliveriesPath, q)
+		out = append(out, more...)
+		if err != nil || page <= 0 || len(more) < page || len(out) >= in.Limit {
+			return out, err
+		}
+		q.Set("before", out[len(out)-1].ID)
+	}
 }
 
 // EventDeliveries lists the deliveries that carry an event, the newest first.

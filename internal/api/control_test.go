@@ -168,7 +168,7 @@ func TestTriggerTest(t *testing.T) {
 	if ev := must[EventPage](t)(b.Events(ctx, EventQuery{})); len(ev.Items) != 0 {
 		t.Errorf("events %+v", ev.Items)
 	}
-	if d := must[[]Delivery](t)(b.Deliveries(ctx, "", 0)); len(d) != 0 {
+	if d := must[[]Delivery](t)(b.Deliveries(ctx, DeliveryQuery{})); len(d) != 0 {
 		t.Errorf("deliveries %+v", d)
 	}
 }

@@ -158,7 +158,7 @@ func TestDeliveries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	list := must[[]Delivery](t)(b.Deliveries(ctx, "", 0))
+	list := must[[]Delivery](t)(b.Deliveries(ctx, DeliveryQuery{}))
 	if len(list) != 2 || list[0].EventID != 2 || list[0].TriggerID != tr.ID || list[0].State != string(trigger.Pending) {
 		t.Fatalf("%+v", list)
 	}
@@ -170,7 +170,7 @@ func TestDeliveries(t *testing.T) {
 	if err := b.store.Record(ctx, []trigger.Delivery{d}); err != nil {
 		t.Fatal(err)
 	}
-	dead := must[[]Delivery](t)(b.Deliveries(ctx, string(trigger.Dead), 10))
+	dead := must[[]Delivery](t)(b.Deliveries(ctx, DeliveryQuery{State: string(trigger.Dead), Limit: 10}))
 	if len(dead) != 1 || dead[0].ID != d.ID || dead[0].LastStatus != 404 || dead[0].Attempts != 1 || !dead[0].NextAt.IsZero() {
 		t.Errorf("%+v", dead)
 	}
@@ -182,7 +182,7 @@ func TestDeliveries(t *testing.T) {
 		t.Errorf("%+v", again)
 	}
 	// All of a trigger at once.
-	for _, one := range must[[]Delivery](t)(b.Deliveries(ctx, "", 0)) {
+	for _, one := range must[[]Delivery](t)(b.Deliveries(ctx, DeliveryQuery{})) {
 		d, err := b.store.Delivery(ctx, one.ID)
 		if err != nil {
 			t.Fatal(err)
@@ -221,5 +221,42 @@ func TestOverrideRefused(t *testing.T) {
 	}
 	if l := must[[]Rule](t)(b.Rules(t.Context())); len(l) != 0 {
 		t.Errorf("the override is left: %+v", l)
+	}
+}
+
+// More deliveries than a page holds are asked for page by page, those of one trigger alone
+// where they are.
+func TestDeliveriesPage(t *testing.T) {
+	b := newBench(t)
+	ctx := t.Context()
+	var ids []int64
+	for _, name := range []string{"ops", "other"} {
+		ids = append(ids, must[Trigger](t)(b.CreateTrigger(ctx, TriggerCreate{Name: name, ActionURL: "https://h/", TriggerFields: TriggerFields{"mode": "events"}})).ID)
+	}
+	const n = maxPage + 50
+	var events []event.Event
+	for i := range n {
+		events = append(events, hit(i, "warn", "r"))
+	}
+	if _, err := b.store.Commit(ctx, store.Batch{Events: events}, func(event.Event) []int64 { return ids }); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []struct {
+		query DeliveryQuery
+		n     int
+	}{
+		{DeliveryQuery{Limit: 3 * n}, 2 * n}, {DeliveryQuery{Limit: n}, n}, {DeliveryQuery{Trigger: ids[1], Limit: 3 * n}, n}, {DeliveryQuery{Trigger: ids[0], Limit: 7, State: "pending"}, 7},
+		{DeliveryQuery{State: "dead", Limit: 3 * n}, 0}, {DeliveryQuery{Limit: maxPage}, maxPage},
+	} {
+		seen := map[string]bool{}
+		for _, d := range must[[]Delivery](t)(b.Deliveries(ctx, want.query)) {
+			seen[d.ID] = true
+			if want.query.Trigger != 0 && d.TriggerID != want.query.Trigger {
+				t.Fatalf("%+v of trigger %d", want.query, d.TriggerID)
+			}
+		}
+		if len(seen) != want.n {
+			t.Errorf("%+v gives %d, not %d", want.query, len(seen), want.n)
+		}
 	}
 }

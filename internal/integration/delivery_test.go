@@ -226,7 +226,7 @@ func TestReceiversThatMisbehave(t *testing.T) {
 			reported += n
 		}
 	}
-	dead, err := c.Deliveries(ctx, "dead", 0)
+	dead, err := c.Deliveries(ctx, api.DeliveryQuery{State: "dead"})
 	if err != nil || len(dead) != lines || reported == 0 || reported > lines {
 		t.Errorf("%d dead deliveries, %v of them told of: %v", len(dead), reported, err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"logscan/internal/api"
 	"logscan/internal/enginetest"
 )
 
@@ -40,7 +41,7 @@ func TestPrivileges(t *testing.T) {
 	e.Docker("logscan", "trigger", "add", "ops", url, "--mode", "events", "--secret-file", file(t, secret))
 	e.Wait(e.Run([]string{"--log-driver", enginetest.Plugin}, "loggen", "-n", "100", "-mark", "50"))
 	e.Eventually(time.Minute, "a delivery that failed", func() bool {
-		pending, err := c.Deliveries(t.Context(), "pending", 0)
+		pending, err := c.Deliveries(t.Context(), api.DeliveryQuery{State: "pending"})
 		return err == nil && len(pending) > 0 && pending[0].LastError != ""
 	})
 	token := e.Docker("logscan", "token")

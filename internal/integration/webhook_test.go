@@ -211,13 +211,13 @@ func TestFromALineToAWebhook(t *testing.T) {
 	r.down()
 	say(5)
 	e.Eventually(time.Minute, "a delivery that failed", func() bool {
-		pending, err := c.Deliveries(ctx, "pending", 0)
+		pending, err := c.Deliveries(ctx, api.DeliveryQuery{State: "pending"})
 		return err == nil && slices.ContainsFunc(pending, func(d api.Delivery) bool { return d.Attempts > 0 && d.LastError != "" })
 	})
 	e.KillPlugin()
 	c = control(t, e)
 	say(4)
-	pending, err := c.Deliveries(ctx, "pending", 0)
+	pending, err := c.Deliveries(ctx, api.DeliveryQuery{State: "pending"})
 	if err != nil || len(pending) != 9 {
 		t.Fatalf("%d deliveries wait: %v", len(pending), err)
 	}
@@ -257,7 +257,7 @@ func TestFromALineToAWebhook(t *testing.T) {
 			t.Errorf("webhook %d came %d times", i, times[g.id])
 		}
 	}
-	deliveries, err := c.Deliveries(ctx, "", 0)
+	deliveries, err := c.Deliveries(ctx, api.DeliveryQuery{})
 	if err != nil {
 		t.Fatal(err)
 	}
