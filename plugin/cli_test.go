@@ -25,9 +25,11 @@ import (
 	"logscan/internal/event"
 	"logscan/internal/ingest"
 	"logscan/internal/journal"
+	"logscan/internal/query"
 	"logscan/internal/rule"
 	"logscan/internal/scan"
 	"logscan/internal/script"
+	"logscan/internal/shape"
 	"logscan/internal/store"
 	"logscan/internal/trigger"
 )
@@ -128,8 +130,17 @@ func newTestPlugin(t testing.TB) *testPlugin {
 		Worker: trigger.NewWorker(trigger.WorkerConfig{Store: p.store, Targets: egress.Targets{Allow: []string{"127.0.0.1", scriptReceiver}}}),
 		Token:  func() (api.Token, bool) { return api.Token{Token: "the token", Listen: "127.0.0.1:8414"}, true },
 		Store:  p.store, Scanner: fakeScanner{}, Ingest: fakeIngest{}, Journals: fakePlugin{},
-		Reload:      func(context.Context) error { return nil },
-		Share:       func(context.Context, rule.Rule) (api.Hint, error) { return api.Hint{Lines: 4, Matched: 1}, nil },
+		Reload: func(context.Context) error { return nil },
+		Share:  func(context.Context, rule.Rule) (api.Hint, error) { return api.Hint{Lines: 4, Matched: 1}, nil },
+		Uncovered: func(_ context.Context, _ []rule.Rule, q query.UncoveredQuery) (query.Uncovered, error) {
+			at := time.Now().Add(-90 * time.Second)
+			line := func(n int64, sample, pattern string) query.UncoveredShape {
+				return query.UncoveredShape{Workload: "shop/web", Shape: shape.Of([]byte(sample)), Lines: n, First: at, Last: at, Container: "web", Sample: sample, Pattern: pattern}
+			}
+			all := []query.UncoveredShape{line(37, "it's failed for 17", `it's failed for \S+`), line(2, "it's failed for\x1b good", `it's failed for`), line(1, "!?", "")}
+			n := min(q.Limit, len(all))
+			return query.Uncovered{Shapes: all[:n], More: len(all) - n, Lines: 1000, Errors: 50, Missed: 40}, nil
+		},
 		CheckTarget: func(u string) error { return trigger.CheckTarget(u, egress.Targets{Allow: allowed}) },
 		Version:     "1.2.3", Logger: log,
 	})

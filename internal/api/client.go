@@ -292,6 +292,29 @@ func (c *Client) EventDeliveries(ctx context.Context, eventID int64) ([]Delivery
 	return all[Delivery](ctx, c, deliveriesPath, url.Values{"event": {strconv.FormatInt(eventID, 10)}, "limit": {strconv.Itoa(maxPage)}})
 }
 
+// UncoveredQuery says of which lines it is asked what no rule is about.
+type UncoveredQuery struct {
+	Since    time.Time // zero for the last 24 hours
+	Workload string    // "" for all
+	Limit    int       // shapes; 0 for a page
+}
+
+// Uncovered returns what looks like an error in the logs, and no rule matches.
+func (c *Client) Uncovered(ctx context.Context, in UncoveredQuery) (out UncoveredErrors, err error) {
+	q := url.Values{}
+	if !in.Since.IsZero() {
+		q.Set("since", in.Since.UTC().Format(time.RFC3339Nano))
+	}
+	if in.Workload != "" {
+		q.Set("workload", in.Workload)
+	}
+	if in.Limit > 0 {
+		q.Set("limit", strconv.Itoa(in.Limit))
+	}
+	err = c.do(ctx, http.MethodGet, uncoveredPath, q, nil, &out)
+	return out, err
+}
+
 // Redeliver sends a delivery again, whatever became of it.
 func (c *Client) Redeliver(ctx context.Context, id string) (d Delivery, err error) {
 	err = c.do(ctx, http.MethodPost, deliveriesPath+"/"+url.PathEscape(id)+"/redeliver", nil, nil, &d)

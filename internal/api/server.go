@@ -18,6 +18,7 @@ import (
 	"logscan/internal/fields"
 	"logscan/internal/ingest"
 	"logscan/internal/journal"
+	"logscan/internal/query"
 	"logscan/internal/rule"
 	"logscan/internal/scan"
 	"logscan/internal/store"
@@ -92,6 +93,9 @@ type Config struct {
 	// Share says which lines of late a rule matches, within about half a second. Nil:
 	// that isn't known.
 	Share func(context.Context, rule.Rule) (Hint, error)
+	// Uncovered says what looks like an error in the logs, and no rule of those given
+	// matches. Nil: they can't be read.
+	Uncovered func(context.Context, []rule.Rule, query.UncoveredQuery) (query.Uncovered, error)
 }
 
 // server holds the handlers.
@@ -103,6 +107,8 @@ type server struct {
 	change   sync.Mutex
 	testing  chan struct{} // holds a token for each test of a rule under way
 	testTime time.Duration // how long one may take
+	// queryTime is how long logs may be read for an answer.
+	queryTime time.Duration
 }
 
 // New returns the handler of the whole API.
@@ -119,7 +125,7 @@ func New(cfg Config) http.Handler {
 	if cfg.Tokens == nil {
 		cfg.Tokens = &Tokens{}
 	}
-	s := &server{Config: cfg, testing: make(chan struct{}, testsAtOnce), testTime: testTime}
+	s := &server{Config: cfg, testing: make(chan struct{}, testsAtOnce), testTime: testTime, queryTime: queryTime}
 	mux := http.NewServeMux()
 	hc := huma.DefaultConfig("logscan", cfg.Version)
 	hc.Info.Description = "Rules over container logs, the events they make, and the triggers that send them on."
@@ -145,6 +151,7 @@ func New(cfg Config) http.Handler {
 	s.workloads(api)
 	s.accessTokens(api)
 	s.deliveries(api)
+	s.uncovered(api)
 	s.status(api)
 	s.metrics(api)
 	mux.HandleFunc(action.Path, s.act)

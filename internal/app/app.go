@@ -27,6 +27,7 @@ import (
 	"logscan/internal/ingest"
 	"logscan/internal/journal"
 	"logscan/internal/logdriver"
+	"logscan/internal/query"
 	"logscan/internal/removal"
 	"logscan/internal/rule"
 	"logscan/internal/supervisor"
@@ -161,6 +162,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		CheckTarget: func(url string) error { return trigger.CheckTarget(url, cfg.Targets) },
 		Share: func(ctx context.Context, r rule.Rule) (api.Hint, error) {
 			return share(ctx, journals, r, time.Now(), usualShare)
+		},
+		Uncovered: func(ctx context.Context, rules []rule.Rule, q query.UncoveredQuery) (query.Uncovered, error) {
+			return query.FindUncovered(ctx, journals, rules, q)
 		},
 		Token: ctl.tcpToken, Tokens: &ctl.tokens, Degraded: ctl.reasons,
 		Process: from.Worker, Version: cfg.Version, Started: time.Now(), Logger: log,

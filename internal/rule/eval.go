@@ -285,7 +285,7 @@ func (m *Matching) Admit(st *State, l Line, hits []Hit) []Hit {
 		if wrong != (Counts{}) {
 			st.count(c.rule.ID, wrong)
 		}
-		h.Text, h.Captures = clip(shown), captures
+		h.Text, h.Captures = Clip(shown), captures
 		hits = append(hits, h)
 	}
 	return hits
@@ -307,7 +307,7 @@ func (m *Matching) add(st *State, c *compiled, l Line, shown []byte, of shape.Sh
 		return
 	}
 	match := Match{
-		Rule: c.rule, Role: c.part.Role, N: c.part.N, TimeNano: l.TimeNano, Stream: l.Stream, Text: clip(shown), Shape: of.String(),
+		Rule: c.rule, Role: c.part.Role, N: c.part.N, TimeNano: l.TimeNano, Stream: l.Stream, Text: Clip(shown), Shape: of.String(),
 		All: all, LineNo: m.lineNo,
 	}
 	if c.distinct != nil {
@@ -466,15 +466,15 @@ func (m *Matching) captures(c *compiled, text []byte) (out map[string]string, wr
 			if out == nil {
 				out = map[string]string{}
 			}
-			out[c.names[i]] = clip(text[from:to])
+			out[c.names[i]] = Clip(text[from:to])
 		}
 	}
 	return out, Counts{}
 }
 
-// clip makes valid UTF-8 of MaxText bytes at most, with an ellipsis where
+// Clip makes valid UTF-8 of MaxText bytes at most, with an ellipsis where
 // something was cut off. A run of invalid bytes becomes one U+FFFD.
-func clip(b []byte) string {
+func Clip(b []byte) string {
 	if len(b) <= MaxText && utf8.Valid(b) {
 		return string(b)
 	}

@@ -88,7 +88,7 @@ func TestClip(t *testing.T) {
 		{"a run of invalid bytes becomes shorter", strings.Repeat("\xff", 100_000) + "b", "\uFFFDb"},
 		{"a real U+FFFD", "\uFFFD\uFFFD\xff", "\uFFFD\uFFFD\uFFFD"},
 	} {
-		if got := clip([]byte(tt.in)); got != tt.want {
+		if got := Clip([]byte(tt.in)); got != tt.want {
 			t.Errorf("%s: %d bytes %q", tt.name, len(got), got)
 		}
 	}
@@ -97,7 +97,7 @@ func TestClip(t *testing.T) {
 func FuzzClip(f *testing.F) {
 	f.Add([]byte(strings.Repeat("é\xff", 300)))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		got := clip(b)
+		got := Clip(b)
 		if len(got) > MaxText || !utf8.ValidString(got) {
 			t.Errorf("%d bytes: %q", len(got), got)
 		}

@@ -96,7 +96,7 @@ func (j *judge) where(c *compiled, n int) {
 	var holds where.Verdict
 	if w.groups == nil {
 		value, is := j.fields.Text(w.number)
-		v.Value, v.Missing = clip([]byte(value)), !is
+		v.Value, v.Missing = Clip([]byte(value)), !is
 		holds = j.fields.Holds(w.number)
 	} else {
 		at, took, ok := j.set.snapshot.matcher.Submatch(c.pattern, j.text, j.left)
@@ -107,7 +107,7 @@ func (j *judge) where(c *compiled, n int) {
 			g := w.groups[group]
 			value = j.text[at[2*g]:at[2*g+1]]
 		}
-		v.Value, v.Missing = clip(value), group < 0
+		v.Value, v.Missing = Clip(value), group < 0
 		holds = where.Unknown
 		if ok && at != nil {
 			holds = j.fields.HoldsFor(w.number, value, group >= 0)

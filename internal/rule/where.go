@@ -163,10 +163,10 @@ func (m *Matching) unmetIn(u unmetWhere) Unmet {
 	out.About = m.set.snapshot.fields.Condition(w.number).Field()
 	if w.groups != nil {
 		value, took, _ := m.group(u.rule, w)
-		out.Value, out.Missing = clip(value), !took
+		out.Value, out.Missing = Clip(value), !took
 		return out
 	}
 	value, is := m.fields.Text(w.number)
-	out.Value, out.Missing = clip([]byte(value)), !is
+	out.Value, out.Missing = Clip([]byte(value)), !is
 	return out
 }

@@ -1,0 +1,234 @@
+package query
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"math"
+	"runtime"
+	"slices"
+	"time"
+
+	"logscan/internal/journal"
+	"logscan/internal/lines"
+	"logscan/internal/rule"
+	"logscan/internal/shape"
+)
+
+// UncoveredQuery says of which lines it is asked what no rule is about.
+type UncoveredQuery struct {
+	Since    time.Time
+	Workload string // "" for all
+	Limit    int    // shapes that are told; 0 for all that are known
+}
+
+// Uncovered is the lines that look like errors, and that no rule matches.
+type Uncovered struct {
+	Shapes []UncoveredShape // the most frequent first, of as many the newest
+	More   int              // shapes beyond the query's limit
+	Others int64            // errors of shapes that there was no room for
+	Lines  int64            // that were read
+	Errors int64            // of them, or records that begin with them, what looks like an error
+	Missed int64            // of these, what no rule matches
+	Until  time.Time        // what is newer was not read
+	// Unread is bytes that the logs no longer had, or that can't be read.
+	Unread int64
+}
+
+// UncoveredShape is such lines of one shape in one workload.
+type UncoveredShape struct {
+	Workload    string
+	Shape       shape.Shape
+	Lines       int64 // or records
+	First, Last time.Time
+	Container   string // name of the one that wrote the last of them
+	Sample      string // that line, as a hit's text
+	Pattern     string // that lines of the shape match; "" where none was found
+}
+
+// maxUncovered is how many shapes are told apart.
+const maxUncovered = 5000
+
+// lookEvery is how many lines are read between two looks whether to go on.
+const lookEvery = 64
+
+// errorLike are rules that say what looks like an error: by its level, or, where it has
+// none, by its words.
+var errorLike = []rule.Rule{
+	likeError("level", func(r *rule.Rule) { r.Where = []string{"level >= error"} }),
+	likeError("words", func(r *rule.Rule) {
+		r.Pattern = `(?i)\b(?:error|exception|panic|fatal|critical|traceback|failed|failure|segfault|core dumped|out of memory|oom-killed|no space left|permission denied|connection refused|unhandled|uncaught)\b|[a-z](?:Error|Exception)\b`
+		r.Where = []string{"level missing"}
+	}),
+}
+
+func likeError(name string, set func(*rule.Rule)) rule.Rule {
+	r := rule.New()
+	r.Name, r.CooldownSeconds = name, 0
+	set(&r)
+	return r
+}
+
+// FindUncovered reads what is kept of logs, and returns the lines that look like errors
+// and that none of some rules matches by its own conditions. Of records, as a stack
+// trace, it is the first line that counts, and it is covered where any of the record's
+// lines is. What is read is bounded by ctx alone.
+func FindUncovered(ctx context.Context, journals *journal.Dir, rules []rule.Rule, q UncoveredQuery) (Uncovered, error) {
+	rules = slices.Clone(rules)
+	for i := range rules {
+		rules[i].RecordStart = "" // records are made by their form here
+	}
+	snapshot, _ := rule.Compile(rules) // those that can't be used cover nothing
+	looks, bad := rule.Compile(errorLike)
+	if len(bad) > 0 {
+		return Uncovered{}, bad[0]
+	}
+	u := uncovering{since: q.Since.UnixNano(), shapes: map[shapeKey]*UncoveredShape{}, looks: looks.For("").Begin()}
+	defer u.looks.End()
+	u.out.Until = time.Now().UTC()
+	for _, info := range journals.List() {
+		if !info.Scan || info.LastLine.Before(q.Since) || q.Workload != "" && info.Workload != q.Workload {
+			continue
+		}
+		u.info = info
+		if err := u.read(ctx, journals, snapshot.ForContainer(rule.Container{Workload: info.Workload, Name: info.Name, Image: info.Image, Labels: info.Labels})); err != nil {
+			return Uncovered{}, err
+		}
+	}
+	return u.result(q.Limit), nil
+}
+
+type shapeKey struct {
+	workload string
+	shape    shape.Shape
+}
+
+// uncovering is a query under way.
+type uncovering struct {
+	since  int64 // nanoseconds
+	shapes map[shapeKey]*UncoveredShape
+	looks  rule.Matching
+	out    Uncovered
+
+	// Of the container that is read.
+	info     journal.Info
+	matching rule.Matching
+	record   rule.Record // scratch
+}
+
+// read reads a container's log.
+func (u *uncovering) read(ctx context.Context, journals *journal.Dir, set *rule.Set) error {
+	j, err := journals.Acquire(u.info.ID)
+	if errors.Is(err, journal.ErrNotFound) {
+		return nil // it has just been removed
+	}
+	if err != nil {
+		return err
+	}
+	defer j.Release()
+	from, err := j.SeekTime(u.since)
+	if err != nil {
+		return err
+	}
+	_, end := j.Bounds()
+	src := lines.New(j, lines.Position{Next: from}, lines.Config{})
+	defer src.Close()
+	defer func() { u.out.Unread += src.Skipped }()
+	u.matching = set.Begin()
+	defer u.matching.End()
+	var records lines.Records
+	for n := 0; src.Offset() < end; n++ {
+		if n%lookEvery == 0 {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			runtime.Gosched()
+		}
+		l, err := src.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if l.TimeNano < u.since {
+			continue
+		}
+		u.out.Lines++
+		if at, ended := src.TakeEnd(); ended {
+			records.End(at, u.take)
+		}
+		records.Add(&l, nil, u.take)
+	}
+	records.End(math.MaxInt64, u.take)
+	return nil
+}
+
+// take looks at a record.
+func (u *uncovering) take(of *lines.Record) {
+	first := &of.Lines[0]
+	line := rule.Line{Stream: first.Stream, TimeNano: first.TimeNano, Text: first.Text}
+	var none rule.State
+	if !u.looks.Match(&none, line) {
+		return
+	}
+	u.out.Errors++
+	u.record.Lines = u.record.Lines[:0]
+	for i := range of.Lines {
+		l := &of.Lines[i]
+		u.record.Lines = append(u.record.Lines, rule.Line{Stream: l.Stream, TimeNano: l.TimeNano, Text: l.Text})
+	}
+	covered := false
+	var state rule.State
+	u.matching.Evaluate(&state, u.record, nil, func(rule.Line, int) {
+		for _, p := range u.matching.Parts() {
+			covered = covered || p.Role == rule.Main || p.Role == rule.Step || p.Role == rule.MustNot
+		}
+	})
+	u.matching.TakeMatches()
+	if covered {
+		return
+	}
+	u.out.Missed++
+	u.add(first)
+}
+
+// add notes a line that no rule matches.
+func (u *uncovering) add(l *lines.Line) {
+	k := shapeKey{u.info.Workload, shape.Of(l.Text)}
+	at := time.Unix(0, l.TimeNano).UTC()
+	s := u.shapes[k]
+	if s == nil {
+		if len(u.shapes) >= maxUncovered {
+			u.out.Others++
+			return
+		}
+		s = &UncoveredShape{Workload: k.workload, Shape: k.shape, First: at, Last: at}
+		u.shapes[k] = s
+	}
+	s.Lines++
+	if at.Before(s.First) {
+		s.First = at
+	}
+	if s.Sample == "" || !at.Before(s.Last) {
+		s.Last, s.Container, s.Sample = at, u.info.Name, rule.Clip(l.Text)
+	}
+}
+
+// result orders what was found.
+func (u *uncovering) result(limit int) Uncovered {
+	for _, s := range u.shapes {
+		u.out.Shapes = append(u.out.Shapes, *s)
+	}
+	slices.SortFunc(u.out.Shapes, func(a, b UncoveredShape) int {
+		return cmp.Or(cmp.Compare(b.Lines, a.Lines), b.Last.Compare(a.Last), cmp.Compare(a.Workload, b.Workload), cmp.Compare(a.Sample, b.Sample))
+	})
+	if limit > 0 && len(u.out.Shapes) > limit {
+		u.out.More, u.out.Shapes = len(u.out.Shapes)-limit, u.out.Shapes[:limit]
+	}
+	for i := range u.out.Shapes {
+		u.out.Shapes[i].Pattern = patternOf(u.out.Shapes[i].Sample)
+	}
+	return u.out
+}
