@@ -25,6 +25,7 @@ type Event struct {
 	// Labels are the container's. They are not kept.
 	Labels map[string]string
 	Shape  string // the line's, see package shape; "" where it isn't known. It is not kept.
+	By     string // the values by which its rule keeps matches apart, with their secrets. It is not kept.
 	// IncidentID is the incident that it was folded into; 0 for none.
 	IncidentID int64
 }

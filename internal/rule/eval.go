@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"logscan/internal/redact"
 	"logscan/internal/rule/match"
 	"logscan/internal/shape"
 	"logscan/internal/where"
@@ -76,6 +77,10 @@ type Matching struct {
 	text       []byte      // of the line, for unmetWhere
 	unmetWhere []unmetWhere
 	submatches []submatch
+
+	// About secrets.
+	redacted bool // secrets is about this line
+	secrets  []redact.Span
 }
 
 // Unmet is a rule's condition that a line doesn't fulfil though it matches the rule's
@@ -135,6 +140,7 @@ func (m *Matching) match(st *State, l Line, of part) bool {
 		}
 	}
 	m.work, m.unmet, m.unmetWhere, m.submatches, m.scanned = 0, m.unmet[:0], m.unmetWhere[:0], m.submatches[:0], false
+	m.redacted = false
 	if bare := rules.bare[stream]; len(bare) > 0 || slices.ContainsFunc(m.found, (*compiled).hasWhere) {
 		m.meetWhere(st, l.text(), bare)
 	}
@@ -271,7 +277,7 @@ func (m *Matching) Admit(st *State, l Line, hits []Hit) []Hit {
 		if wrong != (Counts{}) {
 			st.count(c.rule.ID, wrong)
 		}
-		h.Text, h.Captures = clip(shown), captures
+		h.Text, h.Captures = m.shown(shown, text), captures
 		hits = append(hits, h)
 	}
 	return hits
@@ -293,7 +299,7 @@ func (m *Matching) add(st *State, c *compiled, l Line, shown []byte, of shape.Sh
 		return
 	}
 	match := Match{
-		Rule: c.rule, Role: c.part.Role, N: c.part.N, TimeNano: l.TimeNano, Stream: l.Stream, Text: clip(shown), Shape: of.String(),
+		Rule: c.rule, Role: c.part.Role, N: c.part.N, TimeNano: l.TimeNano, Stream: l.Stream, Text: m.shown(shown, l.text()), Shape: of.String(),
 		All: all, LineNo: m.lineNo,
 	}
 	if c.distinct != nil {
@@ -452,7 +458,7 @@ func (m *Matching) captures(c *compiled, text []byte) (out map[string]string, wr
 			if out == nil {
 				out = map[string]string{}
 			}
-			out[c.names[i]] = clip(text[from:to])
+			out[c.names[i]] = m.part(text, from, to)
 		}
 	}
 	return out, Counts{}

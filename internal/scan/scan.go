@@ -13,6 +13,7 @@ import (
 	"logscan/internal/echo"
 	"logscan/internal/event"
 	"logscan/internal/journal"
+	"logscan/internal/redact"
 	"logscan/internal/rule"
 	"logscan/internal/store"
 )
@@ -35,8 +36,9 @@ type Config struct {
 	// Echo returns the rules from which a line is hidden because it repeats what
 	// logscan has sent about them; nil: none.
 	Echo        func(text []byte, nano int64) echo.Rules
-	Ready       func() bool // whether it is known which containers run; nil: it is
-	Bucket      rule.Bucket // bounds the hits of a rule that adds matches up; none where it is zero
+	Ready       func() bool      // whether it is known which containers run; nil: it is
+	Bucket      rule.Bucket      // bounds the hits of a rule that adds matches up; none where it is zero
+	Redact      *redact.Redactor // keys of rules; nil: they are told as they are
 	Logger      *slog.Logger
 	Workers     int           // containers scanned at once; 2
 	MaxLine     int           // bytes of a line that are evaluated; 1 MiB
