@@ -40,6 +40,7 @@ type Hit struct {
 	Stream          string
 	Text            string            // of the line: valid UTF-8, MaxText bytes at most; of a rule about records, the first line that says something
 	Record          string            // that the line is of, its lines joined by \n: valid UTF-8, MaxRecordText bytes at most; "" where Text is all of it
+	From, To        int64             // where the record lies in the container's log
 	Shape           shape.Shape       // of the whole line
 	By              string            // the values that the rule's By names, as a Match's; "" for none
 	Captures        map[string]string // by name or $n; nil if there are none

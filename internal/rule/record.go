@@ -14,8 +14,9 @@ import (
 
 // Record is lines of one stream that belong together, in order, at least one.
 type Record struct {
-	Way   int // in which it was made, see Set.Ways
-	Lines []Line
+	Way      int // in which it was made, see Set.Ways
+	Lines    []Line
+	From, To int64 // where it lies in the container's log
 }
 
 // past is what became of the first match of a part of a rule, with the values of its key,
@@ -109,12 +110,14 @@ func (m *Matching) Evaluate(st *State, r Record, hits []Hit, look func(l Line, n
 	}
 	for n := first; n < len(hits); n++ {
 		hits[n].Record = but(hits[n].Text)
+		hits[n].From, hits[n].To = r.From, r.To
 	}
 	for n := firstMatch; n < len(m.matches); n++ {
 		if m.matches[n].Role == Of {
 			continue // nothing but its number is of interest
 		}
 		m.matches[n].Record = but(m.matches[n].Text)
+		m.matches[n].From, m.matches[n].To = r.From, r.To
 		m.heft += len(m.matches[n].Record)
 	}
 	return hits

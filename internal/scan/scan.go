@@ -26,6 +26,8 @@ type Store interface {
 	Cursors(ctx context.Context) ([]store.Cursor, error)
 	DeleteCursor(ctx context.Context, containerID string) error
 	Correlated(ctx context.Context) (rows []correlate.Row, revision int64, err error)
+	OwedContexts(ctx context.Context, after int64, limit int) ([]store.Owed, error)
+	PutContexts(ctx context.Context, all []store.Context) error
 }
 
 // Config is a Scanner's. Journals and Store are required.
@@ -67,6 +69,7 @@ type Scanner struct {
 	followers sync.Map                      // container id → *follower
 	queue     queue
 	commits   *committer
+	contexts  contexts
 	stopping  atomic.Bool
 	seeders   sync.WaitGroup
 	counters  counters
@@ -127,6 +130,7 @@ func New(cfg Config) *Scanner {
 	s.queue.some.L = &s.queue.mu
 	s.queue.most = max(cfg.Workers-1, 1)
 	s.commits = newCommitter(cfg, s)
+	s.contexts = contexts{scanner: s, wake: make(chan struct{}, 1), open: map[string]*journal.Journal{}}
 	return s
 }
 
@@ -176,6 +180,7 @@ func (s *Scanner) notifyAll(which func(*follower) bool) {
 func (s *Scanner) Run(ctx context.Context) error {
 	var workers, committing sync.WaitGroup
 	committing.Go(s.commits.run)
+	workers.Go(func() { s.contexts.run(ctx) })
 	for range s.cfg.Workers {
 		workers.Go(s.work)
 	}

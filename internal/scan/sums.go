@@ -210,7 +210,8 @@ func outcomeEvent(o *correlate.Outcome, redactor *redact.Redactor) event.Event {
 	}
 	return event.Event{
 		Source: event.Logscan, Severity: o.Rule.Severity, Message: redactor.Text(h.Text), Metadata: m,
-		Time: instant(h.TimeNano), Shape: outcomeShape(o), By: o.By, Labels: c.Labels,
+		Around: around(o.Rule, c.ID, h.Stream, h.From, h.To, h.LineTime),
+		Time:   instant(h.TimeNano), Shape: outcomeShape(o), By: o.By, Labels: c.Labels,
 	}
 }
 
