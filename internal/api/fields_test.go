@@ -130,7 +130,7 @@ func TestTriggerOnTheWire(t *testing.T) {
 	stored := must[trigger.Trigger](t)(b.store.Trigger(t.Context(), 1))
 	at, _ := json.Marshal(stored.CreatedAt)
 	want := `{"id":1,"name":"n","enabled":true,"mode":"incidents","severities":"error,critical","min_severity":"","sources":"","rules":"","workloads":"","labels":"","kinds":"","message_regex":"",` +
-		`"notices":"","unacknowledged_for_seconds":0,"group_by":"workload","group_wait_seconds":0,"group_interval_seconds":300,"at_most":"","active":"","digest":"","title":"","body":"",` +
+		`"notices":"","unacknowledged_for_seconds":0,"group_by":"workload","group_wait_seconds":0,"group_interval_seconds":300,"context_wait_seconds":2,"at_most":"","active":"","digest":"","title":"","body":"",` +
 		`"action_url":"https://h.example.com/********","action_secret":"********","created_at":` + string(at) + `,"updated_at":` + string(at) + `}`
 	if got := strings.TrimSpace(body); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)

@@ -53,6 +53,18 @@ type ContextLine struct {
 	Own    bool   // the event is about it
 }
 
+// Own returns the places of the first and the last line that an event is about, of those
+// kept with it. Where there is none, all others are before it.
+func Own(lines []ContextLine) (first, last int) {
+	first, last = len(lines), len(lines)-1
+	for n, l := range lines {
+		if l.Own {
+			first, last = min(first, n), n
+		}
+	}
+	return first, last
+}
+
 // InARow is the key in a hit's metadata for the number of its rule's hits in its
 // container in a row, where they are many.
 const InARow = "in_a_row"

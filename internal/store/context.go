@@ -64,6 +64,9 @@ func (s *Store) PutContexts(ctx context.Context, all []Context) error {
 			} else {
 				_, err = tx.ExecContext(ctx, "UPDATE event_context SET owed = ? WHERE event_id = ?", !c.Whole, c.EventID)
 			}
+			if err == nil && c.Whole {
+				err = s.arrived(ctx, tx, c.EventID)
+			}
 			if err != nil {
 				return err
 			}

@@ -10,3 +10,9 @@ CREATE TABLE event_context (
 );
 CREATE INDEX event_context_owed ON event_context (event_id) WHERE owed = 1;
 CREATE INDEX event_context_size ON event_context (event_id, size);
+
+-- What a delivery waits for before its first attempt, until next_at at the most: the
+-- context of this event; -1 for those before it that wait; 0 for nothing.
+ALTER TABLE deliveries ADD COLUMN awaits INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX deliveries_awaiting ON deliveries (trigger_id, seq) WHERE awaits <> 0 AND state = 'pending';
+CREATE INDEX deliveries_awaits ON deliveries (awaits) WHERE awaits > 0 AND state = 'pending';
