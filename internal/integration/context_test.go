@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,9 +21,14 @@ func TestContext(t *testing.T) {
 	t.Parallel()
 	ctx := context.Background()
 	e := enginetest.Start(t, enginetest.Options{})
-	e.InstallPlugin()
+	e.InstallPlugin("LOGSCAN_ALLOW_TARGETS=127.0.0.1")
 	c := control(t, e)
 	makeRule(t, c, "login", "login failed", api.RuleFields{"before": 2, "after": 2})
+	hook := newPhone(t)
+	told := api.TriggerCreate{Name: "hook", ActionURL: hook.URL, TriggerFields: api.TriggerFields{"mode": "events", "sources": "logscan", "context_wait_seconds": 10}}
+	if _, err := c.CreateTrigger(ctx, told); err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
 	id := e.Run([]string{"--log-driver", enginetest.Plugin, "-v", dir + ":/sync"}, "sh", "-c", `
 		echo one; echo two
@@ -74,8 +80,28 @@ func TestContext(t *testing.T) {
 	goOn("after")
 	all := append(before, "stdout four", "stdout five")
 	e.Eventually(time.Minute, "the lines after the hit", func() bool { return slices.Equal(shown(), all) && d.Whole })
+	var message struct {
+		Data struct {
+			Context []api.ContextLine `json:"context"`
+		} `json:"data"`
+	}
+	e.Eventually(time.Minute, "the webhook", func() bool { return hook.last(&message) })
+	if got := message.Data.Context; len(got) < len(before) || got[0].Text != "two" || !got[2].Own || !strings.HasSuffix(got[2].Text, "password=[redacted]") {
+		t.Errorf("the webhook has %+v", got)
+	}
 	if logs, _ := e.Logs(id); !strings.Contains(string(logs), "login failed: user=alice password=hunter2\nfour\nfive\nsix") {
 		t.Errorf("docker logs: %s", logs)
 	}
 	e.Docker("rm", "-f", id)
+}
+
+// last reads what the phone was told last; false for nothing.
+func (p *phone) last(v any) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.got) == 0 {
+		return false
+	}
+	b, err := json.Marshal(p.got[len(p.got)-1])
+	return err == nil && json.Unmarshal(b, v) == nil
 }
