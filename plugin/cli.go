@@ -120,7 +120,7 @@ func (c *cli) run(ctx context.Context, args []string) int {
 		cmd = usage.cmd
 	}
 	use := cmd.UseLine()
-	if cmd.HasAvailableSubCommands() {
+	if cmd.Annotations[groupKey] != "" {
 		use = cmd.CommandPath() + " COMMAND"
 	}
 	fmt.Fprintf(c.err, "Usage: %s\nSee '%s --help'.\n", use, cmd.CommandPath())
@@ -305,7 +305,9 @@ const helpTemplate = `{{with (or .Long .Short)}}{{. | trimTrailingWhitespaces}}
 
 {{end}}{{.UsageString}}`
 
-const usageTemplate = `Usage:  {{if .HasAvailableSubCommands}}{{.CommandPath}} COMMAND{{else}}{{.UseLine}}{{end}}
+const usageTemplate = `Usage:  {{if index .Annotations "group"}}{{.CommandPath}} COMMAND{{else}}{{.UseLine}}
+{{- if .HasAvailableSubCommands}}
+        {{.CommandPath}} COMMAND{{end}}{{end}}
 {{- if gt (len .Aliases) 0}}
 
 Aliases:

@@ -117,6 +117,7 @@ logscan says about itself, such as losses. All filters have to hold.`,
 			})
 		},
 	}
+	cmd.AddCommand(c.eventShow())
 	l.flags(cmd)
 	f := cmd.Flags()
 	f.BoolVarP(&follow, "follow", "f", false, "Go on with events as they come")

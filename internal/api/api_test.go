@@ -379,7 +379,7 @@ func TestHostileInput(t *testing.T) {
 		{"overflowing number", "POST", rulesPath, js, `{"name":"a","pattern":"x","cooldown_seconds":9223372036854775807}`, 422, []string{"cooldown_seconds", "31536000"}},
 		{"negative cooldown", "POST", rulesPath, js, `{"name":"a","pattern":"x","cooldown_seconds":-1}`, 422, []string{"cooldown_seconds"}},
 		{"unknown field", "POST", rulesPath, js, `{"name":"a","patern":"x"}`, 422, []string{"patern", "did you mean pattern?"}},
-		{"far-off field", "POST", rulesPath, js, `{"name":"a","pattern":"x","zzzzzzzzzz":1}`, 422, []string{"zzzzzzzzzz", "known: active, all, arm, at_least"}},
+		{"far-off field", "POST", rulesPath, js, `{"name":"a","pattern":"x","zzzzzzzzzz":1}`, 422, []string{"zzzzzzzzzz", "known: active, after, all, arm, at_least"}},
 		{"no name", "POST", rulesPath, js, `{"pattern":"x"}`, 422, []string{"name"}},
 		{"empty name", "POST", rulesPath, js, `{"name":"","pattern":"x"}`, 422, []string{"name"}},
 		{"bad regexp", "POST", rulesPath, js, `{"name":"a","pattern":"ab(c"}`, 422, []string{"pattern", "missing closing )", "position"}},

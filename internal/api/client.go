@@ -287,6 +287,12 @@ func (c *Client) Deliveries(ctx context.Context, in DeliveryQuery) (out []Delive
 	}
 }
 
+// Event returns all that is known of an event.
+func (c *Client) Event(ctx context.Context, id int64) (d EventDetails, err error) {
+	err = c.do(ctx, http.MethodGet, idPath(eventsPath, id), nil, nil, &d)
+	return d, err
+}
+
 // EventDeliveries lists the deliveries that carry an event, the newest first.
 func (c *Client) EventDeliveries(ctx context.Context, eventID int64) ([]Delivery, error) {
 	return all[Delivery](ctx, c, deliveriesPath, url.Values{"event": {strconv.FormatInt(eventID, 10)}, "limit": {strconv.Itoa(maxPage)}})

@@ -60,6 +60,7 @@ func (o *optional[T]) OnParamSet(given bool, _ any) { o.given = given }
 
 func (s *server) events(api huma.API) {
 	huma.Register(api, operation(http.MethodGet, eventsPath, "list-events", "List events, oldest first; without after, the newest that match", 200, 422), s.listEvents)
+	huma.Register(api, operation(http.MethodGet, eventsPath+"/{id}", "get-event", "Show an event, with the lines around it", 200, 404), s.getEvent)
 	sse.Register(api, operation(http.MethodGet, streamPath, "stream-events", "Follow events as they come (server-sent events)", 200, 422),
 		map[string]any{"message": Event{}, "ping": Ping{}}, s.streamEvents)
 }
@@ -103,6 +104,22 @@ func (s *server) listEvents(ctx context.Context, in *eventsInput) (*output[Event
 	out := &output[EventPage]{Body: EventPage{Items: make([]Event, len(events)), More: more}}
 	for i, e := range events {
 		out.Body.Items[i] = eventOut(e)
+	}
+	return out, nil
+}
+
+func (s *server) getEvent(ctx context.Context, in *ByID) (*output[EventDetails], error) {
+	e, err := s.Store.Event(ctx, in.ID)
+	if err != nil {
+		return nil, s.fail(err, "event")
+	}
+	around, err := s.Store.Context(ctx, in.ID)
+	if err != nil {
+		return nil, s.fail(err, "event")
+	}
+	out := &output[EventDetails]{Body: EventDetails{Event: eventOut(e), Context: make([]ContextLine, len(around.Lines)), Whole: around.Whole}}
+	for n, l := range around.Lines {
+		out.Body.Context[n] = ContextLine{Time: l.Time.UTC(), Stream: l.Stream, Text: l.Text, Cut: l.Cut, Own: l.Own}
 	}
 	return out, nil
 }

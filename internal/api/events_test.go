@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"logscan/internal/event"
+	"logscan/internal/store"
 )
 
 func numbers(events []Event) (out []int) {
@@ -258,4 +259,31 @@ func FuzzReadStream(f *testing.F) {
 			t.Errorf("%d lines of data in %q", lines, s)
 		}
 	})
+}
+
+func TestEventDetails(t *testing.T) {
+	b := newBench(t)
+	e := hit(1, "error", "oom")
+	e.Around = &event.Around{Container: "c", Stream: "stdout", From: 1, To: 2, Before: 1, After: 1}
+	id := b.emit(e, hit(2, "error", "oom"))[0].ID
+	d := must[EventDetails](t)(b.Event(t.Context(), id))
+	if d.ID != id || d.Message != "line 1" || d.Whole || d.Context == nil || len(d.Context) != 0 {
+		t.Errorf("owed: %+v", d)
+	}
+	at := time.Unix(7, 5).UTC()
+	err := b.store.PutContexts(t.Context(), []store.Context{{EventID: id, Whole: true, Lines: []event.ContextLine{
+		{Time: at, Stream: "stderr", Text: "before", Cut: true}, {Time: at, Stream: "stdout", Text: "line 1", Own: true},
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []ContextLine{{Time: at, Stream: "stderr", Text: "before", Cut: true}, {Time: at, Stream: "stdout", Text: "line 1", Own: true}}
+	if d = must[EventDetails](t)(b.Event(t.Context(), id)); !d.Whole || !slices.Equal(d.Context, want) {
+		t.Errorf("kept: %+v", d)
+	}
+	if d = must[EventDetails](t)(b.Event(t.Context(), id+1)); !d.Whole || len(d.Context) != 0 {
+		t.Errorf("none: %+v", d)
+	}
+	_, err = b.Event(t.Context(), id+2)
+	wantProblem(t, err, 404, "event")
 }

@@ -52,11 +52,11 @@ type Incident struct {
 }
 
 // byValues are the values by which a rule adds up what an incident is about.
-func byValues(i incident.Incident) string {
+func (s *server) byValues(i incident.Incident) string {
 	if i.Key.RuleID == 0 {
 		return ""
 	}
-	return i.Key.By
+	return s.Redact.Text(i.Key.By)
 }
 
 // Again is what came before an incident.
@@ -106,9 +106,9 @@ type Fate struct {
 	Why        string    `json:"why,omitempty"`
 }
 
-func incidentOut(i incident.Incident) Incident {
+func (s *server) incidentOut(i incident.Incident) Incident {
 	out := Incident{
-		ID: i.ID, State: string(i.State), Severity: string(i.Severity), RuleID: i.Key.RuleID, Rule: i.Rule, Shadow: i.Shadow, Kind: i.Kind, ByValues: byValues(i), Workload: i.Key.Workload,
+		ID: i.ID, State: string(i.State), Severity: string(i.Severity), RuleID: i.Key.RuleID, Rule: i.Rule, Shadow: i.Shadow, Kind: i.Kind, ByValues: s.byValues(i), Workload: i.Key.Workload,
 		Shape: i.Readable, Fingerprint: i.Key.Shape, First: i.First.UTC(), Last: i.Last.UTC(), Hits: i.Hits, Matches: i.Matches,
 		Container: i.Container, Image: i.Image, Containers: i.Containers, FirstText: i.FirstText, LastText: i.LastText, Shapes: i.Shapes,
 		Hours: map[string]int64{}, By: i.By, Note: i.Note, Ended: i.Ended.UTC(), EndedWhy: i.EndedWhy,
@@ -194,7 +194,7 @@ func (s *server) listIncidents(ctx context.Context, in *incidentsInput) (*output
 	}
 	out := &output[List[Incident]]{Body: List[Incident]{Items: make([]Incident, len(incidents))}}
 	for k, i := range incidents {
-		out.Body.Items[k] = incidentOut(i)
+		out.Body.Items[k] = s.incidentOut(i)
 	}
 	return out, nil
 }
@@ -217,7 +217,7 @@ func (s *server) getIncident(ctx context.Context, in *ByID) (*output[IncidentDet
 	if err != nil {
 		return nil, s.fail(err, "incident")
 	}
-	out := &output[IncidentDetails]{Body: IncidentDetails{Incident: incidentOut(i), Notices: make([]Notice, len(notices)), Events: make([]Event, len(events))}}
+	out := &output[IncidentDetails]{Body: IncidentDetails{Incident: s.incidentOut(i), Notices: make([]Notice, len(notices)), Events: make([]Event, len(events))}}
 	for k, n := range notices {
 		out.Body.Notices[k] = Notice{
 			Kind: string(n.Kind), Reason: n.Reason, Severity: string(n.Severity), Matches: n.Matches,
@@ -268,7 +268,7 @@ func (s *server) changeIncident(ctx context.Context, id int64, change func(*inci
 	if err != nil {
 		return nil, s.fail(err, "incident")
 	}
-	return &output[Incident]{Body: incidentOut(i)}, nil
+	return &output[Incident]{Body: s.incidentOut(i)}, nil
 }
 
 // Silence holds notices back for a while.

@@ -19,6 +19,7 @@ import (
 	"logscan/internal/ingest"
 	"logscan/internal/journal"
 	"logscan/internal/query"
+	"logscan/internal/redact"
 	"logscan/internal/rule"
 	"logscan/internal/scan"
 	"logscan/internal/store"
@@ -85,6 +86,7 @@ type Config struct {
 	Tokens      *Tokens                     // those that the TCP listener's Gate knows
 	Degraded    func() []Reason             // what is wrong; losses are seen here
 	ActionKey   []byte                      // signs the links of messages; nil: there are none
+	Redact      *redact.Redactor            // what is shown of lines; nil: they are shown as they are
 	Process     supervisor.Status           // what became of the worker processes before this one
 	Version     string
 	Started     time.Time

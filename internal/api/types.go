@@ -110,6 +110,22 @@ type Event struct {
 	Incident  int64          `json:"incident_id,omitzero" doc:"The incident that it is part of"`
 }
 
+// EventDetails is all that is known of an event.
+type EventDetails struct {
+	Event
+	Context []ContextLine `json:"context" nullable:"false" doc:"The lines around what it is about, in the order in which they were written"`
+	Whole   bool          `json:"context_whole" doc:"No more of them are waited for"`
+}
+
+// ContextLine is a line around an event, or one that it is about.
+type ContextLine struct {
+	Time   time.Time `json:"time"`
+	Stream string    `json:"stream"`
+	Text   string    `json:"text" doc:"As valid UTF-8, at most 4 KiB"`
+	Cut    bool      `json:"cut,omitzero" doc:"There is more of it"`
+	Own    bool      `json:"own,omitzero" doc:"The event is about it"`
+}
+
 // Delivery is one event, or one message about incidents, on its way to one trigger's
 // URL.
 type Delivery struct {

@@ -16,6 +16,8 @@ import (
 
 	"logscan/internal/api"
 	"logscan/internal/egress"
+	"logscan/internal/redact"
+	"logscan/internal/rule"
 )
 
 // Config is everything that can be set from outside. Each field but the
@@ -30,13 +32,14 @@ type Config struct {
 	EngineSocket string // the Engine's own, where it is mounted: to learn of removed containers
 
 	LogLevel     slog.Level
-	DiskBudget   int64         // bytes for all journals and the database together; 0 = none
-	StoppedAge   time.Duration // logs of a container that stopped longer ago are removed; 0 = never
-	HoldMax      int64         // bytes kept beyond max-file for lines not yet scanned
-	BucketBurst  int           // hits a container may have at once
-	BucketRefill time.Duration // one more hit after each of these
-	EventsMax    int           // events kept
-	EventsAge    time.Duration // events kept for
+	DiskBudget   int64            // bytes for all journals and the database together; 0 = none
+	StoppedAge   time.Duration    // logs of a container that stopped longer ago are removed; 0 = never
+	HoldMax      int64            // bytes kept beyond max-file for lines not yet scanned
+	BucketBurst  int              // hits a container may have at once
+	BucketRefill time.Duration    // one more hit after each of these
+	EventsMax    int              // events kept
+	EventsAge    time.Duration    // events kept for
+	Redact       *redact.Redactor // what is told of lines; nil: nothing is redacted
 	Targets      egress.Targets
 	Listen       string // HOST:PORT of the API over TCP; "" = none
 	Token        string // opens it; "" = the generated one
@@ -70,6 +73,7 @@ func ConfigFromEnv(getenv func(string) string) Config {
 		BucketRefill: r.duration("LOGSCAN_BUCKET_REFILL", "2s"),
 		EventsMax:    r.number("LOGSCAN_EVENTS_MAX", "100000"),
 		EventsAge:    r.duration("LOGSCAN_EVENTS_AGE", "2160h"),
+		Redact:       r.redactor("LOGSCAN_REDACT", "LOGSCAN_REDACT_PATTERNS"),
 		Targets:      r.targets("LOGSCAN_ALLOW_TARGETS", "LOGSCAN_REFUSE_TARGETS"),
 		Listen:       r.address("LOGSCAN_LISTEN"),
 		Token:        r.token("LOGSCAN_TOKEN"),
@@ -154,6 +158,28 @@ func (s *settings) level(name string) slog.Level {
 		err = l.UnmarshalText([]byte(v))
 		return l, err
 	})
+}
+
+// redactor reads whether secrets are redacted, and which further ones.
+func (s *settings) redactor(whether, further string) *redact.Redactor {
+	on := parse(s, whether, "on", "on or off", func(v string) (bool, error) {
+		if v != "on" && v != "off" {
+			return false, strconv.ErrSyntax
+		}
+		return v == "on", nil
+	})
+	r := parse(s, further, "", fmt.Sprintf("a regular expression (RE2) of at most %d bytes", rule.MaxPattern), func(v string) (*redact.Redactor, error) {
+		if v != "" {
+			if err := rule.CheckPattern(v); err != nil {
+				return nil, err
+			}
+		}
+		return redact.New(v)
+	})
+	if !on {
+		return nil
+	}
+	return r
 }
 
 func (s *settings) address(name string) string {

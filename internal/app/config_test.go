@@ -51,15 +51,17 @@ func TestConfigValues(t *testing.T) {
 // A bad setting never stops the plugin: it is named, and the default holds.
 func TestConfigBadSettings(t *testing.T) {
 	for name, bad := range map[string]string{
-		"LOGSCAN_LISTEN":        "8414",
-		"LOGSCAN_TOKEN":         "too short",
-		"LOGSCAN_DISK_BUDGET":   "-1",
-		"LOGSCAN_HOLD_MAX":      "lots",
-		"LOGSCAN_STOPPED_AGE":   "30",
-		"LOGSCAN_BUCKET_BURST":  "0",
-		"LOGSCAN_BUCKET_REFILL": "-2s",
-		"LOGSCAN_EVENTS_MAX":    "1e3",
-		"LOGSCAN_LOG_LEVEL":     "loud",
+		"LOGSCAN_LISTEN":          "8414",
+		"LOGSCAN_TOKEN":           "too short",
+		"LOGSCAN_DISK_BUDGET":     "-1",
+		"LOGSCAN_HOLD_MAX":        "lots",
+		"LOGSCAN_STOPPED_AGE":     "30",
+		"LOGSCAN_BUCKET_BURST":    "0",
+		"LOGSCAN_BUCKET_REFILL":   "-2s",
+		"LOGSCAN_EVENTS_MAX":      "1e3",
+		"LOGSCAN_LOG_LEVEL":       "loud",
+		"LOGSCAN_REDACT":          "yes",
+		"LOGSCAN_REDACT_PATTERNS": "(",
 	} {
 		c := ConfigFromEnv(env(map[string]string{name: bad}))
 		if len(c.Problems) != 1 || !strings.Contains(c.Problems[0].Error(), name) || !strings.Contains(c.Problems[0].Error(), "using") {
@@ -70,6 +72,21 @@ func TestConfigBadSettings(t *testing.T) {
 		if got, want := c.HoldMax+c.DiskBudget+int64(c.BucketBurst+c.EventsMax)+int64(c.LogLevel)+int64(c.StoppedAge+c.BucketRefill),
 			want.HoldMax+want.DiskBudget+int64(want.BucketBurst+want.EventsMax)+int64(want.LogLevel)+int64(want.StoppedAge+want.BucketRefill); got != want {
 			t.Errorf("%s=%s: default not used", name, bad)
+		}
+	}
+}
+
+func TestConfigRedact(t *testing.T) {
+	const text = "password=hunter2 sess-1"
+	for want, set := range map[string]map[string]string{
+		"password=[redacted] sess-1":     {},
+		"password=[redacted] sess-1 ":    {"LOGSCAN_REDACT": "yes", "LOGSCAN_REDACT_PATTERNS": "("},
+		"password=[redacted] [redacted]": {"LOGSCAN_REDACT_PATTERNS": `sess-\d+`},
+		"password=hunter2 sess-1":        {"LOGSCAN_REDACT": "off"},
+		"password=hunter2 sess-1 ":       {"LOGSCAN_REDACT": "off", "LOGSCAN_REDACT_PATTERNS": `sess-\d+`},
+	} {
+		if got := ConfigFromEnv(env(set)).Redact.Text(text); got != strings.TrimSpace(want) {
+			t.Errorf("%v: %q", set, got)
 		}
 	}
 }

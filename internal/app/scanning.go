@@ -15,6 +15,7 @@ import (
 	"logscan/internal/event"
 	"logscan/internal/journal"
 	"logscan/internal/press"
+	"logscan/internal/redact"
 	"logscan/internal/rule"
 	"logscan/internal/rule/match"
 	"logscan/internal/scan"
@@ -52,6 +53,7 @@ type scanning struct {
 	worker    *trigger.Worker
 	asker     *press.Asker // nil where messages have links
 	bucket    rule.Bucket
+	redactor  *redact.Redactor
 	log       *slog.Logger
 
 	journals *journal.Dir
@@ -104,6 +106,7 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	s := &scanning{
 		store: db, router: trigger.NewRouter(), log: c.log,
 		bucket:   rule.Bucket{Burst: c.cfg.BucketBurst, Refill: c.cfg.BucketRefill},
+		redactor: c.cfg.Redact,
 		journals: c.journals, losses: c.losses, settings: c.control.settings,
 		noticed: make(chan struct{}, 1),
 	}
@@ -117,7 +120,7 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	}
 	db.UseIncidents(&s.incidents)
 	db.UseWorkloads(func() map[string]time.Time { return lastLines(c.journals) })
-	s.scanner = scan.New(scan.Config{Journals: c.journals, Store: db, Route: s.router.Match, Echo: marks.key.Verify, Ready: c.ready, Bucket: s.bucket, Logger: c.log})
+	s.scanner = scan.New(scan.Config{Journals: c.journals, Store: db, Route: s.router.Match, Echo: marks.key.Verify, Ready: c.ready, Bucket: s.bucket, Redact: c.cfg.Redact, Logger: c.log})
 	s.worker = trigger.NewWorker(trigger.WorkerConfig{Store: db, Route: s.router.Match, Mark: marks.mark, Logger: c.log, Targets: c.cfg.Targets})
 	for said := false; ; {
 		err := s.reload(ctx)
@@ -138,7 +141,7 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	}
 	full := c.api
 	full.Store, full.Scanner, full.Rules, full.Worker, full.Reload = db, s.scanner, s, s.worker, s.reload
-	full.ActionKey = actionKey
+	full.ActionKey, full.Redact = actionKey, c.cfg.Redact
 	full.Degraded = func() []api.Reason { return append(c.control.reasons(), s.reasons()...) }
 	c.control.use(api.New(full))
 	c.control.setDatabase(nil)
@@ -261,7 +264,7 @@ func (s *scanning) load(ctx context.Context) error {
 		return fmt.Errorf("read silences: %w", err)
 	}
 	s.incidents.load(rules, silences)
-	snapshot, bad := rule.Compile(rules, rule.WithBucket(s.bucket), rule.WithStats(s.stats), rule.WithPatterns(&s.patterns))
+	snapshot, bad := rule.Compile(rules, rule.WithBucket(s.bucket), rule.WithStats(s.stats), rule.WithPatterns(&s.patterns), rule.WithRedactor(s.redactor))
 	unusable := s.router.Set(triggers)
 	if s.asker != nil {
 		s.asker.Set(triggers)

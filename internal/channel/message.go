@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"regexp"
 	"time"
+
+	"logscan/internal/event"
 )
 
 // Message is what people are told at once. Its form in JSON is what templates see
@@ -61,12 +63,31 @@ type Notice struct {
 	First     time.Time `json:"first"`
 	Last      time.Time `json:"last"`
 	// Containers is how many containers it was seen in.
-	Containers int      `json:"containers,omitempty"`
-	Reason     string   `json:"reason,omitempty"` // of an escalation or an end, who acknowledged it, or what came before: "again, after 3 h"
-	Before     []string `json:"before,omitempty"` // lines around the first one
-	After      []string `json:"after,omitempty"`
-	Actions    []Action `json:"actions,omitempty"`
-	Presses    []Press  `json:"presses,omitempty"` // for services that are asked, where there are no actions
+	Containers int `json:"containers,omitempty"`
+	// Event is the hit that it shows: its id; 0 for none.
+	Event   int64    `json:"event,omitempty"`
+	Reason  string   `json:"reason,omitempty"` // of an escalation or an end, who acknowledged it, or what came before: "again, after 3 h"
+	Before  []string `json:"before,omitempty"` // lines around the one that is shown
+	After   []string `json:"after,omitempty"`
+	Actions []Action `json:"actions,omitempty"`
+	Presses []Press  `json:"presses,omitempty"` // for services that are asked, where there are no actions
+}
+
+// AddContext adds the lines around the one that a notice shows.
+func AddContext(n *Notice, lines []event.ContextLine) {
+	first, last := event.Own(lines)
+	for i, l := range lines {
+		text := l.Text
+		if l.Cut {
+			text += "…"
+		}
+		switch {
+		case i < first:
+			n.Before = append(n.Before, text)
+		case i > last:
+			n.After = append(n.After, text)
+		}
+	}
 }
 
 // Action is something that can be done about an incident from the message.

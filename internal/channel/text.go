@@ -14,6 +14,7 @@ import (
 // is.
 type Style struct {
 	Limit  int                                // of Size; 0 for none
+	Around int                                // lines before, and after, the one that is told; 0 for a few
 	Size   func(string) int                   // nil: bytes
 	Escape func(string) string                // makes text mean nothing but itself
 	Bold   func(escaped string) string        //
@@ -73,6 +74,8 @@ const (
 	maxTitle = 200 // bytes, as all here
 	maxLabel = 75  // of a button
 	maxLine  = 2000
+
+	fewLines = 3 // see Style
 )
 
 // sizes are how much of a message is said, from all to the least: one that is
@@ -93,7 +96,7 @@ func (m Message) Text(s Style) string {
 	}
 	var out string
 	for _, size := range sizes {
-		out = m.text(s, size.notices, size.lines, size.width, size.context)
+		out = m.text(s, size.notices, size.lines, size.width, min(size.context, s.Around))
 		if s.Limit == 0 || s.Size(out) <= s.Limit {
 			return out
 		}
@@ -177,6 +180,9 @@ func same(s string) string { return s }
 func (s Style) filled() Style {
 	if s.Size == nil {
 		s.Size = func(s string) int { return len(s) }
+	}
+	if s.Around == 0 {
+		s.Around = fewLines
 	}
 	if s.Escape == nil {
 		s.Escape = same
@@ -264,7 +270,7 @@ func (n Notice) text(s Style, lines, width, context int) []string {
 		out = append(out, s.Escape("Before:"), s.Block(clip(strings.Join(n.Before[max(0, len(n.Before)-context):], "\n"), context, width)))
 	}
 	if len(n.After) > 0 && context > 0 {
-		out = append(out, s.Escape("After:"), s.Block(clip(strings.Join(n.After, "\n"), context, width)))
+		out = append(out, s.Escape("After:"), s.Block(clip(strings.Join(n.After[:min(context, len(n.After))], "\n"), context, width)))
 	}
 	var links []string
 	for _, a := range n.Actions {

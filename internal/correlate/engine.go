@@ -60,7 +60,7 @@ type Engine struct {
 	forgotten          map[int64]int64 // keys for which there was no room, by rule, since TakeForgotten
 	learning           map[int64]int64 // matches that can't be judged yet, by rule, since TakeLearning
 
-	record string // that the match is of which is being added
+	match *rule.Match // that is being added; nil for none
 
 	out []Outcome
 }
@@ -377,8 +377,8 @@ func (e *Engine) Match(c *Container, m *rule.Match) {
 	if rs == nil || m.Rule != rs.rule && meaning(m.Rule) != rs.meaning {
 		return
 	}
-	e.record = m.Record
-	defer func() { e.record = "" }()
+	e.match = m
+	defer func() { e.match = nil }()
 	switch {
 	case m.Role == rule.Clear:
 		e.clear(rs, c, m)

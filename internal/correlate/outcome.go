@@ -22,6 +22,7 @@ type Hit struct {
 	Text      string // what there is to say, in a sentence
 	Line      string // the last line that matched; "" for none
 	Record    string // that it is of, where it makes the hit; "" for none, or no more than the line
+	From, To  int64  // where that record lies in the container's log, or the line; 0 for none
 	Stream    string // of that line
 	LineTime  int64  // of that line, in nanoseconds
 	Matches   int64  // that are the hit; 0 of a rule that waits for one
@@ -84,7 +85,12 @@ func (e *Engine) hit(rs *ruleState, s *state, h Hit) {
 		bucket = rule.Bucket{Burst: int(rs.rule.AtMost), Refill: time.Hour / time.Duration(rs.rule.AtMost)}
 	}
 	if s.held = !rs.take(bucket, h.TimeNano); !s.held {
-		h.Record = e.record
+		if m := e.match; m != nil {
+			h.Record = m.Record
+			if h.LineTime == m.TimeNano {
+				h.From, h.To = m.From, m.To
+			}
+		}
 		o.Hit = &h
 	} else {
 		o.More = &More{Matches: max(h.Matches, 1), First: h.TimeNano, Last: h.TimeNano, Text: h.Text, Held: true}

@@ -24,9 +24,45 @@ type Event struct {
 	Time time.Time // the line's; zero where there is none. It is not kept.
 	// Labels are the container's. They are not kept.
 	Labels map[string]string
-	Shape  string // the line's, see package shape; "" where it isn't known. It is not kept.
+	Shape  string  // the line's, see package shape; "" where it isn't known. It is not kept.
+	Around *Around // which lines are kept with it; nil for none. It is not kept once they are.
+	By     string  // the values by which its rule keeps matches apart, with their secrets. It is not kept.
 	// IncidentID is the incident that it was folded into; 0 for none.
 	IncidentID int64
+}
+
+// Around says which lines of a container are kept with an event: those of what it is
+// about, and so many before and after.
+type Around struct {
+	Container string `json:"container"`
+	Stream    string `json:"stream"`
+	From      int64  `json:"from"` // where that lies in the container's log
+	To        int64  `json:"to"`
+	At        int64  `json:"at"` // when it was written, in nanoseconds
+	Before    int    `json:"before,omitempty"`
+	After     int    `json:"after,omitempty"`
+}
+
+// ContextLine is a line that is kept with an event, in the order in which they were
+// written.
+type ContextLine struct {
+	Time   time.Time
+	Stream string
+	Text   string // valid UTF-8
+	Cut    bool   // there is more of it
+	Own    bool   // the event is about it
+}
+
+// Own returns the places of the first and the last line that an event is about, of those
+// kept with it. Where there is none, all others are before it.
+func Own(lines []ContextLine) (first, last int) {
+	first, last = len(lines), len(lines)-1
+	for n, l := range lines {
+		if l.Own {
+			first, last = min(first, n), n
+		}
+	}
+	return first, last
 }
 
 // InARow is the key in a hit's metadata for the number of its rule's hits in its

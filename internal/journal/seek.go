@@ -82,6 +82,22 @@ func (j *Journal) SeekTime(nano int64) (int64, error) {
 	return found.base + points[max(k, 0)].offset, nil
 }
 
+// SeekOffset returns the offset of a frame at or before off, no farther than a block, or
+// that of the oldest frame where off is before it.
+func (j *Journal) SeekOffset(off int64) int64 {
+	first, _ := j.Bounds()
+	seg, from, ok := j.lookup(max(off, first))
+	if !ok || from < seg.base {
+		return seg.base // the end, or behind what is gone
+	}
+	points, err := j.pointsOf(&seg)
+	if err != nil { // as in SeekTail
+		return seg.base
+	}
+	k := sort.Search(len(points), func(k int) bool { return points[k].offset > from-seg.base }) - 1
+	return seg.base + points[max(k, 0)].offset
+}
+
 // pointsOf returns a segment's index, reading it where it is compressed.
 func (j *Journal) pointsOf(s *segment) ([]point, error) {
 	if !s.compressed {

@@ -16,6 +16,7 @@ type Line struct {
 	TimeNano int64  // of its first chunk
 	Text     []byte // valid until the Source is used again
 	Cut      bool   // longer than Config.Max
+	Torn     bool   // its beginning was gone
 	From, To int64  // from its first frame on, up to behind its last; frames of other streams may lie between
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"logscan/internal/redact"
 	"logscan/internal/rule/match"
 	"logscan/internal/shape"
 	"logscan/internal/where"
@@ -40,6 +41,7 @@ type Hit struct {
 	Stream          string
 	Text            string            // of the line: valid UTF-8, MaxText bytes at most; of a rule about records, the first line that says something
 	Record          string            // that the line is of, its lines joined by \n: valid UTF-8, MaxRecordText bytes at most; "" where Text is all of it
+	From, To        int64             // where the record lies in the container's log
 	Shape           shape.Shape       // of the whole line
 	By              string            // the values that the rule's By names, as a Match's; "" for none
 	Captures        map[string]string // by name or $n; nil if there are none
@@ -79,6 +81,10 @@ type Matching struct {
 	text       []byte      // of the line, for unmetWhere
 	unmetWhere []unmetWhere
 	submatches []submatch
+
+	// About secrets.
+	redacted bool // secrets is about this line
+	secrets  []redact.Span
 }
 
 // Unmet is a rule's condition that a line doesn't fulfil though it matches the rule's
@@ -139,6 +145,7 @@ func (m *Matching) match(st *State, l Line, of part) bool {
 		}
 	}
 	m.work, m.unmet, m.unmetWhere, m.submatches, m.scanned = 0, m.unmet[:0], m.unmetWhere[:0], m.submatches[:0], false
+	m.redacted = false
 	if bare := rules.bare[stream]; len(bare) > 0 || slices.ContainsFunc(m.found, (*compiled).hasWhere) {
 		m.meetWhere(st, l.text(), bare)
 	}
@@ -285,7 +292,7 @@ func (m *Matching) Admit(st *State, l Line, hits []Hit) []Hit {
 		if wrong != (Counts{}) {
 			st.count(c.rule.ID, wrong)
 		}
-		h.Text, h.Captures = Clip(shown), captures
+		h.Text, h.Captures = m.shown(shown, text), captures
 		hits = append(hits, h)
 	}
 	return hits
@@ -307,7 +314,7 @@ func (m *Matching) add(st *State, c *compiled, l Line, shown []byte, of shape.Sh
 		return
 	}
 	match := Match{
-		Rule: c.rule, Role: c.part.Role, N: c.part.N, TimeNano: l.TimeNano, Stream: l.Stream, Text: Clip(shown), Shape: of.String(),
+		Rule: c.rule, Role: c.part.Role, N: c.part.N, TimeNano: l.TimeNano, Stream: l.Stream, Text: m.shown(shown, l.text()), Shape: of.String(),
 		All: all, LineNo: m.lineNo,
 	}
 	if c.distinct != nil {
@@ -466,7 +473,7 @@ func (m *Matching) captures(c *compiled, text []byte) (out map[string]string, wr
 			if out == nil {
 				out = map[string]string{}
 			}
-			out[c.names[i]] = Clip(text[from:to])
+			out[c.names[i]] = m.part(text, from, to)
 		}
 	}
 	return out, Counts{}

@@ -67,6 +67,8 @@ var Fields = fields.NewTable("rule", []fields.Field[Rule]{
 	{Name: "resolve_after_seconds", Flag: "resolve-after", Kind: fields.Duration, Default: int64(incident.Defaults.ResolveAfter.Seconds()), Doc: "An incident is over when there was no hit for so long (0 for never)", Check: func(r Rule) error { return CheckSeconds(r.ResolveAfter) }},
 	{Name: "repeat_seconds", Flag: "repeat", Kind: fields.Duration, Default: int64(incident.Defaults.Repeat.Seconds()), Doc: "An open incident that nobody acknowledged is told again after so long, then after twice as long each time, up to a day (0 for never)", Check: func(r Rule) error { return CheckSeconds(r.Repeat) }},
 	{Name: "tell_resolved", Flag: "tell-resolved", Kind: fields.Bool, Default: false, Doc: "Whether the end of an incident is told too"},
+	{Name: "before", Flag: "before", Kind: fields.Count, Default: int64(DefaultContext), Doc: "So many lines of the container from before the line, or its record, are kept with an event", Check: func(r Rule) error { return checkContext(r.Before) }},
+	{Name: "after", Flag: "after", Kind: fields.Count, Default: int64(DefaultContext), Doc: "So many lines from after it are kept too, of those of 10 seconds", Check: func(r Rule) error { return checkContext(r.After) }},
 }...).Settled(settle)
 
 // Table implements fields.Defined.

@@ -429,6 +429,7 @@ type Match struct {
 	Stream   string
 	Text     string // of the line, as a Hit's
 	Record   string // likewise
+	From, To int64  // where the record lies in the container's log
 	Shape    string // of the line
 	By       string // the values that the rule's By names, such as "ip=192.0.2.7, user=root"; "" for none
 	Short    string // By where quoted groups match as little as they can; "" where none is quoted

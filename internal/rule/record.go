@@ -7,14 +7,16 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"logscan/internal/redact"
 	"logscan/internal/rule/match"
 	"logscan/internal/shape"
 )
 
 // Record is lines of one stream that belong together, in order, at least one.
 type Record struct {
-	Way   int // in which it was made, see Set.Ways
-	Lines []Line
+	Way      int // in which it was made, see Set.Ways
+	Lines    []Line
+	From, To int64 // where it lies in the container's log
 }
 
 // past is what became of the first match of a part of a rule, with the values of its key,
@@ -99,7 +101,7 @@ func (m *Matching) Evaluate(st *State, r Record, hits []Hit, look func(l Line, n
 	if len(hits) == first && len(m.matches) == firstMatch {
 		return hits
 	}
-	text := r.text()
+	text := r.text(m.set.snapshot.redactor)
 	but := func(shown string) string {
 		if shown == text {
 			return ""
@@ -108,12 +110,14 @@ func (m *Matching) Evaluate(st *State, r Record, hits []Hit, look func(l Line, n
 	}
 	for n := first; n < len(hits); n++ {
 		hits[n].Record = but(hits[n].Text)
+		hits[n].From, hits[n].To = r.From, r.To
 	}
 	for n := firstMatch; n < len(m.matches); n++ {
 		if m.matches[n].Role == Of {
 			continue // nothing but its number is of interest
 		}
 		m.matches[n].Record = but(m.matches[n].Text)
+		m.matches[n].From, m.matches[n].To = r.From, r.To
 		m.heft += len(m.matches[n].Record)
 	}
 	return hits
@@ -146,11 +150,12 @@ func (m *Matching) summary() []byte {
 
 // text is the record as a hit has it. Of one that is too long, it is the beginning, and
 // says how much is left out.
-func (r Record) text() string {
+func (r Record) text(redactor *redact.Redactor) string {
 	lines := r.Lines
 	for len(lines) > 1 && len(bytes.TrimSpace(lines[len(lines)-1].text())) == 0 {
 		lines = lines[:len(lines)-1]
 	}
+	lines, gone := redacted(lines, redactor)
 	const room = MaxRecordText - len("\n… 500 lines and 1048576 bytes more are left out")
 	var b strings.Builder
 	for n, l := range lines {
@@ -162,12 +167,12 @@ func (r Record) text() string {
 			b.WriteString(valid)
 			continue
 		}
-		rest := 0
+		rest := gone.bytes
 		for _, l := range lines[n:] {
 			rest += len(l.text()) + 1
 		}
 		rest--
-		if n == len(lines)-1 && rest <= MaxRecordText-b.Len() { // what would be said is longer
+		if n == len(lines)-1 && gone == (beyond{}) && rest <= MaxRecordText-b.Len() { // what would be said is longer
 			if valid := strings.ToValidUTF8(string(text), "\uFFFD"); len(valid) <= MaxRecordText-b.Len() {
 				b.WriteString(valid)
 				return b.String()
@@ -179,7 +184,7 @@ func (r Record) text() string {
 		}
 		kept := strings.ToValidUTF8(string(text[:keep]), "")
 		b.WriteString(kept)
-		switch more := len(lines) - 1 - n; {
+		switch more := len(lines) - 1 - n + gone.lines; {
 		case more == 0:
 			fmt.Fprintf(&b, "\n… %d bytes more are left out", rest-keep)
 		case keep == 0:
@@ -188,6 +193,12 @@ func (r Record) text() string {
 			fmt.Fprintf(&b, "\n… %d lines and %d bytes more are left out", more, rest-keep)
 		}
 		return b.String()
+	}
+	switch {
+	case gone.lines > 0:
+		fmt.Fprintf(&b, "\n… %d lines and %d bytes more are left out", gone.lines, gone.bytes)
+	case gone.bytes > 0:
+		fmt.Fprintf(&b, "\n… %d bytes more are left out", gone.bytes)
 	}
 	return b.String()
 }

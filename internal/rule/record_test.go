@@ -236,7 +236,7 @@ func FuzzRecordText(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string, times int) {
 		texts := strings.Split(strings.Repeat(text+"\n", min(max(times, 1), 50)), "\n")
 		r := recordOf(0, texts[:min(len(texts), 500)]...)
-		got := r.text()
+		got := r.text(nil)
 		if len(got) > MaxRecordText || !utf8.ValidString(got) {
 			t.Fatalf("%d bytes, valid %v", len(got), utf8.ValidString(got))
 		}
@@ -250,11 +250,11 @@ func FuzzRecordText(f *testing.F) {
 func TestRecordTextSaysWhatIsLeftOut(t *testing.T) {
 	line := strings.Repeat("x", 99)
 	r := recordOf(0, slices.Repeat([]string{line}, 300)...)
-	got := r.text()
+	got := r.text(nil)
 	if len(got) > MaxRecordText || !strings.HasSuffix(got, " bytes more are left out") || strings.Count(got, line) < 160 {
 		t.Errorf("%d bytes, …%q", len(got), got[len(got)-80:])
 	}
-	if whole := r.Lines[:150]; (Record{Lines: whole}).text() != strings.TrimSuffix(strings.Repeat(line+"\n", 150), "\n") {
+	if whole := r.Lines[:150]; (Record{Lines: whole}).text(nil) != strings.TrimSuffix(strings.Repeat(line+"\n", 150), "\n") {
 		t.Error("a record that fits isn't whole")
 	}
 }

@@ -42,10 +42,14 @@ const (
 	MaxPattern     = 4096                 // bytes
 	MaxGlobs       = 4096                 // bytes, all of a list
 	MaxConditions  = 16                   // further patterns of a kind, and conditions on fields
+	MaxContext     = 200                  // lines before, and after, what is found
 	MaxProgram     = 10_000               // instructions that a pattern compiles to
 	MaxStarts      = 16                   // different patterns by which records begin, of all rules
 	MaxCooldown    = 365 * 24 * time.Hour // also keeps sums of times far from overflow
 )
+
+// DefaultContext is how many lines before, and after, what is found an event has.
+const DefaultContext = 10
 
 // Rule says what to look for in which lines. Fields has a line about each of its
 // fields that is not logscan's own.
@@ -102,6 +106,8 @@ type Rule struct {
 	ResolveAfter       int64               `json:"resolve_after_seconds"`
 	Repeat             int64               `json:"repeat_seconds"`
 	TellResolved       bool                `json:"tell_resolved"`
+	Before             int64               `json:"before"` // lines that an event has from before its record
+	After              int64               `json:"after"`
 	CreatedAt          time.Time           `json:"created_at" readOnly:"true"`
 	UpdatedAt          time.Time           `json:"updated_at" readOnly:"true"`
 }
@@ -154,6 +160,14 @@ func CheckName(name string) error {
 func CheckSeconds(n int64) error {
 	if most := int64(MaxCooldown / time.Second); n < 0 || n > most {
 		return fmt.Errorf("must be from 0 (none) to %d (a year)", most)
+	}
+	return nil
+}
+
+// checkContext says why there can't be so many lines of context.
+func checkContext(n int64) error {
+	if n < 0 || n > MaxContext {
+		return fmt.Errorf("must be from 0 (none) to %d", MaxContext)
 	}
 	return nil
 }

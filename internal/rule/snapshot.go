@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"logscan/internal/redact"
 	"logscan/internal/rule/match"
 	"logscan/internal/where"
 )
@@ -44,6 +45,12 @@ func WithStats(stats *match.Stats) Option {
 	return func(s *Snapshot) { s.stats = stats }
 }
 
+// WithRedactor has what is kept of lines be without secrets; what matches, and what makes
+// keys and shapes, is the line as it is.
+func WithRedactor(r *redact.Redactor) Option {
+	return func(s *Snapshot) { s.redactor = r }
+}
+
 // bucket is a Bucket in nanoseconds of refilling.
 type bucket struct {
 	refill   int64 // what a hit takes; 0 = no bound
@@ -65,6 +72,7 @@ func (e CompileError) Error() string {
 // together, whichever workload they are for; a Set says which of them count.
 type Snapshot struct {
 	bucket   bucket
+	redactor *redact.Redactor    // nil: nothing is redacted
 	stats    *match.Stats        // for Compile
 	compiler *Patterns           // for Compile
 	known    map[int64]bool      // ids of all rules, disabled and broken ones too

@@ -222,7 +222,7 @@ func (st *State) suppress(h *Hit, nano int64, text []byte, bucket bool) {
 	}
 	if !known {
 		at = len(st.suppressed)
-		st.suppressed = append(st.suppressed, Suppressed{Rule: r, Shape: of, By: by, Bucket: k.bucket, First: nano, Text: Clip(text)})
+		st.suppressed = append(st.suppressed, Suppressed{Rule: r, Shape: of, By: by, Bucket: k.bucket, First: nano, Text: st.set.snapshot.shown(text)})
 		if st.suppressedAt == nil {
 			st.suppressedAt = map[suppressedKey]int{}
 		}

@@ -259,6 +259,9 @@ func (c *committer) commit() {
 	if (len(cursors) > 0 || b.Correlated != nil) && !c.persist(b) {
 		return
 	}
+	if len(b.Events)+len(b.Outcomes) > 0 {
+		signal(c.sums.scanner.contexts.wake)
+	}
 	c.mu.Lock()
 	c.taken = 0
 	c.mu.Unlock()

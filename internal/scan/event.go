@@ -16,8 +16,8 @@ import (
 // (package trigger).
 const streakFrom = 32
 
-// hitEvent is what a hit becomes.
-func hitEvent(h *rule.Hit, c *journal.Container) event.Event {
+// hitEvent is what a hit becomes. Its texts are without secrets already.
+func (s *Scanner) hitEvent(h *rule.Hit, c *journal.Container) event.Event {
 	m := map[string]any{
 		"workload_id":    c.Workload,
 		"container_id":   c.ID,
@@ -32,7 +32,7 @@ func hitEvent(h *rule.Hit, c *journal.Container) event.Event {
 		m["captures"] = h.Captures
 	}
 	if h.By != "" {
-		m["by"] = h.By
+		m["by"] = s.cfg.Redact.Text(h.By)
 	}
 	if h.Record != "" {
 		m[event.Record] = h.Record
@@ -49,8 +49,17 @@ func hitEvent(h *rule.Hit, c *journal.Container) event.Event {
 	}
 	return event.Event{
 		Source: event.Logscan, Severity: h.Rule.Severity, Message: h.Text, Metadata: m,
-		Time: instant(h.TimeNano), Shape: shapeOf(h.Rule, h.Shape), Labels: c.Labels,
+		Around: around(h.Rule, c.ID, h.Stream, h.From, h.To, h.TimeNano),
+		Time:   instant(h.TimeNano), Shape: shapeOf(h.Rule, h.Shape), By: h.By, Labels: c.Labels,
 	}
+}
+
+// around is which lines are kept with a hit; nil for none.
+func around(r *rule.Rule, container, stream string, from, to, at int64) *event.Around {
+	if to == 0 || r.Before+r.After == 0 {
+		return nil
+	}
+	return &event.Around{Container: container, Stream: stream, From: from, To: to, At: at, Before: int(r.Before), After: int(r.After)}
 }
 
 // scopeOf is what decides which rules hold for a container.

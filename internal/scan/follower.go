@@ -48,6 +48,7 @@ type follower struct {
 	echoes      atomic.Int64 // lines that were hidden from rules
 
 	// The rest belongs to the worker that has it.
+	scanner  *Scanner
 	echo     func([]byte, int64) echo.Rules
 	ready    func() bool
 	loaded   bool           // at and rules
@@ -94,7 +95,7 @@ const (
 )
 
 func (s *Scanner) newFollower(id string) *follower {
-	f := &follower{id: id, echo: s.cfg.Echo, ready: s.cfg.Ready}
+	f := &follower{id: id, scanner: s, echo: s.cfg.Echo, ready: s.cfg.Ready}
 	f.look = f.hide
 	f.records.init(f.record)
 	return f
@@ -225,7 +226,7 @@ func (f *follower) record(r rule.Record) {
 	f.owed = true
 	f.hits = f.matching.Evaluate(&f.rules, r, f.hits[:0], f.look)
 	for i := range f.hits {
-		f.events = append(f.events, hitEvent(&f.hits[i], &f.meta))
+		f.events = append(f.events, f.scanner.hitEvent(&f.hits[i], &f.meta))
 		f.heft += len(f.hits[i].Record)
 	}
 }

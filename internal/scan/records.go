@@ -53,6 +53,7 @@ func (r *records) init(evaluate func(rule.Record)) { r.evaluate, r.give = evalua
 // take hands on a record.
 func (r *records) take(of *lines.Record) {
 	r.taken.Way, r.taken.Lines = r.way, r.taken.Lines[:0]
+	r.taken.From, r.taken.To = of.From, of.To
 	for i := range of.Lines {
 		l := &of.Lines[i]
 		r.taken.Lines = append(r.taken.Lines, rule.Line{Stream: l.Stream, TimeNano: l.TimeNano, Text: l.Text})

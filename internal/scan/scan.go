@@ -13,6 +13,7 @@ import (
 	"logscan/internal/echo"
 	"logscan/internal/event"
 	"logscan/internal/journal"
+	"logscan/internal/redact"
 	"logscan/internal/rule"
 	"logscan/internal/store"
 )
@@ -25,6 +26,8 @@ type Store interface {
 	Cursors(ctx context.Context) ([]store.Cursor, error)
 	DeleteCursor(ctx context.Context, containerID string) error
 	Correlated(ctx context.Context) (rows []correlate.Row, revision int64, err error)
+	OwedContexts(ctx context.Context, after int64, limit int) ([]store.Owed, error)
+	PutContexts(ctx context.Context, all []store.Context) error
 }
 
 // Config is a Scanner's. Journals and Store are required.
@@ -35,8 +38,9 @@ type Config struct {
 	// Echo returns the rules from which a line is hidden because it repeats what
 	// logscan has sent about them; nil: none.
 	Echo        func(text []byte, nano int64) echo.Rules
-	Ready       func() bool // whether it is known which containers run; nil: it is
-	Bucket      rule.Bucket // bounds the hits of a rule that adds matches up; none where it is zero
+	Ready       func() bool      // whether it is known which containers run; nil: it is
+	Bucket      rule.Bucket      // bounds the hits of a rule that adds matches up; none where it is zero
+	Redact      *redact.Redactor // keys of rules; nil: they are told as they are
 	Logger      *slog.Logger
 	Workers     int           // containers scanned at once; 2
 	MaxLine     int           // bytes of a line that are evaluated; 1 MiB
@@ -65,6 +69,7 @@ type Scanner struct {
 	followers sync.Map                      // container id → *follower
 	queue     queue
 	commits   *committer
+	contexts  contexts
 	stopping  atomic.Bool
 	seeders   sync.WaitGroup
 	counters  counters
@@ -126,6 +131,7 @@ func New(cfg Config) *Scanner {
 	s.queue.some.L = &s.queue.mu
 	s.queue.most = max(cfg.Workers-1, 1)
 	s.commits = newCommitter(cfg, s)
+	s.contexts = contexts{scanner: s, wake: make(chan struct{}, 1), open: map[string]*journal.Journal{}}
 	return s
 }
 
@@ -176,6 +182,7 @@ func (s *Scanner) notifyAll(which func(*follower) bool) {
 func (s *Scanner) Run(ctx context.Context) error {
 	var workers, committing sync.WaitGroup
 	committing.Go(s.commits.run)
+	workers.Go(func() { s.contexts.run(ctx) })
 	for range s.cfg.Workers {
 		workers.Go(s.work)
 	}

@@ -8,6 +8,7 @@ import (
 	"logscan/internal/event"
 	"logscan/internal/incident"
 	"logscan/internal/journal"
+	"logscan/internal/redact"
 	"logscan/internal/rule"
 	"logscan/internal/store"
 )
@@ -134,11 +135,12 @@ func (s *sums) step(inputs []input, c clocks, b *store.Batch) {
 
 // told is what the store is told of an outcome.
 func (s *sums) told(o *correlate.Outcome) []store.Outcome {
+	redactor := s.scanner.cfg.Redact
 	key := incident.Key{RuleID: o.Rule.ID, Workload: o.Workload(), By: o.By, Shape: outcomeShape(o)}
 	more := func(m correlate.More) store.Outcome {
 		return store.Outcome{More: &incident.Hit{
 			Key: key, At: instant(m.Last), Rule: o.Rule.Name, Kind: o.Rule.Kind, Severity: o.Rule.Severity,
-			Container: o.Container.Name, Image: o.Container.Image, Labels: o.Container.Labels, Text: m.Text,
+			Container: o.Container.Name, Image: o.Container.Image, Labels: o.Container.Labels, Text: redactor.Text(m.Text),
 			Suppressed: m.Matches, SuppressedSince: instant(m.First), Others: m.Held, OnlyOpen: m.OnlyOpen, Shadow: o.Rule.State == rule.Shadow,
 		}}
 	}
@@ -152,7 +154,7 @@ func (s *sums) told(o *correlate.Outcome) []store.Outcome {
 		return []store.Outcome{more(*o.More)}
 	}
 	s.scanner.count(o.Container.ID, map[int64]rule.Counts{o.Rule.ID: {Hits: 1}})
-	e := outcomeEvent(o)
+	e := outcomeEvent(o, redactor)
 	out := []store.Outcome{{Event: &e}}
 	if h := o.Hit; h.Matches > 1 {
 		out = append(out, more(correlate.More{Matches: h.Matches - 1, First: h.Since, Last: h.TimeNano, Text: h.Text}))
@@ -168,8 +170,9 @@ func outcomeShape(o *correlate.Outcome) string {
 	return o.Shape
 }
 
-// outcomeEvent is what a hit of a rule that adds matches up becomes.
-func outcomeEvent(o *correlate.Outcome) event.Event {
+// outcomeEvent is what a hit of a rule that adds matches up becomes. Lines are without
+// secrets already, but not what is said of values.
+func outcomeEvent(o *correlate.Outcome, redactor *redact.Redactor) event.Event {
 	h, c := o.Hit, o.Container
 	m := map[string]any{
 		"workload_id":    o.Workload(),
@@ -188,7 +191,7 @@ func outcomeEvent(o *correlate.Outcome) event.Event {
 	if o.Rule.State == rule.Shadow {
 		m[event.Shadow] = true
 	}
-	set("by", o.By)
+	set("by", redactor.Text(o.By))
 	set("line", h.Line)
 	set(event.Record, h.Record)
 	set("first_line", h.FirstLine)
@@ -206,8 +209,9 @@ func outcomeEvent(o *correlate.Outcome) event.Event {
 		m["until"] = timestamp(h.Until)
 	}
 	return event.Event{
-		Source: event.Logscan, Severity: o.Rule.Severity, Message: h.Text, Metadata: m,
-		Time: instant(h.TimeNano), Shape: outcomeShape(o), Labels: c.Labels,
+		Source: event.Logscan, Severity: o.Rule.Severity, Message: redactor.Text(h.Text), Metadata: m,
+		Around: around(o.Rule, c.ID, h.Stream, h.From, h.To, h.LineTime),
+		Time:   instant(h.TimeNano), Shape: outcomeShape(o), By: o.By, Labels: c.Labels,
 	}
 }
 

@@ -99,7 +99,7 @@ func (s *Store) DeliveryCounts(ctx context.Context) (map[trigger.State]int64, er
 
 // startAgain makes deliveries pending under their old ids, with their whole time
 // before them.
-const startAgain = "UPDATE deliveries SET state = 'pending', attempts = 0, tried_at = 0, next_at = ?, since = ?, reported = 0"
+const startAgain = "UPDATE deliveries SET state = 'pending', awaits = 0, attempts = 0, tried_at = 0, next_at = ?, since = ?, reported = 0"
 
 // Redeliver makes a delivery pending again, whatever became of it.
 func (s *Store) Redeliver(ctx context.Context, id string) (trigger.Delivery, error) {
@@ -168,7 +168,7 @@ func (s *Store) insertDeliveries(ctx context.Context, tx *sql.Tx, e event.Event,
 			continue // a trigger that fails isn't told so by itself
 		}
 		err := s.insertDelivery(ctx, tx, outgoing{
-			id: "msg_" + rand.Text(), triggerID: t, eventID: e.ID, aboutDead: e.Source == event.System && e.Metadata["about"] == aboutDead,
+			id: "msg_" + rand.Text(), triggerID: t, eventID: e.ID, shows: e.ID, aboutDead: e.Source == event.System && e.Metadata["about"] == aboutDead,
 		})
 		if err != nil {
 			return err
@@ -182,6 +182,7 @@ type outgoing struct {
 	id         string
 	triggerID  int64
 	eventID    int64 // 0 for none
+	shows      int64 // the event of which it has the context; 0 for none
 	message    string
 	incidentID int64
 	thread     int64 // the incident in whose thread a message is; 0 for none
@@ -205,10 +206,17 @@ func (s *Store) insertDelivery(ctx context.Context, tx *sql.Tx, o outgoing) erro
 		}
 		next = max(next, now)
 	}
+	awaits := int64(0)
+	if next == now {
+		var err error
+		if next, awaits, err = awaited(ctx, tx, o, now); err != nil {
+			return err
+		}
+	}
 	// The trigger may have gone since it was known.
-	_, err := tx.ExecContext(ctx, `INSERT INTO deliveries (id, event_id, trigger_id, state, next_at, since, created_at, message, incident_id, thread, about_dead)
-		SELECT ?, nullif(?, 0), id, 'pending', ?, ?, ?, ?, ?, ?, ? FROM triggers WHERE id = ?`,
-		o.id, o.eventID, next, now, now, o.message, o.incidentID, o.thread, o.aboutDead, o.triggerID)
+	_, err := tx.ExecContext(ctx, `INSERT INTO deliveries (id, event_id, trigger_id, state, next_at, since, created_at, message, incident_id, thread, about_dead, awaits)
+		SELECT ?, nullif(?, 0), id, 'pending', ?, ?, ?, ?, ?, ?, ?, ? FROM triggers WHERE id = ?`,
+		o.id, o.eventID, next, now, now, o.message, o.incidentID, o.thread, o.aboutDead, awaits, o.triggerID)
 	if err != nil {
 		return err
 	}
@@ -275,6 +283,9 @@ func (s *Store) Next(ctx context.Context, triggerID int64, after trigger.Deliver
 		err = json.Unmarshal([]byte(message), job.Message)
 		job.Message.Ref = ref
 	}
+	if err == nil {
+		err = addContext(ctx, s.d, &job)
+	}
 	return job, wrap("read outbox", err)
 }
 
@@ -308,7 +319,7 @@ func (s *Store) Record(ctx context.Context, outcomes []trigger.Delivery) error {
 	// Forgotten, they are sent again, under the same ids.
 	return s.relaxed(ctx, "record delivery", func(tx *sql.Tx) error {
 		for _, d := range outcomes {
-			_, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = ?, attempts = attempts + 1, tried_at = ?, next_at = ?, last_status = ?, last_error = ?, `+reported+`
+			_, err := tx.ExecContext(ctx, `UPDATE deliveries SET state = ?, awaits = 0, attempts = attempts + 1, tried_at = ?, next_at = ?, last_status = ?, last_error = ?, `+reported+`
 				WHERE id = ? AND since = ?`,
 				d.State, nanos(d.TriedAt), nanos(d.NextAt), d.LastStatus, d.LastError, d.ID, nanos(d.Since))
 			if err == nil && d.Ref != "" {

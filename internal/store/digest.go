@@ -50,7 +50,7 @@ func (s *Store) digests(ctx context.Context, now time.Time) error {
 			if err := noteDigest(ctx, tx, p.ID, now); err != nil {
 				return err
 			}
-			_, err := s.send(ctx, tx, p, p.DigestMessage(sum), 0, false)
+			_, err := s.send(ctx, tx, p, p.DigestMessage(sum), 0, 0, false)
 			return err
 		})
 		if err != nil {

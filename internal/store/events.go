@@ -185,6 +185,9 @@ func (s *Store) insertEvent(ctx context.Context, tx *sql.Tx, e event.Event, rout
 	if err == nil {
 		e.ID, err = res.LastInsertId()
 	}
+	if err == nil && e.Around != nil {
+		_, err = tx.ExecContext(ctx, "INSERT INTO event_context VALUES (?, 1, 0, ?, '')", e.ID, asJSON(e.Around))
+	}
 	if err == nil && route != nil {
 		err = s.insertDeliveries(ctx, tx, e, route(e))
 	}
@@ -272,6 +275,9 @@ func (s *Store) Prune(ctx context.Context, max int, oldest time.Time) error {
 		if err := s.prune(ctx, "e.created_at < ?", "e.created_at", nanos(oldest)); err != nil {
 			return wrap("prune events", err)
 		}
+	}
+	if err := s.pruneContext(ctx, maxContext); err != nil {
+		return wrap("prune context", err)
 	}
 	return wrap("prune incidents", s.pruneOthers(ctx, max, oldest))
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -146,7 +147,7 @@ func (f *folding) hit(e event.Event) incident.Hit {
 		return v
 	}
 	h := incident.Hit{
-		Key: incident.Key{RuleID: number(e.Metadata["rule_id"]), Workload: text("workload_id"), By: text("by"), Shape: e.Shape},
+		Key: incident.Key{RuleID: number(e.Metadata["rule_id"]), Workload: text("workload_id"), By: cmp.Or(e.By, text("by")), Shape: e.Shape},
 		At:  e.Time, Rule: text("rule_name"), Kind: text("kind"), Severity: e.Severity, Container: text("container_name"),
 		Image: text("image"), Labels: e.Labels, Text: e.Message, Shadow: e.InShadow(),
 	}

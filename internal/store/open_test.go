@@ -281,7 +281,7 @@ func TestOldTriggersAreKept(t *testing.T) {
 	for i := range want {
 		w := &want[i]
 		w.ID, w.CreatedAt, w.UpdatedAt = int64(i+1), at, at.Add(time.Hour)
-		w.Mode, w.GroupBy, w.GroupIntervalSeconds = trigger.ModeEvents, "workload", 300
+		w.Mode, w.GroupBy, w.GroupIntervalSeconds, w.ContextWaitSeconds = trigger.ModeEvents, "workload", 300, trigger.ContextWait
 		_, err := s.w.Exec(`INSERT INTO triggers (name, enabled, severities, sources, message_regex, action_url, action_secret, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			w.Name, w.Enabled, w.Severities.String(), w.Sources.String(), w.MessageRegex, w.ActionURL, w.ActionSecret, nanos(w.CreatedAt), nanos(w.UpdatedAt))
 		if err != nil {

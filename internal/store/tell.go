@@ -317,19 +317,23 @@ func (s *Store) message(ctx context.Context, tx *sql.Tx, p *trigger.Policy, key 
 			return "", err
 		}
 	}
-	return s.send(ctx, tx, p, m, told[0].Incident.ID, trigger.AboutDead(told))
+	shows := int64(0)
+	for _, t := range told {
+		shows = max(shows, t.Event) // the last one
+	}
+	return s.send(ctx, tx, p, m, told[0].Incident.ID, shows, trigger.AboutDead(told))
 }
 
 // firstRecord and lastRecord are the records of an incident's first and last hit.
 const (
-	firstRecord = "SELECT ifnull(metadata ->> '$.record', ''), message FROM event_log WHERE incident_id = ? ORDER BY id LIMIT 1"
-	lastRecord  = "SELECT ifnull(metadata ->> '$.record', ''), message FROM event_log WHERE incident_id = ? ORDER BY id DESC LIMIT 1"
+	firstRecord = "SELECT id, ifnull(metadata ->> '$.record', ''), message FROM event_log WHERE incident_id = ? ORDER BY id LIMIT 1"
+	lastRecord  = "SELECT id, ifnull(metadata ->> '$.record', ''), message FROM event_log WHERE incident_id = ? ORDER BY id DESC LIMIT 1"
 )
 
 // maxTold is how many bytes of records a message has, of all its notices.
 const maxTold = 64 << 10
 
-// records finds the records of hits that a message shows.
+// records finds the hits that a message shows, and their records.
 func records(ctx context.Context, tx *sql.Tx, told []trigger.Told) error {
 	for k := range told {
 		t := &told[k]
@@ -342,12 +346,12 @@ func records(ctx context.Context, tx *sql.Tx, told []trigger.Told) error {
 			continue
 		}
 		var message string
-		err := tx.QueryRowContext(ctx, query, t.Incident.ID).Scan(&t.Record, &message)
+		err := tx.QueryRowContext(ctx, query, t.Incident.ID).Scan(&t.Event, &t.Record, &message)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
 		if !strings.HasPrefix(message, strings.TrimSuffix(text, "…")) {
-			t.Record = "" // that is of another line than the one that is told
+			t.Record, t.Event = "", 0 // that is of another line than the one that is told
 		}
 		if most := maxTold / len(told); len(t.Record) > most {
 			t.Record = channel.Cut(t.Record, most) + "…"
@@ -362,9 +366,9 @@ func records(ctx context.Context, tx *sql.Tx, told []trigger.Told) error {
 const lastSeverity = `SELECT iif(json_array_length(message, '$.notices') = 1, message ->> '$.notices[0].severity', '') FROM deliveries
 	WHERE trigger_id = ? AND incident_id = ? AND incident_id <> 0 ORDER BY seq DESC LIMIT 1`
 
-func (s *Store) send(ctx context.Context, tx *sql.Tx, p *trigger.Policy, m channel.Message, incidentID int64, aboutDead bool) (string, error) {
+func (s *Store) send(ctx context.Context, tx *sql.Tx, p *trigger.Policy, m channel.Message, incidentID, shows int64, aboutDead bool) (string, error) {
 	m.ID = "msg_" + rand.Text()
-	return m.ID, s.insertDelivery(ctx, tx, outgoing{id: m.ID, triggerID: p.ID, message: asJSON(m), incidentID: incidentID, thread: p.Thread(m), aboutDead: aboutDead})
+	return m.ID, s.insertDelivery(ctx, tx, outgoing{id: m.ID, triggerID: p.ID, message: asJSON(m), incidentID: incidentID, shows: shows, thread: p.Thread(m), aboutDead: aboutDead})
 }
 
 // due notes that something is to be done at a time; zero for nothing.

@@ -45,7 +45,8 @@
 //	    "severity": "error",                 // info, warn, error, critical
 //	    "message": "Out of memory",
 //	    "metadata": {"rule_name": "oom", "container_name": "web", …},
-//	    "created_at": "2026-01-02T15:04:05Z"
+//	    "created_at": "2026-01-02T15:04:05Z",
+//	    "context": [{"time": "…", "stream": "stdout", "text": "GET / 200"}, …]
 //	  }
 //	}
 //
@@ -66,7 +67,7 @@
 // Nothing else is held back: no container, text or trigger is left out.
 //
 // The body is the same in every attempt, but for a mark that follows the rules as
-// they are changed. Any 2xx answer within 10 seconds means
+// they are changed, and for context that has come meanwhile. Any 2xx answer within 10 seconds means
 // that the receiver has it. Otherwise the next attempt comes after 1 s, 2 s,
 // 4 s … 5 min, less some jitter, or after what Retry-After says; or at once, where
 // the clock has been set back meanwhile.

@@ -46,6 +46,12 @@ var Fields = fields.NewTable("trigger", []fields.Field[Trigger]{
 	{Name: "group_by", Flag: "group-by", Default: "workload", Values: []string{"workload", "rule", "container", "incident", "none"}, Doc: "What messages are grouped by, or none for one group of all"},
 	{Name: "group_wait_seconds", Flag: "group-wait", Kind: fields.Duration, Default: int64(0), Doc: "Wait so long for more of a group before it is told of", Check: func(t Trigger) error { return rule.CheckSeconds(t.GroupWaitSeconds) }},
 	{Name: "group_interval_seconds", Flag: "group-interval", Kind: fields.Duration, Default: int64(300), Doc: "After a message about a group, wait so long before the next one (0 for none)", Check: func(t Trigger) error { return rule.CheckSeconds(t.GroupIntervalSeconds) }},
+	{Name: "context_wait_seconds", Flag: "context-wait", Kind: fields.Duration, Default: int64(ContextWait), Doc: "Wait at most so long for the lines after a hit, to tell them with it (0 for none)", Check: func(t Trigger) error {
+		if n := t.ContextWaitSeconds; n < 0 || n > maxContextWait {
+			return fmt.Errorf("must be from 0 (none) to %d", maxContextWait)
+		}
+		return nil
+	}},
 	{Name: "at_most", Flag: "at-most", Default: "", None: "no bound", Doc: "At most so many messages a minute, an hour or a day: 40/h", Check: func(t Trigger) error { _, _, err := ParseAtMost(t.AtMost); return err }},
 	{Name: "active", Flag: "active", Default: "", None: "always", Doc: "When messages are sent: days, hours and a time zone, such as Mon-Fri 08:00-18:00 Europe/Berlin", Check: func(t Trigger) error { return checkSchedule(t.Active, schedule.ParseHours) }},
 	{Name: "digest", Flag: "digest", Default: "", None: "none", Doc: "When a summary is sent: five fields as of cron and a time zone, such as 0 8 * * Mon-Fri Europe/Berlin", Check: func(t Trigger) error { return checkSchedule(t.Digest, ParseDigest) }},

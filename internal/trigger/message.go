@@ -18,6 +18,8 @@ type Told struct {
 	HeldSince time.Time // zero where it wasn't
 	// Record is that of the hit which the notice shows; "" where its line is all.
 	Record string
+	// Event is that hit's id; 0 where it isn't known.
+	Event int64
 	// Was is the severity that the message before it about the incident had; "" where
 	// there was none.
 	Was string
@@ -108,6 +110,7 @@ func (t Told) channel(installation string) channel.Notice {
 	if t.Record != "" {
 		n.Text = t.Record
 	}
+	n.Event = t.Event
 	return n
 }
 

@@ -40,8 +40,9 @@ type Delivery struct {
 type Job struct {
 	Trigger  Trigger // zero where it has gone or is disabled
 	Delivery Delivery
-	Event    event.Event      // zero where there is a message
-	Message  *channel.Message // nil where there is an event
+	Event    event.Event         // zero where there is a message
+	Context  []event.ContextLine // around the event, as far as there is any by now
+	Message  *channel.Message    // nil where there is an event
 }
 
 // Change says what a worker has to look at.

@@ -25,9 +25,19 @@ type data struct {
 	Message   string         `json:"message"`
 	Metadata  map[string]any `json:"metadata"`
 	CreatedAt time.Time      `json:"created_at"`
+	Context   []contextLine  `json:"context,omitempty"`
 }
 
-func newPayload(e event.Event, test bool, mark string) ([]byte, error) {
+// contextLine is a line around an event, or one that it is about.
+type contextLine struct {
+	Time   time.Time `json:"time"`
+	Stream string    `json:"stream"`
+	Text   string    `json:"text"`
+	Cut    bool      `json:"cut,omitempty"`
+	Own    bool      `json:"own,omitempty"`
+}
+
+func newPayload(e event.Event, around []event.ContextLine, test bool, mark string) ([]byte, error) {
 	kind := "logscan.hit"
 	if e.Source == event.System {
 		kind = "logscan.system"
@@ -36,6 +46,9 @@ func newPayload(e event.Event, test bool, mark string) ([]byte, error) {
 	if d.Metadata == nil {
 		d.Metadata = map[string]any{}
 	}
+	for _, l := range around {
+		d.Context = append(d.Context, contextLine{l.Time.UTC(), l.Stream, l.Text, l.Cut, l.Own})
+	}
 	if _, many := d.Metadata[event.InARow]; many && mark != "" {
 		d.Message = "[" + mark + "] " + d.Message
 	}
@@ -43,12 +56,12 @@ func newPayload(e event.Event, test bool, mark string) ([]byte, error) {
 }
 
 // payload is the body of an event's delivery, with its mark.
-func (w *Worker) payload(e event.Event, test bool) ([]byte, error) {
-	body, err := newPayload(e, test, "")
+func (w *Worker) payload(e event.Event, around []event.ContextLine, test bool) ([]byte, error) {
+	body, err := newPayload(e, around, test, "")
 	if err != nil || w.Mark == nil {
 		return body, err
 	}
-	return newPayload(e, test, w.Mark(e, body))
+	return newPayload(e, around, test, w.Mark(e, body))
 }
 
 // send makes one attempt.
@@ -63,7 +76,7 @@ func (w *Worker) send(ctx context.Context, job Job) channel.Verdict {
 		m.Mark = w.markOf(m)
 		return c.Send(ctx, m)
 	}
-	return w.sendEvent(ctx, c, t, job.Delivery.ID, job.Event, false)
+	return w.sendEvent(ctx, c, t, job.Delivery.ID, job.Event, job.Context, false)
 }
 
 // markOf is the mark of a message: it hides what is told from the rules that match
@@ -81,8 +94,8 @@ func (w *Worker) markOf(m channel.Message) string {
 }
 
 // sendEvent makes one attempt to tell of an event.
-func (w *Worker) sendEvent(ctx context.Context, c channel.Channel, t Trigger, id string, e event.Event, test bool) channel.Verdict {
-	body, err := w.payload(e, test)
+func (w *Worker) sendEvent(ctx context.Context, c channel.Channel, t Trigger, id string, e event.Event, around []event.ContextLine, test bool) channel.Verdict {
+	body, err := w.payload(e, around, test)
 	if err != nil {
 		return channel.Verdict{Reason: "the event can't be encoded", Final: true}
 	}
@@ -90,6 +103,7 @@ func (w *Worker) sendEvent(ctx context.Context, c channel.Channel, t Trigger, id
 		return c.Post(ctx, id, body)
 	}
 	m := w.message(t, id, e)
+	channel.AddContext(&m.Notices[0], around)
 	m.Test = test
 	if w.Mark != nil {
 		m.Mark = w.Mark(e, body)

@@ -20,7 +20,7 @@ func TestMarkedPayloads(t *testing.T) {
 	}
 	read := func(e event.Event, mark string) (string, payload) {
 		t.Helper()
-		b := must[[]byte](t)(newPayload(e, false, mark))
+		b := must[[]byte](t)(newPayload(e, nil, false, mark))
 		var p payload
 		if err := json.Unmarshal(b, &p); err != nil {
 			t.Fatal(err)

@@ -32,7 +32,7 @@ func (w *Worker) Test(ctx context.Context, t Trigger) (TestResult, error) {
 	began := time.Now()
 	var out channel.Verdict
 	if _, posts := c.(*webhook.Webhook); posts && t.Mode == ModeEvents {
-		out = w.sendEvent(ctx, c, t, id, sampleHit(t.Name, now), true)
+		out = w.sendEvent(ctx, c, t, id, sampleHit(t.Name, now), nil, true)
 	} else {
 		out = c.Send(ctx, w.sample(t, id, now))
 	}

@@ -30,6 +30,7 @@ type Trigger struct {
 	GroupBy                  string                      `json:"group_by"`
 	GroupWaitSeconds         int64                       `json:"group_wait_seconds"`
 	GroupIntervalSeconds     int64                       `json:"group_interval_seconds"`
+	ContextWaitSeconds       int64                       `json:"context_wait_seconds"`
 	AtMost                   string                      `json:"at_most"` // see ParseAtMost
 	Active                   string                      `json:"active"`  // see schedule.ParseHours
 	Digest                   string                      `json:"digest"`  // see ParseDigest
@@ -40,6 +41,13 @@ type Trigger struct {
 	CreatedAt                time.Time                   `json:"created_at" readOnly:"true"`
 	UpdatedAt                time.Time                   `json:"updated_at" readOnly:"true"`
 }
+
+// ContextWait is for how many seconds deliveries wait for the lines after a hit, unless
+// their trigger says otherwise; maxContextWait is the most.
+const (
+	ContextWait    = 2
+	maxContextWait = 10
+)
 
 // Modes of a trigger.
 const (

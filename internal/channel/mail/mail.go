@@ -49,6 +49,9 @@ func (m *Mail) Send(ctx context.Context, message channel.Message) channel.Verdic
 // longer than 102 KB, as Gmail does.
 const maxBody = 100_000
 
+// allLines is how many lines around a hit a message has: all there are.
+const allLines = 200
+
 // compose is the same for the same message.
 func (m *Mail) compose(message channel.Message) *mail.Msg {
 	worst := message.Worst()
@@ -73,7 +76,7 @@ func (m *Mail) compose(message channel.Message) *mail.Msg {
 	// Who is away doesn't answer: RFC 3834, and Exchange's own way.
 	out.SetGenHeader("Auto-Submitted", "auto-generated")
 	out.SetGenHeader(mail.HeaderXAutoResponseSuppress, "All")
-	out.SetBodyString(mail.TypeTextPlain, message.Text(channel.Style{Limit: maxBody})+"\n")
+	out.SetBodyString(mail.TypeTextPlain, message.Text(channel.Style{Limit: maxBody, Around: allLines})+"\n")
 	out.AddAlternativeString(mail.TypeTextHTML, page(message, worst))
 	return out
 }
@@ -100,6 +103,7 @@ func page(message channel.Message, worst channel.Notice) string {
 	}
 	text := message.Text(channel.Style{
 		Limit:  maxBody,
+		Around: allLines,
 		Escape: html.EscapeString,
 		Bold:   func(s string) string { return "<b>" + s + "</b>" },
 		Block: func(lines string) string {

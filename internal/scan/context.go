@@ -1,0 +1,230 @@
+package scan
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"logscan/internal/event"
+	"logscan/internal/journal"
+	"logscan/internal/lines"
+	"logscan/internal/store"
+)
+
+const (
+	// contextBytes is how much is kept of the lines before an event, of its own, and of
+	// those after it, each.
+	contextBytes = 64 << 10
+	// contextLine is how much is kept of a line, in bytes. contextMargin more are looked
+	// at, so that no secret is cut before it is known.
+	contextLine   = 4 << 10
+	contextMargin = 256
+	// contextWithin is how long after an event its lines may come.
+	contextWithin = 10 * time.Second
+	// maxContexts is how many events are waited for at once, and maxRound how many are
+	// read before what was read is stored.
+	maxContexts = 256
+	maxRound    = 32
+	// contextEvery is how often it is looked whether more lines have come.
+	contextEvery = 200 * time.Millisecond
+)
+
+// contexts keep with events the lines around them, beside the scanning: what is owed is
+// stored with the event, and read from the journal here.
+type contexts struct {
+	scanner *Scanner
+	wake    chan struct{}               // holds a token while more may be owed
+	last    int64                       // the last event that was looked up
+	more    bool                        // others may be owed beyond maxContexts
+	owed    []*owed                     // by event
+	open    map[string]*journal.Journal // of those that are owed, by container
+}
+
+// owed is an event whose lines aren't whole.
+type owed struct {
+	store.Owed
+	since time.Time // it is waited for
+	read  bool
+	end   int64 // of the journal, when it was read
+	kept  int   // lines that are stored
+}
+
+// run keeps what is owed until ctx ends. Where that is much, it takes half of a processor
+// at most.
+func (c *contexts) run(ctx context.Context) {
+	tick := time.NewTimer(0)
+	defer tick.Stop()
+	defer c.release(func(string) bool { return false })
+	c.more = true
+	failing := false
+	for {
+		var due <-chan time.Time
+		if len(c.owed) > 0 || c.more {
+			tick.Reset(contextEvery)
+			due = tick.C
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.wake:
+			c.more = true
+		case <-due:
+		}
+		err := c.round(ctx)
+		if err != nil && !failing && ctx.Err() == nil {
+			c.scanner.log.Error("lines around events aren't kept; trying again", "err", err)
+		}
+		failing = err != nil
+	}
+}
+
+// round looks at all that is owed.
+func (c *contexts) round(ctx context.Context) error {
+	if c.more && len(c.owed) < maxContexts {
+		found, err := c.scanner.cfg.Store.OwedContexts(ctx, c.last, maxContexts-len(c.owed))
+		if err != nil {
+			return err
+		}
+		for _, o := range found {
+			c.owed = append(c.owed, &owed{Owed: o, since: time.Now()})
+			c.last = o.EventID
+		}
+		c.more = len(c.owed) >= maxContexts
+	}
+	for from := 0; from < len(c.owed); from += maxRound {
+		if err := c.some(ctx, c.owed[from:min(from+maxRound, len(c.owed))]); err != nil {
+			return err
+		}
+	}
+	rest := c.owed[:0]
+	for _, o := range c.owed {
+		if o != nil {
+			rest = append(rest, o)
+		}
+	}
+	clear(c.owed[len(rest):])
+	c.owed = rest
+	c.release(func(id string) bool {
+		return slices.ContainsFunc(rest, func(o *owed) bool { return o.Container == id })
+	})
+	return nil
+}
+
+// journal opens a container's journal, until release.
+func (c *contexts) journal(id string) (*journal.Journal, error) {
+	if j := c.open[id]; j != nil {
+		return j, nil
+	}
+	j, err := c.scanner.cfg.Journals.Acquire(id)
+	if err == nil {
+		c.open[id] = j
+	}
+	return j, err
+}
+
+// release closes the journals that aren't needed.
+func (c *contexts) release(needed func(id string) bool) {
+	for id, j := range c.open {
+		if !needed(id) {
+			j.Release()
+			delete(c.open, id)
+		}
+	}
+}
+
+// some reads lines around events, and stores them. What is whole is nil then.
+func (c *contexts) some(ctx context.Context, all []*owed) error {
+	var put []store.Context
+	for _, o := range all {
+		if ctx.Err() != nil || o == nil {
+			continue
+		}
+		began := time.Now()
+		if found, ok := c.read(o); ok {
+			put = append(put, found)
+			time.Sleep(min(time.Since(began), contextEvery))
+		}
+	}
+	if len(put) == 0 {
+		return nil
+	}
+	if err := c.scanner.cfg.Store.PutContexts(ctx, put); err != nil {
+		for _, o := range all {
+			if o != nil {
+				o.read = false
+			}
+		}
+		return err
+	}
+	for _, p := range put {
+		for n, o := range all {
+			switch {
+			case o == nil || o.EventID != p.EventID:
+			case p.Whole:
+				all[n] = nil
+			default:
+				o.kept = len(p.Lines)
+			}
+		}
+	}
+	return nil
+}
+
+// read reads the lines around an event, where there is something new.
+func (c *contexts) read(o *owed) (found store.Context, ok bool) {
+	found.EventID = o.EventID
+	j, err := c.journal(o.Container)
+	if errors.Is(err, journal.ErrNotFound) {
+		found.Whole = true // what is kept stays
+		return found, true
+	}
+	if err != nil {
+		return found, false
+	}
+	state := j.State() // before it is read: what ended has been written
+	over := time.Since(o.since) >= contextWithin || state.Attached == 0 && c.scanner.cfg.Ready()
+	if o.read && o.end == state.End && !over {
+		return found, false
+	}
+	around, err := lines.ReadAround(j, lines.Place{Stream: o.Stream, From: o.From, To: o.To, TimeNano: o.At}, lines.Surroundings{
+		Before: o.Before, After: o.After, Within: contextWithin, Bytes: contextBytes, Max: contextLine + contextMargin, Last: over,
+	})
+	if err != nil && !over {
+		return found, false
+	}
+	first, whole := !o.read, around.Whole || over
+	o.read, o.end = true, state.End
+	found.Lines, found.Whole = c.shown(o, &around), whole
+	return found, first || whole || len(found.Lines) != o.kept
+}
+
+// shown is what is kept of lines.
+func (c *contexts) shown(o *owed, around *lines.Around) []event.ContextLine {
+	out := []event.ContextLine{}
+	var texts [][]byte
+	for _, part := range [][]lines.Line{around.Before, around.At, around.After} {
+		for _, l := range part {
+			texts = append(texts, []byte(strings.TrimRight(string(l.Text), "\r")))
+			out = append(out, event.ContextLine{
+				Time: instant(l.TimeNano), Stream: l.Stream, Cut: l.Cut, Own: l.Stream == o.Stream && l.From >= o.From && l.From < o.To,
+			})
+		}
+	}
+	for n, text := range c.scanner.cfg.Redact.Lines(texts) {
+		most := contextLine
+		if out[n].Cut { // a secret may begin where it was
+			most = min(most, max(len(text)-contextMargin, 0))
+		}
+		if len(text) > most {
+			for most > 0 && !utf8.RuneStart(text[most]) {
+				most--
+			}
+			out[n].Cut, text = true, text[:most]
+		}
+		out[n].Text = strings.ToValidUTF8(string(text), "\uFFFD")
+	}
+	return out
+}
