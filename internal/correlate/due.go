@@ -25,7 +25,8 @@ func (e *Engine) Advance(now, all int64, of func(container string) int64) {
 			upTo = of(id)
 		}
 		e.unplan(s)
-		if s.due(rs) > upTo {
+		due := s.due(rs)
+		if due > upTo {
 			later = append(later, s)
 			continue
 		}
@@ -33,7 +34,7 @@ func (e *Engine) Advance(now, all int64, of func(container string) int64) {
 			e.forget(rs, s, upTo, "")
 			continue
 		}
-		kindOf(rs.rule).pass(e, rs, s, upTo-slack)
+		kindOf(rs.rule).pass(e, rs, s, due-slack)
 		e.dirty[s.key] = true
 		if s.idle() {
 			e.forget(rs, s, upTo, "")

@@ -22,6 +22,7 @@ type rig struct {
 	rules    map[int64]*rule.Rule
 	rows     map[Key][]byte
 	out      []string
+	outcomes []Outcome // of the latest commit
 }
 
 var web = Container{ID: "c1", Name: "web", Workload: "shop/web", Image: "nginx:1"}
@@ -80,6 +81,7 @@ func (r *rig) commit() {
 	for _, o := range out {
 		r.out = append(r.out, say(o))
 	}
+	r.outcomes = out
 }
 
 func say(o Outcome) string {

@@ -144,7 +144,7 @@ func (s *sums) told(o *correlate.Outcome) []store.Outcome {
 	}
 	switch {
 	case o.End != nil:
-		return []store.Outcome{{End: &store.End{Key: key, Ending: incident.Ending{At: instant(o.End.TimeNano), Why: o.End.Why}, Shapes: o.Shapes, Keys: o.Keys}}}
+		return []store.Outcome{{End: &store.End{Key: key, Ending: incident.Ending{At: instant(o.End.TimeNano), Why: o.End.Why}, Shapes: o.Shapes, Keys: o.Keys, Except: o.Except}}}
 	case o.More != nil:
 		if o.More.Held {
 			s.scanner.count(o.Container.ID, map[int64]rule.Counts{o.Rule.ID: {Bucket: 1}})
