@@ -27,7 +27,7 @@ func (e *Engine) clear(rs *ruleState, c *Container, m *rule.Match) {
 	}
 	kind := kindOf(rs.rule)
 	for _, s := range states {
-		if !s.open && (s.idle() && s.cleared != 0 || rs.rule.Kind == rule.KindAbsent && !s.armed) {
+		if !s.open && (s.idle() && s.cleared != 0 || rs.rule.Kind == rule.KindAbsent && !s.armed && s.from == 0) {
 			continue // there is nothing to end
 		}
 		kind.pass(e, rs, s, m.TimeNano-slack)

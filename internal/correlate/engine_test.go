@@ -111,6 +111,13 @@ func (r *rig) line(c Container, sec float64, text string) {
 
 func (r *rig) lineAt(c Container, nano int64, text string) {
 	r.t.Helper()
+	r.read(c, nano, text)
+	r.commit()
+}
+
+// read adds up a line, and stores nothing yet.
+func (r *rig) read(c Container, nano int64, text string) {
+	r.t.Helper()
 	m := r.snapshot.ForContainer(rule.Container{Workload: c.Workload, Name: c.Name, Image: c.Image, Labels: c.Labels}).Begin()
 	defer m.End()
 	var st rule.State
@@ -121,7 +128,6 @@ func (r *rig) lineAt(c Container, nano int64, text string) {
 	for _, match := range m.TakeMatches() {
 		r.e.Match(&c, &match)
 	}
-	r.commit()
 }
 
 // until has time pass up to so many seconds.

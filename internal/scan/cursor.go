@@ -121,6 +121,7 @@ func (s *Scanner) closeJournal(f *follower) {
 // refuse deals with a journal or cursor that can't be opened: later, or never.
 func (s *Scanner) refuse(f *follower, err error) outcome {
 	f.wantsTick.Store(true)
+	f.stuck.Store(true)
 	if !errors.Is(err, journal.ErrNotFound) {
 		if !f.failing {
 			s.log.Error("scanning waits", "container", f.id, "err", err)

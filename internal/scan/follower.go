@@ -39,7 +39,9 @@ type follower struct {
 	wantsTick atomic.Bool  // a turn at the next tick, whatever comes
 	done      atomic.Int64 // up to where its lines are evaluated, for Lag
 	hold      atomic.Int64 // where a restart would begin to read, as committed
-	upTo      atomic.Int64 // the time of the last line that was evaluated, for Watermark
+	upTo      atomic.Int64 // up to when its lines are evaluated while it isn't idle, in nanoseconds; 0 before its first turn
+	stuck     atomic.Bool  // its journal or cursor can't be read
+	where     atomic.Pointer[rule.Container]
 
 	ended       atomic.Int64 // the number of the latest run whose end is stored, or of which nothing is to be stored
 	unknown     atomic.Bool  // whether the container runs that ran: time doesn't pass for it
@@ -95,6 +97,9 @@ const (
 
 func (s *Scanner) newFollower(id string) *follower {
 	f := &follower{id: id, echo: s.cfg.Echo, ready: s.cfg.Ready}
+	if s.listed.Load() { // it has written nothing before
+		f.upTo.Store(s.now().UnixNano())
+	}
 	f.look = f.hide
 	f.records.init(f.record)
 	return f
@@ -108,6 +113,7 @@ func (f *follower) reset() {
 	f.hold.Store(0)
 	f.waitsFrom.Store(0)
 	f.revision.Store(0)
+	f.stuck.Store(false)
 }
 
 // turn evaluates the lines of one block of f's journal.
@@ -119,10 +125,15 @@ func (s *Scanner) turn(f *follower) outcome {
 		return s.refuse(f, err)
 	}
 	f.failing = false
+	f.stuck.Store(false)
 	if f.off.Load() {
 		return caughtUp
 	}
 	f.meta = f.j.Container()
+	if was := f.where.Load(); was == nil || was.Name != f.meta.Name {
+		where := scopeOf(&f.meta)
+		f.where.Store(&where)
+	}
 	f.now = s.now()
 	quiet := time.Duration(0)
 	switch err := f.src.Fill(); {
@@ -347,14 +358,19 @@ func (s *Scanner) endTurn(f *follower) outcome {
 	}
 	done := f.from(f.src.Taken())
 	f.waitsFrom.Store(f.firstWaiting())
-	f.upTo.Store(f.last)
+	_, end := f.j.Bounds()
+	if f.src.Offset() < end {
+		f.upTo.Store(f.last)
+	} else { // all that was written before this turn
+		f.upTo.Store(f.now.UnixNano())
+	}
 	f.done.Store(done) // behind submit: what is in no lag is stored, or waits to be
 	if h := f.hold.Load(); h != f.held {
 		f.j.SetHold(h)
 		f.held = h
 	}
 	f.src.Release()
-	if _, end := f.j.Bounds(); f.src.Offset() < end {
+	if _, end = f.j.Bounds(); f.src.Offset() < end {
 		return more
 	}
 	if !f.owed && !f.unsure && !f.src.Unfinished() && f.hold.Load() == done && f.held == done && f.now.Sub(f.read) >= lingerFor {
