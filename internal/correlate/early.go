@@ -145,7 +145,7 @@ func (e *Engine) put(scope string, v *early) {
 // inTime has the matches count that aren't early any more.
 func (e *Engine) inTime() {
 	b := &e.early
-	if len(b.all) == 0 {
+	if len(b.all)+len(b.leaving) == 0 {
 		return
 	}
 	for _, rs := range e.sorted() {

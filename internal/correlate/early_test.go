@@ -253,18 +253,24 @@ func TestEarlyOfAnotherMeaning(t *testing.T) {
 		g := newRig(t, r)
 		g.behind(2, 100)
 		g.line(replica(1), 200, "failed for root from 192.0.2.7")
+		g.e.Gone(replica(1).ID, int64(200e9))
+		g.commit()
+		if len(g.e.early.of) != 1 || g.rows[containerKey(replica(1).ID)] == nil {
+			t.Errorf("%v", g.rows)
+		}
 		changed := r
 		changed.Pattern = "failed"
 		g.use(changed)
 		if killed {
 			g.start()
+			g.e.Gone(replica(1).ID, int64(300e9))
 		} else {
 			g.e.SetRules(g.snapshot, int64(300e9))
 		}
 		g.behind(2, 300)
 		g.commit()
 		g.want()
-		if len(g.e.early.all)+len(g.e.early.of)+g.e.early.size > 0 || len(g.rows) != 1 {
+		if len(g.e.early.all)+len(g.e.early.of)+g.e.early.size > 0 || len(g.rows) != 0 {
 			t.Errorf("%+v, %v", g.e.early, g.rows)
 		}
 	}

@@ -28,6 +28,9 @@ func (s *Scanner) open(f *follower) error {
 		f.wantsTick.Store(false)
 		return nil
 	}
+	c := j.Container()
+	where := scopeOf(&c)
+	f.where.Store(&where)
 	if !f.loaded {
 		if err := s.load(f, j); err != nil {
 			j.Release()
@@ -42,7 +45,6 @@ func (s *Scanner) open(f *follower) error {
 	// Patient, since no rule sees what is passed over.
 	cfg := lines.Config{Max: s.cfg.MaxLine, Gap: s.cfg.FlushAfter, Patient: true}
 	f.j, f.src, f.held = j, lines.New(j, f.at, cfg), -1
-	c := j.Container()
 	f.records.start = startOf(&c)
 	return nil
 }

@@ -56,6 +56,9 @@ func TestContainersReadInTheOrderOfTime(t *testing.T) {
 		g.start(beat(t))
 		eventually(t, "the first one being read", func() bool { g.s.Pass(); return g.s.Finished(containerID(0)) && hasRows(t, g.db, "early 23") })
 		g.stop()
+		if c := g.s.commits.sums.clocks(true); c.all != 0 || len(c.behind) != 1 || c.behind[0].ID != s.id || c.behind[0].Rules == nil {
+			t.Errorf("%+v", c)
+		}
 	}
 	if e := g.events(); len(e) > 0 {
 		t.Errorf("hits although the other one isn't read: %v", messages(e))

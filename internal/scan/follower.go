@@ -32,16 +32,16 @@ const (
 // follower scans one container's journal.
 type follower struct {
 	id        string
-	state     atomic.Int32 // who has it; see queue.go
-	off       atomic.Bool  // not to be scanned
-	heavy     atomic.Bool  // its last turn took far too long
-	waitsFrom atomic.Int64 // the time of the first line that was held back, or adds up with others, and isn't submitted, in nanoseconds; 0 for none
-	wantsTick atomic.Bool  // a turn at the next tick, whatever comes
-	done      atomic.Int64 // up to where its lines are evaluated, for Lag
-	hold      atomic.Int64 // where a restart would begin to read, as committed
-	upTo      atomic.Int64 // up to when its lines are evaluated while it isn't idle, in nanoseconds; 0 before its first turn
-	stuck     atomic.Bool  // its journal or cursor can't be read
-	where     atomic.Pointer[rule.Container]
+	state     atomic.Int32                   // who has it; see queue.go
+	off       atomic.Bool                    // not to be scanned
+	heavy     atomic.Bool                    // its last turn took far too long
+	waitsFrom atomic.Int64                   // the time of the first line that was held back, or adds up with others, and isn't submitted, in nanoseconds; 0 for none
+	wantsTick atomic.Bool                    // a turn at the next tick, whatever comes
+	done      atomic.Int64                   // up to where its lines are evaluated, for Lag
+	hold      atomic.Int64                   // where a restart would begin to read, as committed
+	upTo      atomic.Int64                   // up to when its lines are evaluated while it isn't idle, in nanoseconds; 0 before its first turn
+	stuck     atomic.Bool                    // its journal or cursor can't be read
+	where     atomic.Pointer[rule.Container] // which rules are for it; nil until its journal was opened
 
 	ended       atomic.Int64 // the number of the latest run whose end is stored, or of which nothing is to be stored
 	unknown     atomic.Bool  // whether the container runs that ran: time doesn't pass for it
@@ -130,10 +130,6 @@ func (s *Scanner) turn(f *follower) outcome {
 		return caughtUp
 	}
 	f.meta = f.j.Container()
-	if was := f.where.Load(); was == nil || was.Name != f.meta.Name {
-		where := scopeOf(&f.meta)
-		f.where.Store(&where)
-	}
 	f.now = s.now()
 	quiet := time.Duration(0)
 	switch err := f.src.Fill(); {

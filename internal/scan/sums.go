@@ -134,6 +134,7 @@ func (s *sums) clocks(pass bool) clocks {
 				return
 			}
 			c.behind = append(c.behind, b)
+			upTo = min(upTo, b.UpTo)
 		}
 		c.all = min(c.all, upTo)
 	})
