@@ -195,6 +195,9 @@ func ruleRows(d ruleDetails) [][2]string {
 	if d.Kind == rule.KindSpike {
 		rows = append(rows, [2]string{"Learning", fmt.Sprintf("%d matches came before it was known what is usual", d.Stats.Learning)})
 	}
+	if d.Stats.Late > 0 {
+		rows = append(rows, [2]string{"Late", fmt.Sprintf("%d matches came when those of other containers had been added up without them", d.Stats.Late)})
+	}
 	return append(rows,
 		[2]string{"Created", when(d.CreatedAt)},
 		[2]string{"Changed", when(d.UpdatedAt)},

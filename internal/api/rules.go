@@ -140,7 +140,7 @@ func (s *server) ruleStats(ctx context.Context, _ *struct{}) (*output[List[RuleS
 		c := counts[r.ID]
 		out.Body.Items[i] = RuleStats{
 			RuleID: r.ID, Name: r.Name, WorkloadID: r.WorkloadID, State: r.State, Enabled: r.Enabled,
-			Matches: matches(&r, c), Forgotten: c.Forgotten, Learning: c.Learning,
+			Matches: matches(&r, c), Forgotten: c.Forgotten, Learning: c.Learning, Late: c.Late,
 			Hits: c.Hits, Cooldown: c.Cooldown, Bucket: c.Bucket, Ignored: c.Ignored, GivenUp: c.GivenUp, Error: why[r.ID],
 			Open: open[r.ID].Incidents, Held: map[string]int64{}, Keys: open[r.ID].Keys,
 		}

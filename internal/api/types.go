@@ -190,6 +190,7 @@ type RuleStats struct {
 	Ignored    int64  `json:"ignored" doc:"Lines that match its pattern, and one of those to ignore too"`
 	GivenUp    int64  `json:"given_up" doc:"Lines that would have taken too much work to check, or of which a hit has no captures for that reason"`
 	Learning   int64  `json:"learning" doc:"Of matches, those of which it wasn't known yet whether they are more than usual"`
+	Late       int64  `json:"late" doc:"Of matches, those that came too late to be added up with those of other containers in the order of time"`
 	Forgotten  int64  `json:"forgotten" doc:"Values by which it adds matches up that were forgotten, since there were too many"`
 	Open       int64  `json:"open_incidents" doc:"Incidents that are not resolved"`
 	Error      string `json:"error,omitempty" doc:"Why it is not in use although it is enabled"`

@@ -18,35 +18,37 @@ func (e *Engine) arm(c *containerState, at int64, started bool) {
 		return
 	}
 	for _, r := range e.snapshot.ForContainer(c.scope()).Correlated() {
-		if r.Kind != rule.KindAbsent {
-			continue
+		// Where matches are early, it is up to resume.
+		if rs := e.rules[r.ID]; r.Kind == rule.KindAbsent && len(rs.early[scopeOf(r, &c.Container)]) == 0 {
+			e.armRule(rs, c, at, started)
 		}
-		rs := e.rules[r.ID]
-		scope := scopeOf(rs.rule, &c.Container)
-		at := at
-		if !r.UpdatedAt.IsZero() {
-			at = max(at, r.UpdatedAt.UnixNano()) // it doesn't wait for what was before it
+	}
+}
+
+func (e *Engine) armRule(rs *ruleState, c *containerState, at int64, started bool) {
+	r, scope := rs.rule, scopeOf(rs.rule, &c.Container)
+	if !r.UpdatedAt.IsZero() {
+		at = max(at, r.UpdatedAt.UnixNano()) // it doesn't wait for what was before it
+	}
+	if r.Arm == rule.ArmStart {
+		key := Key{r.ID, scope, ""}
+		s := rs.keys[key]
+		switch {
+		case s == nil:
+			s = e.key(rs, key, at)
+			s.container = c.ID
+		case !started && s.armed:
+			return
 		}
-		if r.Arm == rule.ArmStart {
-			key := Key{r.ID, scope, ""}
-			s := rs.keys[key]
-			switch {
-			case s == nil:
-				s = e.key(rs, key, at)
-				s.container = c.ID
-			case !started && s.armed:
-				continue
-			}
+		e.wait(rs, s, at)
+		return
+	}
+	if !started {
+		return
+	}
+	for _, s := range rs.in(scope) {
+		if s.paused() || s.armed && r.Per == rule.PerContainer {
 			e.wait(rs, s, at)
-			continue
-		}
-		if !started {
-			continue
-		}
-		for _, s := range rs.in(scope) {
-			if s.paused() || s.armed && r.Per == rule.PerContainer {
-				e.wait(rs, s, at)
-			}
 		}
 	}
 }
@@ -86,6 +88,11 @@ func (e *Engine) leave(now int64) {
 				e.forget(rs, s, now, "the rule isn't for it any more")
 			}
 		}
+		for scope := range rs.early {
+			if !isHeld(Key{Rule: rs.rule.ID, Scope: scope}) {
+				e.dropEarly(rs, scope)
+			}
+		}
 	}
 }
 
@@ -104,7 +111,7 @@ func (s *state) paused() bool { return !s.armed && s.last != 0 }
 
 // wait has a match be waited for from a start on.
 func (e *Engine) wait(rs *ruleState, s *state, at int64) {
-	if s.open || s.armed && s.last >= at {
+	if s.open || s.armed && s.last >= at || at <= s.cleared {
 		return
 	}
 	s.armed, s.last, s.wait = true, max(at, s.last), int64(rs.rule.Grace())

@@ -14,7 +14,7 @@ import (
 // and rule 0, a containerState; of a rule's bucket, under "bucket ID" and rule 0, a
 // storedBucket; of a rule of kind new or spike whose past is known, under "seeded ID" and
 // rule 0, its meaning; of a rule of kind run or spike, under "since ID" and rule 0, a
-// storedSince; of each key of kind spike, by pastBy, a storedPast; of the engine, under
+// storedSince; of a match that waits, under "early N" and rule 0, a storedEarly; of each key of kind spike, by pastBy, a storedPast; of the engine, under
 // "seen" and rule 0, a storedSeen.
 
 // storedVersion is of a stored whose fields mean what they mean today.
@@ -109,6 +109,10 @@ func (e *Engine) encode(k Key) []byte {
 		}
 		return nil
 	}
+	if id, ok := strings.CutPrefix(k.Scope, earlyScope); ok {
+		n, _ := strconv.ParseInt(id, 10, 64)
+		return e.early.all[n].encode()
+	}
 	if id, ok := strings.CutPrefix(k.Scope, seededScope); ok {
 		n, _ := strconv.ParseInt(id, 10, 64)
 		if rs := e.rules[n]; rs != nil && seeds(rs.rule) && !rs.seeding {
@@ -138,6 +142,14 @@ func (e *Engine) loadOwn(r Row) bool {
 			return false
 		}
 		e.containers[id] = &c
+		return true
+	}
+	if id, ok := strings.CutPrefix(r.Scope, earlyScope); ok {
+		n, err := strconv.ParseInt(id, 10, 64)
+		if err != nil || n < 0 {
+			return false
+		}
+		e.early.unread[n] = r.Data
 		return true
 	}
 	if r.Scope == seenKey.Scope {

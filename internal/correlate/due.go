@@ -3,6 +3,8 @@ package correlate
 import (
 	"cmp"
 	"container/heap"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 // Advance has time pass up to watermarks, in nanoseconds: all, up to which everything
 // is evaluated, and of, that of a container. No watermark is behind now.
 func (e *Engine) Advance(now, all int64, of func(container string) int64) {
+	e.inTime()
 	if now < e.now || e.now == 0 {
 		e.setBack(now)
 	}
@@ -25,7 +28,8 @@ func (e *Engine) Advance(now, all int64, of func(container string) int64) {
 			upTo = of(id)
 		}
 		e.unplan(s)
-		if s.due(rs) > upTo {
+		due := s.due(rs)
+		if due > upTo {
 			later = append(later, s)
 			continue
 		}
@@ -33,7 +37,7 @@ func (e *Engine) Advance(now, all int64, of func(container string) int64) {
 			e.forget(rs, s, upTo, "")
 			continue
 		}
-		kindOf(rs.rule).pass(e, rs, s, upTo-slack)
+		kindOf(rs.rule).pass(e, rs, s, due-slack)
 		e.dirty[s.key] = true
 		if s.idle() {
 			e.forget(rs, s, upTo, "")
@@ -53,6 +57,14 @@ func (e *Engine) Advance(now, all int64, of func(container string) int64) {
 // it has caught up nothing would be counted, or missed.
 func (e *Engine) setBack(now int64) {
 	for _, rs := range e.sorted() {
+		for _, scope := range slices.Sorted(maps.Keys(rs.early)) {
+			if all := rs.early[scope]; all[len(all)-1].match.TimeNano > now {
+				e.goOn(rs, scope, func(*early) bool { return true })
+			}
+		}
+		for scope, at := range rs.latest {
+			rs.latest[scope] = min(at, now)
+		}
 		rs.at = min(rs.at, now)
 		if rs.since.Since > now {
 			rs.since.Since = now
@@ -101,7 +113,7 @@ func (s *state) latest(r *rule.Rule) int64 {
 }
 
 // Waits reports whether time alone may give something.
-func (e *Engine) Waits() bool { return len(e.due) > 0 }
+func (e *Engine) Waits() bool { return len(e.due)+len(e.early.all) > 0 }
 
 // Stood says that for so long, up to a time in nanoseconds, nothing was evaluated and
 // containers may not have been able to write: for so much longer what was to come is

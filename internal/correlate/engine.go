@@ -62,6 +62,8 @@ type Engine struct {
 
 	match *rule.Match // that is being added; nil for none
 
+	early earlies
+
 	out []Outcome
 }
 
@@ -77,6 +79,10 @@ type ruleState struct {
 	since   storedSince // of kinds run and spike
 	debt    int64       // of its bucket, in nanoseconds, as of at
 	at      int64
+
+	early  map[string][]*early // matches that are, by scope, in the order of time
+	stops  map[string]int64    // scopes in which nothing runs once these count, since when
+	latest map[string]int64    // the time of the latest match that counts, by scope
 }
 
 // containerState is what is known of a container.
@@ -164,7 +170,7 @@ func kindOf(r *rule.Rule) kind {
 
 // New returns an engine that knows nothing. The bucket bounds the hits of a rule.
 func New(bucket rule.Bucket) *Engine {
-	return &Engine{bucket: bucket, rules: map[int64]*ruleState{}, containers: map[string]*containerState{}, buckets: map[int64]storedBucket{}, dirty: map[Key]bool{}, grown: map[Key]bool{}, seeded: map[int64]string{}, forgotten: map[int64]int64{}, learning: map[int64]int64{}, since: map[int64]storedSince{}}
+	return &Engine{bucket: bucket, rules: map[int64]*ruleState{}, containers: map[string]*containerState{}, buckets: map[int64]storedBucket{}, dirty: map[Key]bool{}, grown: map[Key]bool{}, seeded: map[int64]string{}, forgotten: map[int64]int64{}, learning: map[int64]int64{}, since: map[int64]storedSince{}, early: newEarlies()}
 }
 
 // Load has e know what rows say. It is called before SetRules. Rows that can't be read
@@ -191,7 +197,7 @@ func (e *Engine) SetRules(snapshot *rule.Snapshot, now int64) (bad []Key) {
 		known[r.ID] = true
 		rs, means := e.rules[r.ID], meaning(r)
 		if rs == nil {
-			rs = &ruleState{keys: map[Key]*state{}, debt: e.buckets[r.ID].Debt, at: e.buckets[r.ID].At, seeding: seeds(r) && e.seeded[r.ID] != inShort(means)}
+			rs = &ruleState{keys: map[Key]*state{}, early: map[string][]*early{}, stops: map[string]int64{}, latest: map[string]int64{}, debt: e.buckets[r.ID].Debt, at: e.buckets[r.ID].At, seeding: seeds(r) && e.seeded[r.ID] != inShort(means)}
 			e.rules[r.ID] = rs
 			e.begin(rs, r, means, e.since[r.ID])
 		} else if rs.meaning != means {
@@ -247,6 +253,7 @@ func (e *Engine) SetRules(snapshot *rule.Snapshot, now int64) (bad []Key) {
 		e.plan(rs, s)
 	}
 	e.remember(pasts)
+	bad = append(bad, e.loadEarly()...)
 	for id := range e.buckets {
 		if !known[id] {
 			e.dirty[bucketKey(id)] = true
@@ -345,6 +352,9 @@ func (e *Engine) forgetRule(rs *ruleState, now int64, why string) {
 	for _, s := range rs.all() {
 		e.forget(rs, s, now, why)
 	}
+	for scope := range rs.early {
+		e.dropEarly(rs, scope)
+	}
 }
 
 func compareKeys(a, b Key) int {
@@ -370,13 +380,21 @@ func (e *Engine) sorted() []*ruleState {
 	return out
 }
 
-// Match adds a match of a line that a container wrote. Of rules that aren't in effect
-// any more, or mean another thing now, nothing comes.
+// Match adds a match of a line that a container wrote, in its time. Of rules that aren't
+// in effect any more, or mean another thing now, nothing comes.
 func (e *Engine) Match(c *Container, m *rule.Match) {
 	rs := e.rules[m.Rule.ID]
 	if rs == nil || m.Rule != rs.rule && meaning(m.Rule) != rs.meaning {
 		return
 	}
+	if !e.hold(rs, c, m) {
+		e.add(rs, c, m)
+	}
+}
+
+// add adds a match whose time has come.
+func (e *Engine) add(rs *ruleState, c *Container, m *rule.Match) {
+	e.noteLate(rs, scopeOf(rs.rule, c), m.TimeNano)
 	e.match = m
 	defer func() { e.match = nil }()
 	switch {
@@ -471,6 +489,7 @@ func (e *Engine) TakeLearning() map[int64]int64 {
 
 // Take returns what came since it was last called, and the rows that changed by it.
 func (e *Engine) Take() ([]Outcome, []Row) {
+	e.inTime()
 	for _, k := range slices.SortedFunc(maps.Keys(e.grown), compareKeys) {
 		if rs := e.rules[k.Rule]; rs != nil && rs.keys[k] != nil {
 			e.tellMore(rs, rs.keys[k])
@@ -483,6 +502,7 @@ func (e *Engine) Take() ([]Outcome, []Row) {
 		rows = append(rows, Row{k, e.encode(k)})
 	}
 	clear(e.dirty)
+	e.early.stored = e.early.next
 	if e.seen > e.written && (len(rows) > 0 || e.Waits() && e.seen-e.written >= int64(seenEvery)) {
 		e.written = e.seen
 		rows = append(rows, Row{seenKey, asJSON(storedSeen{e.seen, e.stoodFrom, e.stoodTo})})

@@ -22,6 +22,7 @@ type rig struct {
 	rules    map[int64]*rule.Rule
 	rows     map[Key][]byte
 	out      []string
+	outcomes []Outcome // of the latest commit
 }
 
 var web = Container{ID: "c1", Name: "web", Workload: "shop/web", Image: "nginx:1"}
@@ -80,6 +81,7 @@ func (r *rig) commit() {
 	for _, o := range out {
 		r.out = append(r.out, say(o))
 	}
+	r.outcomes = out
 }
 
 func say(o Outcome) string {
@@ -109,6 +111,13 @@ func (r *rig) line(c Container, sec float64, text string) {
 
 func (r *rig) lineAt(c Container, nano int64, text string) {
 	r.t.Helper()
+	r.read(c, nano, text)
+	r.commit()
+}
+
+// read adds up a line, and stores nothing yet.
+func (r *rig) read(c Container, nano int64, text string) {
+	r.t.Helper()
 	m := r.snapshot.ForContainer(rule.Container{Workload: c.Workload, Name: c.Name, Image: c.Image, Labels: c.Labels}).Begin()
 	defer m.End()
 	var st rule.State
@@ -119,7 +128,6 @@ func (r *rig) lineAt(c Container, nano int64, text string) {
 	for _, match := range m.TakeMatches() {
 		r.e.Match(&c, &match)
 	}
-	r.commit()
 }
 
 // until has time pass up to so many seconds.

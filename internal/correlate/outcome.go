@@ -54,6 +54,7 @@ type Outcome struct {
 	Shape     string     // of the lines; "" where the rule doesn't tell shapes apart
 	Shapes    bool       // an End is of all shapes
 	Keys      bool       // and of all keys
+	Except    []string   // but these
 	Hit       *Hit
 	More      *More
 	End       *End
@@ -102,12 +103,32 @@ func (e *Engine) hit(rs *ruleState, s *state, h Hit) {
 	e.out = append(e.out, o)
 }
 
+// end closes a key. Where the same is open in another container of its workload, which has
+// the same incident, it isn't over: the last one that is closed gives the End.
 func (e *Engine) end(rs *ruleState, s *state, at int64, why string) {
 	e.tellMore(rs, s)
+	if s.open = false; e.openElsewhere(rs, s.key, e.container(s).Workload) {
+		return
+	}
 	o := e.outcome(rs, s)
 	o.End = &End{at, why}
 	e.out = append(e.out, o)
-	s.open = false
+}
+
+// openElsewhere reports whether the values of a key are open in another container of a
+// workload.
+func (e *Engine) openElsewhere(rs *ruleState, k Key, workload string) bool {
+	if !strings.HasPrefix(k.Scope, containerScope) {
+		return false
+	}
+	for id, c := range e.containers {
+		if other := containerScope + id; c.Workload == workload && other != k.Scope {
+			if s := rs.keys[Key{k.Rule, other, k.By}]; s != nil && s.open {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // tellMore gives what came while a key was open.

@@ -320,7 +320,7 @@ func (e *Engine) wrong(rs *ruleState, ws *state, at int64) {
 }
 
 // fine ends what is open of a workload of which a run was as it should be, unless it is
-// started again and again.
+// started again and again, or another run goes on that takes too long.
 func (e *Engine) fine(rs *ruleState, c *Container, at int64, why string) {
 	ws := rs.keys[Key{Rule: rs.rule.ID, Scope: workloadScope + c.Workload}]
 	if ws == nil || ws.runs == nil {
@@ -329,12 +329,26 @@ func (e *Engine) fine(rs *ruleState, c *Container, at int64, why string) {
 	if ws.runs.Loop {
 		e.loopOver(rs, ws, at)
 	}
+	if e.anyLate(rs, c.Workload) {
+		e.settleRuns(rs, ws, at)
+		return
+	}
 	ws.runs.Wrong = false
 	if ws.open && !ws.runs.Loop {
 		ws.container, ws.was = c.ID, nil
 		e.end(rs, ws, max(at, ws.seen), why)
 	}
 	e.settleRuns(rs, ws, at)
+}
+
+// anyLate reports whether any run of a workload goes on that takes too long.
+func (e *Engine) anyLate(rs *ruleState, workload string) bool {
+	for _, s := range rs.keys {
+		if s.run != nil && s.run.Late && e.container(s).Workload == workload {
+			return true
+		}
+	}
+	return false
 }
 
 // settleRuns plans what is due of a workload, or forgets it.

@@ -134,14 +134,17 @@ func TestRunTooLong(t *testing.T) {
 	g.want()
 	g.until(5662)
 	g.want("1h34m20s hit: a run takes longer than 1 min")
-	// Somebody else's run that is fine ends what was said of this one; what it is at its
-	// end is another hit.
+	// Somebody else's run that is fine doesn't end what goes on.
 	g.begins(job(5), 1, 6000)
 	g.says(job(5), 6001, "done")
 	g.ends(job(5), 1, 6002)
-	g.want("1h40m2s end: a run of 2 s was fine")
+	g.want()
 	g.ends(job(4), 1, 6010)
-	g.want("1h40m10s hit: a run of 1 h 6 min ended: it took longer than 1 min; no line matched /done/")
+	g.want("1h40m10s 1 more")
+	g.begins(job(6), 1, 6020)
+	g.says(job(6), 6021, "done")
+	g.ends(job(6), 1, 6022)
+	g.want("1h40m22s end: a run of 2 s was fine")
 }
 
 func TestRestarts(t *testing.T) {
@@ -217,6 +220,8 @@ func TestRunBeforeItsRule(t *testing.T) {
 	g.until(103)
 	g.want("1m40s hit: a run takes longer than 1 min; 1 line matched /ERROR/, the last: ERROR", "1m42s 1 more",
 		"1m40s hit: a run takes longer than 1 min")
+	g.ends(job(1), 1, 104)
+	g.want("1m44s 1 more")
 	// One whose rules are said to have seen all of it, though it was before this one.
 	g.e.Began(job(4), 1, int64(99e9), g.runs(job(4)))
 	g.e.Ended("j4", 1, int64(110e9))
@@ -412,7 +417,7 @@ func runOracle(r *rule.Rule, all []did, upTo int64) (out []string) {
 	slices.SortStableFunc(verdicts, func(a, b verdict) int { return int(min(max(a.at-b.at, -1), 1)) })
 	open, wrong, loop := false, false, false
 	var starts []int64
-	late := map[[2]int]bool{}
+	late, goesOn := map[[2]int]bool{}, map[[2]int]bool{}
 	over := func(at int64) {
 		if loop && starts[len(starts)-1]+int64(r.Within()) < at {
 			if loop = false; open && !wrong {
@@ -435,7 +440,7 @@ func runOracle(r *rule.Rule, all []did, upTo int64) (out []string) {
 				open, loop = true, true
 			}
 		case "late":
-			late[v.run] = true
+			late[v.run], goesOn[v.run] = true, true
 			add(v.at, 0, "hit")
 			open, wrong = true, true
 		case "bad":
@@ -444,8 +449,12 @@ func runOracle(r *rule.Rule, all []did, upTo int64) (out []string) {
 			} else {
 				add(v.at, 0, "hit")
 			}
+			delete(goesOn, v.run)
 			open, wrong = true, true
 		case "fine":
+			if len(goesOn) > 0 {
+				break
+			}
 			wrong = false
 			if open && !loop {
 				open = false

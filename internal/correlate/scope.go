@@ -41,15 +41,23 @@ func (e *Engine) Stopped(id string, at int64) {
 			continue
 		}
 		scope := scopeOf(r, &cs.Container)
-		if e.runs(scope) {
-			continue
+		switch {
+		case e.runs(scope):
+		case len(rs.early[scope]) > 0: // which are before it
+			rs.stops[scope] = at
+		default:
+			e.rest(rs, scope, at)
 		}
-		for _, s := range rs.in(scope) {
-			if r.Kind == rule.KindSequence {
-				e.stopSequence(rs, s, at, false)
-			} else {
-				e.pause(rs, s, at)
-			}
+	}
+}
+
+// rest has a rule not wait any more in a scope of which no container runs.
+func (e *Engine) rest(rs *ruleState, scope string, at int64) {
+	for _, s := range rs.in(scope) {
+		if rs.rule.Kind == rule.KindSequence {
+			e.stopSequence(rs, s, at, false)
+		} else {
+			e.pause(rs, s, at)
 		}
 	}
 }
@@ -79,6 +87,11 @@ func (e *Engine) Gone(id string, at int64) {
 		return
 	}
 	e.Stopped(id, at)
+	if e.early.of[id] > 0 {
+		e.early.leaving[id] = at
+		return
+	}
+	delete(e.early.leaving, id)
 	for _, rs := range e.sorted() {
 		if s := rs.keys[runKey(rs, id)]; s != nil && s.run != nil {
 			e.forget(rs, s, at, "")

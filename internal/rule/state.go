@@ -120,6 +120,9 @@ type Counts struct {
 	// Learning is matches of which it wasn't known yet whether they are more than
 	// usual.
 	Learning int64
+	// Late is matches that came when time had gone on without them, of rules that add up
+	// what several containers wrote.
+	Late int64
 	// GivenUp is lines for which it was not found out whether they match, or
 	// what the groups of a hit are, because that takes too much work.
 	GivenUp int64
@@ -140,6 +143,7 @@ func (c *Counts) Add(n Counts) {
 	c.Matches += n.Matches
 	c.Forgotten += n.Forgotten
 	c.Learning += n.Learning
+	c.Late += n.Late
 	c.GivenUp += n.GivenUp
 	c.Unconfirmed += n.Unconfirmed
 	c.Nanos += n.Nanos

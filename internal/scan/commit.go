@@ -232,10 +232,7 @@ func (c *committer) commit() {
 	c.mu.Lock()
 	timePass := c.timePass
 	c.mu.Unlock()
-	var clocks clocks
-	if timePass && c.sums.waiting() {
-		clocks = c.sums.clocks() // before what is there is taken: what gave them is among it
-	}
+	clocks := c.sums.clocks(timePass && c.sums.waiting()) // before what is there is taken: what gave them is among it
 	c.mu.Lock()
 	g, cursors := c.waits, c.cursors
 	c.taken, c.takenFrom = g.size(), g.firstLine()

@@ -28,6 +28,9 @@ func (s *Scanner) open(f *follower) error {
 		f.wantsTick.Store(false)
 		return nil
 	}
+	c := j.Container()
+	where := scopeOf(&c)
+	f.where.Store(&where)
 	if !f.loaded {
 		if err := s.load(f, j); err != nil {
 			j.Release()
@@ -42,7 +45,6 @@ func (s *Scanner) open(f *follower) error {
 	// Patient, since no rule sees what is passed over.
 	cfg := lines.Config{Max: s.cfg.MaxLine, Gap: s.cfg.FlushAfter, Patient: true}
 	f.j, f.src, f.held = j, lines.New(j, f.at, cfg), -1
-	c := j.Container()
 	f.records.start = startOf(&c)
 	return nil
 }
@@ -121,6 +123,7 @@ func (s *Scanner) closeJournal(f *follower) {
 // refuse deals with a journal or cursor that can't be opened: later, or never.
 func (s *Scanner) refuse(f *follower, err error) outcome {
 	f.wantsTick.Store(true)
+	f.stuck.Store(true)
 	if !errors.Is(err, journal.ErrNotFound) {
 		if !f.failing {
 			s.log.Error("scanning waits", "container", f.id, "err", err)

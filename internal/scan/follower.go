@@ -32,14 +32,16 @@ const (
 // follower scans one container's journal.
 type follower struct {
 	id        string
-	state     atomic.Int32 // who has it; see queue.go
-	off       atomic.Bool  // not to be scanned
-	heavy     atomic.Bool  // its last turn took far too long
-	waitsFrom atomic.Int64 // the time of the first line that was held back, or adds up with others, and isn't submitted, in nanoseconds; 0 for none
-	wantsTick atomic.Bool  // a turn at the next tick, whatever comes
-	done      atomic.Int64 // up to where its lines are evaluated, for Lag
-	hold      atomic.Int64 // where a restart would begin to read, as committed
-	upTo      atomic.Int64 // the time of the last line that was evaluated, for Watermark
+	state     atomic.Int32                   // who has it; see queue.go
+	off       atomic.Bool                    // not to be scanned
+	heavy     atomic.Bool                    // its last turn took far too long
+	waitsFrom atomic.Int64                   // the time of the first line that was held back, or adds up with others, and isn't submitted, in nanoseconds; 0 for none
+	wantsTick atomic.Bool                    // a turn at the next tick, whatever comes
+	done      atomic.Int64                   // up to where its lines are evaluated, for Lag
+	hold      atomic.Int64                   // where a restart would begin to read, as committed
+	upTo      atomic.Int64                   // up to when its lines are evaluated while it isn't idle, in nanoseconds; 0 before its first turn
+	stuck     atomic.Bool                    // its journal or cursor can't be read
+	where     atomic.Pointer[rule.Container] // which rules are for it; nil until its journal was opened
 
 	ended       atomic.Int64 // the number of the latest run whose end is stored, or of which nothing is to be stored
 	unknown     atomic.Bool  // whether the container runs that ran: time doesn't pass for it
@@ -96,6 +98,9 @@ const (
 
 func (s *Scanner) newFollower(id string) *follower {
 	f := &follower{id: id, scanner: s, echo: s.cfg.Echo, ready: s.cfg.Ready}
+	if s.listed.Load() { // it has written nothing before
+		f.upTo.Store(s.now().UnixNano())
+	}
 	f.look = f.hide
 	f.records.init(f.record)
 	return f
@@ -109,6 +114,7 @@ func (f *follower) reset() {
 	f.hold.Store(0)
 	f.waitsFrom.Store(0)
 	f.revision.Store(0)
+	f.stuck.Store(false)
 }
 
 // turn evaluates the lines of one block of f's journal.
@@ -120,6 +126,7 @@ func (s *Scanner) turn(f *follower) outcome {
 		return s.refuse(f, err)
 	}
 	f.failing = false
+	f.stuck.Store(false)
 	if f.off.Load() {
 		return caughtUp
 	}
@@ -349,14 +356,19 @@ func (s *Scanner) endTurn(f *follower) outcome {
 	}
 	done := f.from(f.src.Taken())
 	f.waitsFrom.Store(f.firstWaiting())
-	f.upTo.Store(f.last)
+	_, end := f.j.Bounds()
+	if f.src.Offset() < end {
+		f.upTo.Store(f.last)
+	} else { // all that was written before this turn
+		f.upTo.Store(f.now.UnixNano())
+	}
 	f.done.Store(done) // behind submit: what is in no lag is stored, or waits to be
 	if h := f.hold.Load(); h != f.held {
 		f.j.SetHold(h)
 		f.held = h
 	}
 	f.src.Release()
-	if _, end := f.j.Bounds(); f.src.Offset() < end {
+	if _, end = f.j.Bounds(); f.src.Offset() < end {
 		return more
 	}
 	if !f.owed && !f.unsure && !f.src.Unfinished() && f.hold.Load() == done && f.held == done && f.now.Sub(f.read) >= lingerFor {

@@ -118,6 +118,9 @@ func (s *Scanner) notify(f *follower) bool {
 		switch st := f.state.Load(); st {
 		case idle:
 			if f.state.CompareAndSwap(idle, queued) {
+				if f.upTo.Load() != 0 && !f.stuck.Load() { // until now, all was evaluated
+					f.upTo.Store(s.now().UnixNano())
+				}
 				s.queue.push(f)
 				return true
 			}

@@ -70,6 +70,7 @@ type Scanner struct {
 	queue     queue
 	commits   *committer
 	contexts  contexts
+	listed    atomic.Bool // there is a follower of each journal that there was before
 	stopping  atomic.Bool
 	seeders   sync.WaitGroup
 	counters  counters
@@ -180,14 +181,15 @@ func (s *Scanner) notifyAll(which func(*follower) bool) {
 // Run scans until ctx ends, then commits what is done; that takes no longer
 // than a few seconds. It is called once.
 func (s *Scanner) Run(ctx context.Context) error {
+	for _, id := range s.cfg.Journals.IDs() { // before any is ahead of others
+		s.Notify(id)
+	}
+	s.listed.Store(true)
 	var workers, committing sync.WaitGroup
 	committing.Go(s.commits.run)
 	workers.Go(func() { s.contexts.run(ctx) })
 	for range s.cfg.Workers {
 		workers.Go(s.work)
-	}
-	for _, id := range s.cfg.Journals.IDs() {
-		s.Notify(id)
 	}
 	listed := s.notifyKnown(ctx)
 	tick := time.NewTicker(s.tick)
@@ -350,8 +352,7 @@ func (s *Scanner) Watermark() time.Time {
 	if s.snapshot.Load() == nil {
 		return time.Time{}
 	}
-	w, _ := s.evaluated(false)
-	w = min(w, s.commits.upTo()) // behind the followers: what they give waits there
+	w := min(s.evaluated(nil), s.commits.upTo()) // behind the followers: what they give waits there
 	if w <= 0 {
 		return time.Time{}
 	}
@@ -359,14 +360,12 @@ func (s *Scanner) Watermark() time.Time {
 }
 
 // evaluated returns the time up to which everything that the journals hold is evaluated,
-// and where each is true that of each container, in nanoseconds. What that gave is with
-// the committer.
-func (s *Scanner) evaluated(each bool) (all int64, of map[string]int64) {
+// in nanoseconds, and tells each, where it isn't nil, of each container that of its lines,
+// and of the first one that is, but of which what it gave waits there; 0 for none. What the
+// others gave is with the committer.
+func (s *Scanner) evaluated(each func(f *follower, upTo, waitsFrom int64)) (all int64) {
 	now := s.now().UnixNano()
 	all = now
-	if each {
-		of = map[string]int64{}
-	}
 	s.followers.Range(func(_, v any) bool {
 		f := v.(*follower)
 		state := f.state.Load()
@@ -374,22 +373,19 @@ func (s *Scanner) evaluated(each bool) (all int64, of map[string]int64) {
 			return true
 		}
 		w := now
-		if state != idle {
-			w = f.upTo.Load()
+		if read := f.upTo.Load(); state != idle || read == 0 && !f.stuck.Load() {
+			w = min(w, read)
 		}
-		if from := f.waitsFrom.Load(); from != 0 {
-			w = min(w, from)
+		from := f.waitsFrom.Load()
+		if each != nil {
+			each(f, w, from)
 		}
-		all = min(all, w)
-		if each {
-			if f.unknown.Load() {
-				w = 0
-			}
-			of[f.id] = w
+		if all = min(all, w); from != 0 {
+			all = min(all, from)
 		}
 		return true
 	})
-	return all, of
+	return all
 }
 
 // Pass has time do what it does to rules that wait for something.

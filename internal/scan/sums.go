@@ -44,14 +44,30 @@ type sums struct {
 	snapshot *rule.Snapshot    // that engine has the rules of
 	revision int64             // of what is stored
 	seeding  map[int64]int64   // rules that are seeded, and up to which time, in nanoseconds
+	behind   map[string]lag    // of containers that are
 }
 
-// clocks are watermarks, in nanoseconds; zero ones have no time pass.
+// clocks are watermarks, in nanoseconds.
 type clocks struct {
 	now, all int64
-	of       map[string]int64 // of each container
-	stood    time.Duration    // see Scanner.Stood
+	of       map[string]int64 // of each container; nil where time isn't to pass
+	behind   []correlate.Behind
+	stood    time.Duration // see Scanner.Stood
 }
+
+// waitAtMost is for how long what other containers wrote waits for one that is behind. Then
+// time goes on without it, until it has caught up.
+const waitAtMost = 5 * time.Minute
+
+// lag is of a container that is behind.
+type lag struct {
+	since int64 // in nanoseconds
+	left  bool  // nothing waits for it any more
+}
+
+// submitWithin is by when what a turn gave is with the committer, where all lines there are
+// were read.
+const submitWithin = 3 * time.Second
 
 // load has s know what is stored.
 func (s *sums) load(rows []correlate.Row, revision int64) {
@@ -80,9 +96,50 @@ func (s *sums) unreadable(keys []correlate.Key) {
 // waiting reports whether time alone may give something.
 func (s *sums) waiting() bool { return s.engine != nil && s.engine.Waits() }
 
-func (s *sums) clocks() clocks {
-	all, of := s.scanner.evaluated(true)
-	return clocks{now: s.scanner.now().UnixNano(), all: all, of: of}
+// clocks are the watermarks of what is with the committer; pass says that time is to pass.
+func (s *sums) clocks(pass bool) clocks {
+	c := clocks{now: s.scanner.now().UnixNano()}
+	c.all = c.now
+	if pass {
+		c.of = map[string]int64{}
+	}
+	was := s.behind
+	s.behind = map[string]lag{}
+	s.scanner.evaluated(func(f *follower, upTo, waitsFrom int64) {
+		b := correlate.Behind{ID: f.id, Rules: f.where.Load(), UpTo: upTo}
+		if f.stuck.Load() {
+			b.UpTo = min(upTo, f.upTo.Load())
+		}
+		if waitsFrom != 0 {
+			upTo = min(upTo, waitsFrom)
+			if waitsFrom < c.now-int64(submitWithin) || b.Lags(c.now) {
+				b.UpTo = min(b.UpTo, waitsFrom)
+			}
+		}
+		if pass {
+			c.of[f.id] = upTo
+			if f.unknown.Load() {
+				c.of[f.id] = 0
+			}
+		}
+		if b.Lags(c.now) {
+			l, known := was[f.id]
+			if !known || l.since > c.now {
+				l = lag{since: c.now}
+			}
+			if !l.left && c.now-l.since > int64(waitAtMost) {
+				l.left = true
+				s.scanner.log.Warn("reading a log takes long; rules that add up several containers go on without it", "container", f.id, "after", waitAtMost)
+			}
+			if s.behind[f.id] = l; l.left {
+				return
+			}
+			c.behind = append(c.behind, b)
+			upTo = min(upTo, b.UpTo)
+		}
+		c.all = min(c.all, upTo)
+	})
+	return c
 }
 
 // step adds inputs up, has time pass, and puts what comes of it into a batch.
@@ -95,6 +152,7 @@ func (s *sums) step(inputs []input, c clocks, b *store.Batch) {
 	if c.stood != 0 { // before what came behind it
 		s.engine.Stood(c.stood, now)
 	}
+	s.engine.Behind(c.now, c.behind)
 	for _, in := range inputs {
 		switch {
 		case in.match != nil:
@@ -112,11 +170,14 @@ func (s *sums) step(inputs []input, c clocks, b *store.Batch) {
 		}
 	}
 	s.seed()
-	if c.now != 0 {
+	if c.of != nil {
 		s.engine.Advance(c.now, c.all, func(id string) int64 { return c.of[id] })
 	}
 	for id, n := range s.engine.TakeForgotten() {
 		s.scanner.count("", map[int64]rule.Counts{id: {Forgotten: n}})
+	}
+	for id, n := range s.engine.TakeLate() {
+		s.scanner.count("", map[int64]rule.Counts{id: {Late: n}})
 	}
 	for id, n := range s.engine.TakeLearning() {
 		s.scanner.count("", map[int64]rule.Counts{id: {Learning: n}})
@@ -146,7 +207,7 @@ func (s *sums) told(o *correlate.Outcome) []store.Outcome {
 	}
 	switch {
 	case o.End != nil:
-		return []store.Outcome{{End: &store.End{Key: key, Ending: incident.Ending{At: instant(o.End.TimeNano), Why: o.End.Why}, Shapes: o.Shapes, Keys: o.Keys}}}
+		return []store.Outcome{{End: &store.End{Key: key, Ending: incident.Ending{At: instant(o.End.TimeNano), Why: o.End.Why}, Shapes: o.Shapes, Keys: o.Keys, Except: o.Except}}}
 	case o.More != nil:
 		if o.More.Held {
 			s.scanner.count(o.Container.ID, map[int64]rule.Counts{o.Rule.ID: {Bucket: 1}})

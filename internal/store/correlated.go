@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 
 	"logscan/internal/correlate"
 	"logscan/internal/event"
@@ -21,8 +22,9 @@ type Outcome struct {
 type End struct {
 	incident.Key
 	incident.Ending
-	Shapes bool // of the incidents of all shapes in which there was no hit behind it
-	Keys   bool // and of all keys
+	Shapes bool     // of the incidents of all shapes in which there was no hit behind it
+	Keys   bool     // and of all keys
+	Except []string // but these, in order
 }
 
 // Correlated is what a commit does to what package correlate knows.
@@ -100,6 +102,9 @@ func (f *folding) endOpen(ctx context.Context, e End) error {
 		return err
 	}
 	for _, was := range stored {
+		if _, spared := slices.BinarySearch(e.Except, was.Key.By); spared {
+			continue
+		}
 		i, err := f.find(ctx, was.Key) // as it is in this transaction
 		if err != nil {
 			return err
