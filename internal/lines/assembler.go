@@ -36,6 +36,7 @@ type stream struct {
 	end    int64 // behind its last
 	size   int   // bytes of it so far
 	grown  int64 // the clock, when it last grew
+	torn   bool  // its first entry may go on an earlier one
 
 	skipping bool // the rest of a line that was too long
 	skipID   string
@@ -114,7 +115,7 @@ func (a *assembler) add(off, to int64, e *entry.Entry) *Line {
 			text = text[:a.max]
 		}
 		a.clock = e.TimeNano
-		a.line = Line{streams[i], e.TimeNano, text, len(text) < len(e.Line), off, to}
+		a.line = Line{streams[i], e.TimeNano, text, len(text) < len(e.Line), off, to, false}
 		return &a.line
 	}
 	if s.skipping {
@@ -127,7 +128,7 @@ func (a *assembler) add(off, to int64, e *entry.Entry) *Line {
 	from := off
 	if e.Partial {
 		if !s.joiner.Pending() {
-			a.begin(s, off)
+			a.begin(s, off, e)
 			a.clock = e.TimeNano
 		}
 		from = s.start
@@ -157,14 +158,14 @@ func (a *assembler) replay(off, to int64, e *entry.Entry) {
 		if off != s.start {
 			return // its beginning is gone
 		}
-		a.begin(s, off)
+		a.begin(s, off, e)
 	}
 	s.grew(e, to, s.grown)
 	s.joiner.Add(e)
 }
 
-func (a *assembler) begin(s *stream, off int64) {
-	s.start, s.size = off, 0
+func (a *assembler) begin(s *stream, off int64, e *entry.Entry) {
+	s.start, s.size, s.torn = off, 0, !e.HasMeta || e.Ordinal != 1
 	a.oldest = min(a.oldest, off)
 }
 
@@ -203,7 +204,7 @@ func (a *assembler) end(i int) *Line {
 }
 
 func (a *assembler) give(i int, l entry.Line, from, to int64) *Line {
-	a.line = Line{Stream: streams[i], TimeNano: l.TimeNano, Text: l.Text, Cut: l.Truncated, From: from, To: to}
+	a.line = Line{Stream: streams[i], TimeNano: l.TimeNano, Text: l.Text, Cut: l.Truncated, From: from, To: to, Torn: a.streams[i].torn}
 	return &a.line
 }
 
