@@ -60,6 +60,9 @@ type log struct {
 	n     int
 }
 
+// roots are where the logs of newDir lie.
+var roots = map[*journal.Dir]string{}
+
 func newDir(t testing.TB, cfg journal.Config) *journal.Dir {
 	t.Helper()
 	cfg.Root, cfg.SegmentMin = t.TempDir(), 1
@@ -67,6 +70,7 @@ func newDir(t testing.TB, cfg journal.Config) *journal.Dir {
 	if err != nil {
 		t.Fatal(err)
 	}
+	roots[dir] = cfg.Root
 	t.Cleanup(func() { dir.Close() })
 	return dir
 }

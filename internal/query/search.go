@@ -266,7 +266,7 @@ func (s *search) merge() error {
 				return nil
 			}
 		default:
-			if time.Now().After(s.deadline) {
+			if s.sum.Bytes > 0 && time.Now().After(s.deadline) {
 				s.sum.OutOfTime, s.sum.Next = true, token(s.reached(p), s.oldest)
 				return nil
 			}
