@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -285,7 +286,7 @@ func (c *Client) Search(ctx context.Context, q SearchQuery, fn func(SearchRecord
 		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 			return SearchSummary{}, errCutOff
 		case err != nil:
-			return SearchSummary{}, errors.Join(errCutOff, err)
+			return SearchSummary{}, fmt.Errorf("%w (%w)", errCutOff, err)
 		case r.Error != "":
 			return SearchSummary{}, errors.New(r.Error)
 		case r.Summary != nil:
