@@ -155,6 +155,7 @@ func (s *searchFlags) settle(cmd *cobra.Command, now time.Time) (err error) {
 func (c *cli) search(ctx context.Context, client *api.Client, s *searchFlags, show *searchPrinter) error {
 	q := s.SearchQuery
 	var hits, skipped, undecided int64
+	unreadable := 0
 	for more := true; more; {
 		if s.Limit > 0 {
 			q.Limit = min(query.MaxLimit, s.Limit-int(hits))
@@ -167,6 +168,7 @@ func (c *cli) search(ctx context.Context, client *api.Client, s *searchFlags, sh
 			return err
 		}
 		hits, skipped, undecided = hits+sum.Hits, skipped+sum.Skipped, undecided+sum.Undecided
+		unreadable = max(unreadable, sum.Unreadable)
 		if sum.OutOfTime && sum.Next == "" {
 			return errors.New("the search took too long, and not all containers were counted; give --since, or name containers")
 		}
@@ -175,6 +177,9 @@ func (c *cli) search(ctx context.Context, client *api.Client, s *searchFlags, sh
 	}
 	if skipped > 0 {
 		c.warn(units.HumanSize(float64(skipped)) + " of logs were removed during the search, or can't be read")
+	}
+	if unreadable > 0 {
+		c.warn(fmt.Sprintf("the logs of %d containers can't be opened at present; the plugin's log says why", unreadable))
 	}
 	if undecided > 0 {
 		c.warn(fmt.Sprintf("of %d lines it takes too much work to find out whether they match", undecided))

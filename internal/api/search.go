@@ -101,6 +101,7 @@ type SearchSummary struct {
 	Bytes      int64  `json:"bytes" doc:"Of logs, uncompressed, that were read for it"`
 	Hits       int64  `json:"hits"`
 	Skipped    int64  `json:"skipped" doc:"Bytes of logs that were removed meanwhile, or can't be read"`
+	Unreadable int    `json:"unreadable" doc:"Containers whose logs can't be opened at present"`
 	Undecided  int64  `json:"undecided" doc:"Lines of which it takes too much work to find out whether they match"`
 	OutOfTime  bool   `json:"out_of_time" doc:"Whether it took too long, so that not all was looked at"`
 	Next       string `json:"next,omitempty" doc:"Where the next search goes on, as from; missing where there is no more"`
@@ -260,7 +261,7 @@ func foundOut(f query.Found) *SearchContainer {
 func summaryOut(s query.Summary) *SearchSummary {
 	return &SearchSummary{
 		Containers: s.Containers, Lines: s.Lines, Bytes: s.Bytes, Hits: s.Hits, Skipped: s.Skipped,
-		Undecided: s.Undecided, OutOfTime: s.OutOfTime, Next: s.Next,
+		Unreadable: s.Unreadable, Undecided: s.Undecided, OutOfTime: s.OutOfTime, Next: s.Next,
 	}
 }
 

@@ -20,8 +20,8 @@ func TestSearch(t *testing.T) {
 	installCommand(t, e)
 	e.InstallPlugin(unbounded...)
 	control(t, e)
-	e.Docker("run", "-d", "--name", "gone", "--network", "none", "--log-driver", enginetest.Plugin, "--log-opt", "max-size=1m", "--log-opt", "max-file=20",
-		enginetest.Image, "loggen", "-n", "60000", "-len", "100", "-mark", "1000")
+	e.Docker("run", "-d", "--name", "gone", "--network", "none", "--log-driver", enginetest.Plugin, "--log-opt", "max-size=500k", "--log-opt", "max-file=20",
+		enginetest.Image, "loggen", "-n", "30000", "-len", "100", "-mark", "1000")
 	writer := e.Run([]string{"--log-driver", enginetest.Plugin}, "loggen", "-n", "0", "-len", "40", "-mark", "100", "-duty", "5ms", "-idle", "95ms")
 	e.Wait("gone")
 	var marks, all []string
@@ -39,20 +39,20 @@ func TestSearch(t *testing.T) {
 	}
 	compare := func() {
 		t.Helper()
-		if got := search("MARK", "gone", "--oldest"); len(marks) != 60 || !slices.Equal(got, marks) {
+		if got := search("MARK", "gone", "--oldest"); len(marks) != 30 || !slices.Equal(got, marks) {
 			t.Errorf("%d marks are found of %d", len(got), len(marks))
 		}
 		if got := search("", id[:12], "--oldest"); !slices.Equal(got, all) {
 			t.Errorf("%d lines are found of %d", len(got), len(all))
 		}
-		if got := search("^0000059[0-9]+ MARK"); got[len(got)-1] != marks[59] {
+		if got := search("^0000029[0-9]+ MARK"); got[len(got)-1] != marks[29] {
 			t.Errorf("found %q in all logs", got)
 		}
 	}
 	compare()
 	e.Eventually(2*time.Minute, "the removed container's log being compressed", func() bool {
-		compressed, _ := filepath.Glob(filepath.Join(e.PluginData(), "*", id, "*.seg.zst"))
-		raw, _ := filepath.Glob(filepath.Join(e.PluginData(), "*", id, "*.seg"))
+		compressed, _ := filepath.Glob(filepath.Join(e.PluginData(), ".logscan/journal", id, "*.seg.zst"))
+		raw, _ := filepath.Glob(filepath.Join(e.PluginData(), ".logscan/journal", id, "*.seg"))
 		return len(compressed) >= 5 && len(raw) <= 1
 	})
 	compare()

@@ -99,6 +99,7 @@ type Summary struct {
 	Bytes      int64 // of logs that were read for it
 	Hits       int64
 	Skipped    int64  // bytes that were removed meanwhile, or that couldn't be read
+	Unreadable int    // containers whose logs can't be opened at present
 	Undecided  int64  // lines of which it takes too much work to find out whether they match
 	Next       string // a token; "" where there is no more
 	OutOfTime  bool   // it took too long; Next is where it goes on
@@ -228,7 +229,8 @@ func (s *search) plan(chosen []journal.Container) error {
 			continue // just removed
 		}
 		if err != nil {
-			return err
+			s.sum.Unreadable++
+			continue
 		}
 		cursor := newCursor(c, j.Segments(), of, s.oldest)
 		j.Release()

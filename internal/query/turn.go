@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
-	"io"
 	"runtime"
 	"slices"
 	"time"
@@ -55,12 +54,13 @@ func (s *search) tell() error {
 func (s *search) turn(c *cursor) error {
 	left := c.size()
 	defer func() { s.done.Bytes += left - c.size() }()
-	if err := s.open(s.journals, c.container.ID); errors.Is(err, journal.ErrNotFound) {
+	if err := s.open(s.journals, c.container.ID); err != nil {
+		if !errors.Is(err, journal.ErrNotFound) {
+			s.sum.Unreadable++
+		}
 		s.skipped += left
 		c.segments, c.blocks, c.evicted = nil, nil, nil
 		return nil
-	} else if err != nil {
-		return err
 	}
 	if len(c.blocks) == 0 {
 		next := c.pop()
@@ -71,10 +71,7 @@ func (s *search) turn(c *cursor) error {
 		c.unfold(next, blocks, s.span)
 		return nil
 	}
-	if err := s.look(c); err != nil && err != io.EOF {
-		return err
-	}
-	return nil
+	return s.look(c)
 }
 
 // look looks at the next blocks for hits.
@@ -89,8 +86,11 @@ func (s *search) look(c *cursor) error {
 	for _, n := range s.state.TakeCounts() {
 		s.sum.Undecided += n.GivenUp
 	}
-	if err != nil {
-		return err
+	if s.ctx.Err() != nil {
+		return s.ctx.Err()
+	}
+	if err != nil { // the disk fails; what was found before is right
+		s.skipped += blocks[len(blocks)-1].to - max(blocks[0].after, s.src.Offset())
 	}
 	g.finish()
 	c.width = s.widthLeast
@@ -217,10 +217,8 @@ func (g *gathered) finish() {
 
 // surround finds the lines before and behind a hit.
 func (s *search) surround(c *cursor, h *Hit) (err error) {
-	if err := s.open(s.journals, c.container.ID); errors.Is(err, journal.ErrNotFound) {
-		return nil
-	} else if err != nil {
-		return err
+	if s.open(s.journals, c.container.ID) != nil {
+		return nil // it is gone, or the disk fails: there are none
 	}
 	if s.Request.Before > 0 {
 		if h.Before, err = s.linesBefore(h.to, s.Request.Before); err != nil {
