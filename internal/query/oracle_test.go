@@ -177,8 +177,8 @@ func request(random *rand.Rand, logs []*log) Request {
 	if odds(3) {
 		r.Before, r.After = random.IntN(4), random.IntN(4)
 	}
-	if odds(3) {
-		r.Limit = 1 + random.IntN(50)
+	if odds(3) || r.Before+r.After > 0 {
+		r.Limit = 1 + random.IntN(100)
 	}
 	return r
 }
@@ -194,10 +194,11 @@ func agree(t *testing.T, random *rand.Rand, s *Searcher, logs []*log, n int) {
 			differ(t, r, got, want)
 		}
 		if r.Limit > 0 { // page by page it is all of them
+			r.Before, r.After = 0, 0
 			page := r
 			r.Limit = 0
 			want := expected(t, logs, r)
-			page.Limit = max(page.Limit, len(want)/20)
+			page.Limit = max(page.Limit, len(want)/5)
 			var got []string
 			for {
 				sum, err := s.Search(t.Context(), page, Output{Hit: func(h *Hit) error { got = append(got, showHit(h)); return nil }})
