@@ -123,6 +123,7 @@ type search struct {
 	out     Output
 	oldest  bool
 	span    span
+	ahead   span   // the times of the blocks that are to be looked at
 	from    *place // that hits are to lie behind, in the order wanted
 	set     *rule.Set
 	match   rule.Matching
@@ -217,6 +218,7 @@ func (s *search) plan(chosen []journal.Container) error {
 	} else if s.from != nil && s.from.key < math.MaxInt64 {
 		of.until = min(of.until, s.from.key+1)
 	}
+	s.ahead = of
 	for _, c := range chosen {
 		if err := s.ctx.Err(); err != nil {
 			return err
@@ -268,7 +270,7 @@ func (s *search) merge() error {
 				return nil
 			}
 		default:
-			if s.sum.Bytes > 0 && time.Now().After(s.deadline) {
+			if s.beyond(p) && time.Now().After(s.deadline) {
 				s.sum.OutOfTime, s.sum.Next = true, token(s.reached(p), s.oldest)
 				return nil
 			}
@@ -291,6 +293,19 @@ func (s *search) reached(p place) place {
 		return place{p.key, "", 0}
 	}
 	return place{p.key, lastID, math.MaxInt64}
+}
+
+// beyond reports whether a search that went on from where this one would end, if none to
+// come lies before p, would begin further on than this one has.
+func (s *search) beyond(p place) bool {
+	switch at := s.reached(p); {
+	case s.from == nil:
+		return s.sum.Bytes > 0
+	case s.oldest:
+		return s.from.before(at)
+	default:
+		return at.before(*s.from)
+	}
 }
 
 // give gives the next hit of a container.

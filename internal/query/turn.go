@@ -68,7 +68,7 @@ func (s *search) turn(c *cursor) error {
 		if len(blocks) == 0 {
 			s.skipped += next.to - next.at
 		}
-		c.unfold(next, blocks, s.span)
+		c.unfold(next, blocks, s.ahead)
 		return nil
 	}
 	return s.look(c)
