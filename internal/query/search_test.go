@@ -57,6 +57,7 @@ func TestWhileWriting(t *testing.T) {
 		r := Request{Pattern: "n=[0-9]*[05] ", Order: Orders[seed%2]}
 		before := l.j.State()
 		var got []int
+		parts := 0
 		sum, err := s.Search(t.Context(), r, Output{Hit: func(h *Hit) error {
 			m := number.FindSubmatch(h.Text)
 			if m == nil {
@@ -72,6 +73,7 @@ func TestWhileWriting(t *testing.T) {
 				if h.From > l.j.State().First {
 					return fmt.Errorf("line %d is %.100q", n, h.Text)
 				}
+				parts++
 				return nil
 			}
 			got = append(got, n)
@@ -92,7 +94,7 @@ func TestWhileWriting(t *testing.T) {
 				gaps++
 			}
 		}
-		if gaps > 0 && sum.Skipped == 0 {
+		if gaps > parts && sum.Skipped == 0 {
 			t.Fatalf("%d gaps, and nothing is said to be skipped", gaps)
 		}
 		if before.End > before.First && len(got) == 0 && sum.Skipped == 0 && before.End-before.Birth > 10<<10 {
