@@ -108,6 +108,8 @@ type testPlugin struct {
 	store   *store.Store
 	handler http.Handler
 	socket  string
+	logs    *journal.Dir
+	lines   int // written into them
 }
 
 func newTestPlugin(t testing.TB) *testPlugin {
@@ -118,6 +120,9 @@ func newTestPlugin(t testing.TB) *testPlugin {
 	}
 	log := slog.New(slog.DiscardHandler)
 	p := &testPlugin{t: t, socket: filepath.Join(dir, "s")}
+	if p.logs, err = journal.OpenDir(journal.Config{Root: filepath.Join(dir, "logs")}); err != nil {
+		t.Fatal(err)
+	}
 	if p.store, err = store.Open(filepath.Join(dir, "logscan.db"), log); err != nil {
 		t.Fatal(err)
 	}
@@ -132,6 +137,7 @@ func newTestPlugin(t testing.TB) *testPlugin {
 		Store:  p.store, Scanner: fakeScanner{}, Ingest: fakeIngest{}, Journals: fakePlugin{},
 		Reload: func(context.Context) error { return nil },
 		Share:  func(context.Context, rule.Rule) (api.Hint, error) { return api.Hint{Lines: 4, Matched: 1}, nil },
+		Search: query.New(p.logs, nil).Search,
 		Uncovered: func(_ context.Context, _ []rule.Rule, q query.UncoveredQuery) (query.Uncovered, error) {
 			at := time.Now().Add(-90 * time.Second)
 			line := func(n int64, sample, pattern string) query.UncoveredShape {
@@ -152,6 +158,7 @@ func newTestPlugin(t testing.TB) *testPlugin {
 		srv.CloseClientConnections()
 		srv.Close()
 		p.store.Close()
+		p.logs.Close()
 		os.RemoveAll(dir)
 	})
 	return p
@@ -201,9 +208,10 @@ func (p *testPlugin) runWith(c *cli, args ...string) (code int) {
 //
 //	event SEVERITY RULE MESSAGE [SINCE]  stores a hit; 46 matches were suppressed since then
 //	break ID PATTERN                     puts a pattern into the store that the API would refuse
+//	log CONTAINER WORKLOAD STREAM TEXT   writes a line into a container's log, a second after the one before
 //	received PATTERN                     matches the latest request to the receiver at $RECEIVER
 //
-// MESSAGE may have the escapes of Go's strings. The receiver quotes a request's path
+// MESSAGE and TEXT may have the escapes of Go's strings. The receiver quotes a request's path
 // and credentials in its answer, and refuses what goes to a path with "refuse".
 func TestScripts(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txtar")
@@ -248,6 +256,7 @@ func TestScripts(t *testing.T) {
 	}, map[string]script.Command{
 		"event": with((*testPlugin).eventCommand),
 		"break": with((*testPlugin).breakCommand),
+		"log":   with((*testPlugin).logCommand),
 		"received": func(ts *testscript.TestScript, neg bool, args []string) {
 			got, _ := ts.Value(received{}).(*atomic.Value).Load().(string)
 			if len(args) != 1 || regexp.MustCompile(args[0]).MatchString(got) == neg {

@@ -182,6 +182,11 @@ func (p *printer[T]) one(it T) error {
 		if err := p.tmpl.Execute(&b, it); err != nil {
 			return templateProblem[T](err)
 		}
+		if p.table {
+			row := strings.Split(b.String(), "\t")
+			p.measure([][]string{row})
+			return p.line(row, nil)
+		}
 		_, err := fmt.Fprintln(p.out, b.String())
 		return err
 	}

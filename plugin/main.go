@@ -15,7 +15,7 @@
 //	docker logscan help rules
 //
 // Exit codes: 0 done, 1 not possible (the message says what to do), 2 used the
-// wrong way, so that nothing was tried, 3 `rule test` found no match, 130
+// wrong way, so that nothing was tried, 3 `rule test` or `search` found no match, 130
 // interrupted, 141 nobody reads what it prints.
 package main
 

@@ -157,7 +157,15 @@ func TestExitCodes(t *testing.T) {
 		{"--socket= -H unix:///nosuch rule ls", exitFailed},
 		{"--socket=/nosuch rule ls", exitFailed},
 
+		{"search", exitUsage},
+		{"search x --since yesterday", exitUsage},
+		{"search x -C 201", exitUsage},
+		{"search x --limit -1", exitUsage},
+		{"search x --format {{.Nosuch}}", exitUsage},
+		{"search x nosuch", exitFailed},
+
 		{"rule test -p x y", exitNoMatch},
+		{"search x", exitNoMatch},
 	}
 	for _, tt := range tests {
 		out, code := p.run("", strings.Fields(tt.args)...)

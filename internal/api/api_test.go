@@ -23,6 +23,7 @@ import (
 	"logscan/internal/event"
 	"logscan/internal/ingest"
 	"logscan/internal/journal"
+	"logscan/internal/query"
 	"logscan/internal/rule"
 	"logscan/internal/scan"
 	"logscan/internal/store"
@@ -98,6 +99,13 @@ type bench struct {
 	reasons atomic.Pointer[[]Reason]
 	tokens  *Tokens
 	share   func(context.Context, rule.Rule) (Hint, error)
+	// journals are those that are searched, by search unless that is nil.
+	journals *journal.Dir
+	search   atomic.Pointer[searchFunc]
+}
+
+type searchFunc struct {
+	do func(context.Context, query.Request, query.Output) (query.Summary, error)
 }
 
 type lockedBuffer struct {
@@ -124,7 +132,7 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, socket: filepath.Join(dir, "s"), tokens: &Tokens{}}
+	b := &bench{t: t, socket: filepath.Join(dir, "s"), tokens: &Tokens{}, journals: searchable(t)}
 	b.tokens.SetAdmin(testToken)
 	log := slog.New(slog.NewTextHandler(&b.log, nil))
 	if b.store, err = store.Open(filepath.Join(dir, "logscan.db"), log); err != nil {
@@ -174,6 +182,12 @@ func (b *bench) config() Config {
 		Version: "1.2.3",
 		Logger:  slog.New(slog.NewTextHandler(&b.log, nil)),
 		Share:   b.share,
+		Search: func(ctx context.Context, r query.Request, out query.Output) (query.Summary, error) {
+			if f := b.search.Load(); f != nil {
+				return f.do(ctx, r, out)
+			}
+			return query.New(b.journals, nil).Search(ctx, r, out)
+		},
 	}
 }
 

@@ -169,6 +169,7 @@ func TestScopes(t *testing.T) {
 		{ScopeRead, "GET", containersPath, "", ""},
 		{ScopeRead, "GET", workloadsPath, "", ""},
 		{ScopeRead, "GET", statsPath, "", ""},
+		{ScopeRead, "GET", searchPath + "?pattern=x", "", "summary"},
 		{ScopeRead, "GET", "/openapi.json", "", ""},
 		{ScopeRead, "GET", "/openapi.yaml", "", ""},
 		{ScopeWrite, "POST", rulesPath + "/test", `{"pattern":"x","lines":["x"]}`, ""},

@@ -12,6 +12,7 @@ import (
 
 	"logscan/internal/egress"
 	"logscan/internal/event"
+	"logscan/internal/query"
 	"logscan/internal/rule"
 	"logscan/internal/store"
 	"logscan/internal/trigger"
@@ -37,6 +38,7 @@ func fuzzed(f *testing.F) http.Handler {
 	return New(Config{
 		Store: db, Scanner: fakeScanner{}, Rules: liveRules{db}, Ingest: fakeIngest{}, Journals: fakeJournals{},
 		Worker:      trigger.NewWorker(trigger.WorkerConfig{Store: db}),
+		Search:      query.New(searchable(f), nil).Search,
 		Reload:      func(context.Context) error { return nil },
 		CheckTarget: func(u string) error { return trigger.CheckTarget(u, egress.Targets{Allow: []string{"h.example.com"}}) },
 	})

@@ -92,6 +92,8 @@ type Config struct {
 	Started     time.Time
 	Logger      *slog.Logger
 
+	// Search looks for lines, as Searcher of package query does.
+	Search func(context.Context, query.Request, query.Output) (query.Summary, error)
 	// Share says which lines of late a rule matches, within about half a second. Nil:
 	// that isn't known.
 	Share func(context.Context, rule.Rule) (Hint, error)
@@ -148,6 +150,7 @@ func New(cfg Config) http.Handler {
 	s.rules(api)
 	s.triggers(api)
 	s.events(api)
+	s.searches(api)
 	s.incidents(api)
 	s.silences(api)
 	s.workloads(api)
@@ -165,7 +168,7 @@ func New(cfg Config) http.Handler {
 }
 
 // availableAlone are the operations that are possible without the database.
-var availableAlone = map[string]bool{"get-health": true, "get-metrics": true, "get-token": true, "list-containers": true}
+var availableAlone = map[string]bool{"get-health": true, "get-metrics": true, "get-token": true, "list-containers": true, "search": true}
 
 // waiting refuses what needs the database while it isn't open.
 func (s *server) waiting(api huma.API) func(huma.Context, func(huma.Context)) {

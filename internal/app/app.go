@@ -160,6 +160,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	apiConfig := api.Config{
 		Ingest: in, Journals: journals,
 		CheckTarget: func(url string) error { return trigger.CheckTarget(url, cfg.Targets) },
+		Search:      query.New(journals, in.Flush).Search,
 		Share: func(ctx context.Context, r rule.Rule) (api.Hint, error) {
 			return share(ctx, journals, r, time.Now(), usualShare)
 		},

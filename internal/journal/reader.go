@@ -23,6 +23,7 @@ type Reader struct {
 	pos     int64 // offset of the next frame
 	Skipped int64 // bytes that were no longer there, or not readable
 	Patient bool  // a disk that fails is tried again for a while: Next returns the error
+	Aside   bool  // what is in memory for the first who comes to it is left to others
 
 	seg    segment // what file belongs to
 	file   *os.File
@@ -49,6 +50,14 @@ func (r *Reader) Offset() int64 { return r.pos }
 
 // SetOffset makes the reader go on at off, a frame's offset that it has passed.
 func (r *Reader) SetOffset(off int64) { r.pos = off }
+
+// GoTo makes the reader go on at off, the offset of any frame.
+func (r *Reader) GoTo(off int64) {
+	if r.file != nil && off < r.seg.base {
+		r.closeFile()
+	}
+	r.pos = off
+}
 
 // Close releases the reader's file.
 func (r *Reader) Close() error {
@@ -131,7 +140,11 @@ func (r *Reader) next() (block []byte) {
 	if r.pos < r.j.state.First {
 		return nil
 	}
-	b, buf := r.j.fresh.from(r.pos)
+	var b []byte
+	var buf *[]byte
+	if !r.Aside {
+		b, buf = r.j.fresh.from(r.pos)
+	}
 	if buf == nil {
 		b = r.j.tail.from(r.pos)
 	}

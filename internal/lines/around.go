@@ -67,7 +67,7 @@ func readAround(j *journal.Journal, start int64, p Place, want Surroundings) (ou
 	at, after := want.Bytes, want.Bytes
 	take := func(l *Line) (more bool) {
 		switch {
-		case l.Torn && start > first: // it begins before what is read
+		case l.Torn && start > first && l.From < p.From: // it may begin before what is read
 		case l.From < p.From:
 			before.add(l)
 		case l.From < p.To:

@@ -35,8 +35,8 @@ type stream struct {
 	start  int64 // offset of the unfinished line's first entry
 	end    int64 // behind its last
 	size   int   // bytes of it so far
-	torn   bool  // that wasn't the line's first
 	grown  int64 // the clock, when it last grew
+	torn   bool  // its first entry may go on an earlier one
 
 	skipping bool // the rest of a line that was too long
 	skipID   string
@@ -115,7 +115,7 @@ func (a *assembler) add(off, to int64, e *entry.Entry) *Line {
 			text = text[:a.max]
 		}
 		a.clock = e.TimeNano
-		a.line = Line{streams[i], e.TimeNano, text, len(text) < len(e.Line), false, off, to}
+		a.line = Line{streams[i], e.TimeNano, text, len(text) < len(e.Line), off, to, false}
 		return &a.line
 	}
 	if s.skipping {
@@ -165,7 +165,7 @@ func (a *assembler) replay(off, to int64, e *entry.Entry) {
 }
 
 func (a *assembler) begin(s *stream, off int64, e *entry.Entry) {
-	s.start, s.size, s.torn = off, 0, e.Ordinal > 1
+	s.start, s.size, s.torn = off, 0, !e.HasMeta || e.Ordinal != 1
 	a.oldest = min(a.oldest, off)
 }
 

@@ -16,8 +16,8 @@ type Line struct {
 	TimeNano int64  // of its first chunk
 	Text     []byte // valid until the Source is used again
 	Cut      bool   // longer than Config.Max
-	Torn     bool   // its beginning was gone
 	From, To int64  // from its first frame on, up to behind its last; frames of other streams may lie between
+	Torn     bool   // its first frame may not be the line's first: reading began behind that, or it is lost
 }
 
 // Config is a Source's.
@@ -26,6 +26,8 @@ type Config struct {
 	Gap time.Duration // by the entries' time, after which the other stream ends an unfinished line; 10 s
 	// Patient has a disk that fails tried again for a while: Fill returns the error.
 	Patient bool
+	// Aside leaves what the journal has in memory, for the first who comes to it, to others.
+	Aside bool
 }
 
 const (
@@ -59,10 +61,18 @@ const never = math.MaxInt64
 // closes the source before it.
 func New(j *journal.Journal, p Position, cfg Config) *Source {
 	s := &Source{j: j, r: j.NewReader(p.Start()), endedAt: never}
-	s.r.Patient = cfg.Patient
+	s.r.Patient, s.r.Aside = cfg.Patient, cfg.Aside
 	s.off = p.Start()
 	s.assembler.init(cfg, p)
 	return s
+}
+
+// Restart has the source go on from p on, anywhere in the journal, as a new one would.
+func (s *Source) Restart(p Position) {
+	s.r.GoTo(p.Start())
+	s.block, s.off = nil, p.Start()
+	s.ends, s.ended, s.endedAt, s.passed = 0, 0, never, 0
+	s.assembler.init(Config{Max: s.max, Gap: time.Duration(s.gap)}, p)
 }
 
 // Close releases the source's file and memory.
@@ -204,6 +214,17 @@ func (s *Source) Replaying() bool { return s.off < s.next }
 
 // Unfinished reports whether a line has begun.
 func (s *Source) Unfinished() bool { return s.oldest != never }
+
+// UnfinishedTo reports whether a line has begun of which nothing, so far, lies behind an
+// offset: what comes may end it there.
+func (s *Source) UnfinishedTo(off int64) bool {
+	for i := range s.streams {
+		if st := &s.streams[i]; st.joiner.Pending() && st.end <= off {
+			return true
+		}
+	}
+	return false
+}
 
 // Position is where a source goes on whose lines follow those that this one has
 // given.

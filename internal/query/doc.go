@@ -1,3 +1,27 @@
-// Package query answers what is asked about the logs that are kept. It reads them as
-// docker logs does, and takes nothing that carries lines.
+// Package query looks for lines in what journals keep, those of removed containers too.
+//
+//	request ─▶ plan: containers, their segments and blocks by time ─▶ blocks ─▶ lines ─▶ match ─▶ merge ─▶ hits
+//
+// # Order
+//
+// A line's time is its own or, where a clock has stepped back, the greatest that was
+// written before its block. Of one container, lines come in the order of the log; those of
+// several are merged by time, and at the same time by the container's id. The newest come
+// first, or the oldest. Both are the same order, and a Token is a place in it, so that it
+// can be gone on from there, whatever has been written or removed since.
+//
+// # What it promises
+//
+//   - The lines are those that package lines gives to rules, whichever block reading begins
+//     at: a line in chunks that began before is read from there, and one that other frames
+//     end is read up to there. A line that isn't finished when the search begins isn't
+//     found.
+//   - What was there when the search began, and is still there when it comes to it, is
+//     looked at once. What retention has removed meanwhile is counted in Summary.Skipped:
+//     no journal is held while nothing is read of it.
+//   - Memory is bounded, whatever matches: hits that wait for their turn take maxWaiting at
+//     most, and where there are more they are read again. So is time, and how many searches
+//     run at once; they read on one core less than there are, in turns, and yield after
+//     each. Blocks that are in memory for rules are left to them.
+//   - It ends soon when its context does.
 package query

@@ -48,6 +48,6 @@ func matches(expr, line string) bool {
 }
 
 // wordIn reports whether a pattern says something: three letters in a row.
-var words = regexp.MustCompile(`\pL{3}`)
+var letters = regexp.MustCompile(`\pL{3}`)
 
-func wordIn(expr string) bool { return words.MatchString(strings.ReplaceAll(expr, `\S+`, "")) }
+func wordIn(expr string) bool { return letters.MatchString(strings.ReplaceAll(expr, `\S+`, "")) }

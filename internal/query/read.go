@@ -1,0 +1,165 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"time"
+
+	"logscan/internal/journal"
+	"logscan/internal/lines"
+)
+
+// block is a run of frames, between two points of an index, whose lines are wanted.
+type block struct {
+	at        int64 // where it begins
+	after, to int64 // lines are wanted that end behind the one offset, and up to the other
+	before    int64 // the greatest time before it: of none of its lines the time is less
+	max       int64 // nor greater than this
+	run       int64 // the time of the last hit before after, see assign; else before
+}
+
+// reading is a journal that is read, of one container at a time.
+type reading struct {
+	ctx     context.Context
+	id      string // "" while there is none
+	journal *journal.Journal
+	opened  time.Time
+	src     *lines.Source
+	behind  *lines.Source // for lines that began before where src does; nil until there is one
+	stop    int64         // up to where lines are wanted; what each calls may lower it
+	skipped int64         // bytes that were no longer there
+}
+
+// open has a container's journal be the one that is read.
+func (r *reading) open(journals *journal.Dir, id string) error {
+	if r.id == id {
+		return nil
+	}
+	r.close()
+	j, err := journals.Acquire(id)
+	if err != nil {
+		return err
+	}
+	r.id, r.journal, r.opened = id, j, time.Now()
+	r.src = lines.New(j, lines.Position{}, lines.Config{Aside: true})
+	return nil
+}
+
+// close gives up the journal.
+func (r *reading) close() {
+	if r.id == "" {
+		return
+	}
+	if r.behind != nil {
+		r.behind.Close()
+		r.behind = nil
+	}
+	r.src.Close()
+	r.journal.Release()
+	r.id, r.journal, r.src = "", nil, nil
+}
+
+// each calls f with the wanted lines of adjacent blocks and the number of their block, in
+// the order in which the lines end, but for those that others end.
+func (r *reading) each(blocks []block, f func(l *lines.Line, of int) error) error {
+	first, last := &blocks[0], &blocks[len(blocks)-1]
+	of := 0
+	r.stop = last.to
+	return r.from(r.src, first.at, func(l *lines.Line) error {
+		if l.To <= first.after || l.To > r.stop {
+			return nil
+		}
+		if l.Torn {
+			whole, err := r.whole(l)
+			if whole == nil || err != nil {
+				return err
+			}
+			l = whole
+		}
+		for of > 0 && l.To <= blocks[of].at {
+			of--
+		}
+		for of+1 < len(blocks) && l.To > blocks[of+1].at {
+			of++
+		}
+		return f(l, of)
+	}, func(from, to int64) {
+		r.skipped += max(0, min(to, last.to)-max(from, first.after))
+	})
+}
+
+// from calls f with all lines from an offset on, until none is to come that ends at
+// r.stop or before; gone is told what is no longer there.
+func (r *reading) from(src *lines.Source, off int64, f func(*lines.Line) error, gone func(from, to int64)) error {
+	src.Restart(lines.Position{Next: off})
+	for {
+		line, more := src.Step()
+		if line != nil {
+			if err := f(line); err != nil {
+				return err
+			}
+		}
+		if src.Offset() >= r.stop && !src.UnfinishedTo(r.stop) {
+			return nil
+		}
+		if line != nil || more {
+			continue
+		}
+		if err := r.ctx.Err(); err != nil {
+			return err
+		}
+		before := src.Offset()
+		err := src.Fill()
+		if after := src.Offset(); after > before {
+			gone(before, after)
+		}
+		if errors.Is(err, io.EOF) {
+			for line, _ := src.Step(); line != nil; line, _ = src.Step() {
+				if err := f(line); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// How far back the beginning of a line is looked for, in bytes: first, and at most, which
+// is further than a line reaches.
+const (
+	backFirst = 256 << 10
+	backMost  = 32 << 20
+)
+
+// whole returns the line that ends where one does whose beginning may be missing; nil if
+// that is no line, but the rest of one that was too long. What it returns is valid until
+// its next call.
+func (r *reading) whole(torn *lines.Line) (found *lines.Line, err error) {
+	if r.behind == nil {
+		r.behind = lines.New(r.journal, lines.Position{}, lines.Config{Aside: true})
+	}
+	stop := r.stop
+	defer func() { r.stop = stop }()
+	r.stop = torn.To
+	first, _ := r.journal.Bounds()
+	for back := int64(backFirst); ; back *= 8 {
+		from := max(r.journal.Boundary(max(torn.From-back, first)), first)
+		found = nil
+		err := r.from(r.behind, from, func(l *lines.Line) error {
+			if l.To == torn.To {
+				line := *l
+				line.Text = slices.Clone(l.Text)
+				found = &line
+			}
+			return nil
+		}, func(int64, int64) {})
+		if err != nil || found != nil && !found.Torn || from <= first || back >= backMost {
+			return found, err
+		}
+	}
+}
