@@ -150,6 +150,7 @@ func (r *reading) whole(torn *lines.Line) (found *lines.Line, err error) {
 	for back := int64(backFirst); ; back *= 8 {
 		from := max(r.journal.Boundary(max(torn.From-back, first)), first)
 		found = nil
+		gone := false
 		err := r.from(r.behind, from, func(l *lines.Line) error {
 			if l.To == torn.To {
 				line := *l
@@ -157,7 +158,10 @@ func (r *reading) whole(torn *lines.Line) (found *lines.Line, err error) {
 				found = &line
 			}
 			return nil
-		}, func(int64, int64) {})
+		}, func(int64, int64) { gone = true })
+		if err == nil && found == nil && gone {
+			return torn, nil // its beginning is removed
+		}
 		if err != nil || found != nil && !found.Torn || from <= first || back >= backMost {
 			return found, err
 		}
