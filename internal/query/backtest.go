@@ -64,7 +64,7 @@ type Backtest struct {
 const (
 	MaxBacktestShapes     = 20
 	MaxBacktestSamples    = 20
-	maxBacktestHits       = 100_000
+	maxBacktestHits       = 20_000
 	maxBacktestIncidents  = 5_000
 	maxBacktestContainers = 1_000
 )
