@@ -135,9 +135,10 @@ func newTestPlugin(t testing.TB) *testPlugin {
 		Worker: trigger.NewWorker(trigger.WorkerConfig{Store: p.store, Targets: egress.Targets{Allow: []string{"127.0.0.1", scriptReceiver}}}),
 		Token:  func() (api.Token, bool) { return api.Token{Token: "the token", Listen: "127.0.0.1:8414"}, true },
 		Store:  p.store, Scanner: fakeScanner{}, Ingest: fakeIngest{}, Journals: fakePlugin{},
-		Reload: func(context.Context) error { return nil },
-		Share:  func(context.Context, rule.Rule) (api.Hint, error) { return api.Hint{Lines: 4, Matched: 1}, nil },
-		Search: query.New(p.logs, nil).Search,
+		Reload:   func(context.Context) error { return nil },
+		Share:    func(context.Context, rule.Rule) (api.Hint, error) { return api.Hint{Lines: 4, Matched: 1}, nil },
+		Search:   query.New(p.logs, nil).Search,
+		Backtest: fakeBacktest,
 		Uncovered: func(_ context.Context, _ []rule.Rule, q query.UncoveredQuery) (query.Uncovered, error) {
 			at := time.Now().Add(-90 * time.Second)
 			line := func(n int64, sample, pattern string) query.UncoveredShape {
@@ -297,4 +298,24 @@ func (p *testPlugin) breakCommand(args []string) error {
 	r.Pattern = args[1]
 	_, err = p.store.UpdateRule(p.t.Context(), r)
 	return err
+}
+
+// fakeBacktest has found something in shop/web, and nothing elsewhere.
+func fakeBacktest(_ context.Context, q query.BacktestQuery) (query.Backtest, error) {
+	at := q.Until.UTC()
+	b := query.Backtest{
+		Since: q.Since, Until: q.Until, Complete: true, Took: time.Millisecond, Lines: 1000,
+		Containers: []query.BacktestContainer{{Name: "web", Workload: "shop/web", First: at.Add(-3 * time.Hour), Last: at, Lines: 900, Hits: 6}, {Name: "db\x1b", Lines: 100, Hits: 1, Whole: true, Unread: 5}},
+	}
+	if q.Workload == "elsewhere" {
+		b.Complete = false
+		return b, nil
+	}
+	b.Counts = rule.Counts{Hits: 7, Cooldown: 212, Bucket: 3, Ignored: 4, GivenUp: 1}
+	b.Hits, b.Incidents, b.Notices, b.Messages = 7, 2, map[string]int64{"opened": 2, "repeated": 1}, map[string]int64{"ops": 3, "phone": 1}
+	b.Hours = []query.BacktestHour{{At: at.Add(-2 * time.Hour), Hits: 1}, {At: at.Add(-time.Hour), Hits: 6}}
+	b.Shapes = []query.BacktestShape{{Readable: "Out of memory: Killed process <num>", Hits: 7}}
+	b.Samples = []query.BacktestSample{{At: at, Container: "web", Message: "Out of memory: Killed process 17"}}
+	b.Warnings = []string{"ops would get more than a message an hour: 30 in 24 h"}
+	return b, nil
 }

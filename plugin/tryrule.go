@@ -27,7 +27,7 @@ const (
 )
 
 func (c *cli) ruleTest() *cobra.Command {
-	var pattern string
+	var pattern, since, before, workload string
 	var all, ignore, where []string
 	var quiet, why bool
 	cmd := &cobra.Command{
@@ -42,11 +42,17 @@ once. Exits with 3 if nothing matches.
 A rule of another kind than line adds the lines up, as those of one container. A line that
 begins with a time such as +90s was written so much later than the first; +2h alone has
 time pass. To a rule of kind run, all lines are one run, that starts with the first line and
-ends behind the last.`,
+ends behind the last.
+
+With --since, it is tried on the lines that are kept of the containers that it is for, by
+all that runs live: cooldowns, incidents, silences and triggers count, and nobody is told
+anything. It says what would have been told.`,
 		Example: `  docker logscan rule test oom 'Out of memory: Killed process 42'
   docker logs web 2>&1 | docker logscan rule test --pattern 'status=(?P<code>5\d\d)'
   docker logscan rule test --pattern 'status=5' --ignore /health --why 'GET /health status=503'
-  docker logs web 2>&1 | docker logscan rule test --where 'status >= 500' --where 'path != /health'`,
+  docker logs web 2>&1 | docker logscan rule test --where 'status >= 500' --where 'path != /health'
+  docker logscan rule test oom --since 168h
+  docker logscan rule test --pattern 'timed out' --ignore probe --since 24h`,
 		ValidArgsFunction: func(cmd *cobra.Command, a []string, s string) ([]string, cobra.ShellCompDirective) {
 			if len(a) > 0 || pattern != "" || len(where) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
@@ -58,6 +64,7 @@ ends behind the last.`,
 			if err != nil {
 				return err
 			}
+			delete(said, "workload_id") // what --workload is here
 			hasOwn := cmd.Flags().Changed("pattern") || len(where) > 0 || cmd.Flags().Changed("step") || said["kind"] == rule.KindRun
 			if !hasOwn && len(a) == 0 {
 				return &usageError{cmd, errors.New("give a rule, --pattern or --where")}
@@ -70,6 +77,29 @@ ends behind the last.`,
 			} else if !kind && slices.ContainsFunc(testedFields, func(name string) bool { return said[name] != nil }) {
 				return &usageError{cmd, errors.New("say of which --kind the rule is")}
 			}
+			if back := cmd.Flags().Changed("since"); back && (len(a) > 1 || hasOwn && len(a) > 0) {
+				return &usageError{cmd, errors.New("with --since, the lines that are kept are tried: give none")}
+			} else if !back && (before != "" || workload != "") {
+				return &usageError{cmd, errors.New("--before and --workload go with --since")}
+			} else if back {
+				req, err := backtestRequest(since, before, workload, time.Now())
+				if err != nil {
+					return &usageError{cmd, err}
+				}
+				return c.with(cmd, func(ctx context.Context, client *api.Client) error {
+					name := "These conditions"
+					if hasOwn {
+						req.Rule = conditions(said, pattern, all, ignore, where)
+					} else {
+						r, err := c.findRule(ctx, client, a[0])
+						if err != nil {
+							return err
+						}
+						req.RuleID, name = r.ID, "Rule "+r.Name
+					}
+					return c.backtest(ctx, client, req, name)
+				})
+			}
 			return c.with(cmd, func(ctx context.Context, client *api.Client) error {
 				req := api.RuleTest{Pattern: pattern, All: all, Ignore: ignore, Where: where}
 				timed := false
@@ -77,11 +107,7 @@ ends behind the last.`,
 					req, timed = api.RuleTest{Rule: said}, said["kind"] != nil && said["kind"] != rule.KindLine || said["clear"] != nil
 				}
 				if !hasOwn {
-					rules, err := client.Rules(ctx)
-					if err != nil {
-						return err
-					}
-					r, err := find(c, "rule", a[0], rules, func(r api.Rule) int64 { return r.ID }, ruleName)
+					r, err := c.findRule(ctx, client, a[0])
 					if err != nil {
 						return err
 					}
@@ -109,9 +135,51 @@ ends behind the last.`,
 	cmd.Flags().StringArrayVar(&ignore, "ignore", nil, "With --pattern or --where: lines that match this are no match")
 	cmd.Flags().StringArrayVar(&where, "where", nil, "Try this condition on a field instead of a rule, such as 'status >= 500', with --pattern or without")
 	addOptions[rule.Rule](c, cmd, true, append([]string{"record", "record_start"}, testedFields...)...)
+	cmd.Flags().StringVar(&since, "since", "", `Try it on the lines that are kept since then, e.g. "2026-01-02T15:04:05Z" or "24h"`)
+	cmd.Flags().StringVar(&before, "before", "", "With --since: only on lines of before then")
+	cmd.Flags().StringVar(&workload, "workload", "", "With --since: only on lines of this workload's containers")
+	c.completeWorkloads(cmd)
 	cmd.Flags().BoolVar(&why, "why", false, "Print the lines that don't match too, and why")
 	cmd.Flags().BoolVarP(&quiet, "quiet", "q", false, "Print nothing; the exit code tells")
 	return cmd
+}
+
+// findRule finds a rule by name or id.
+func (c *cli) findRule(ctx context.Context, client *api.Client, ref string) (api.Rule, error) {
+	rules, err := client.Rules(ctx)
+	if err != nil {
+		return api.Rule{}, err
+	}
+	return find(c, "rule", ref, rules, func(r api.Rule) int64 { return r.ID }, ruleName)
+}
+
+// backtestRequest reads of which lines a backtest is.
+func backtestRequest(since, before, workload string, now time.Time) (req api.BacktestRequest, err error) {
+	req.Workload = workload
+	if req.Since, err = parseTime(since, now); err != nil {
+		return req, fmt.Errorf("--since: %w", err)
+	}
+	if req.Until, err = parseTime(before, now); err != nil {
+		return req, fmt.Errorf("--before: %w", err)
+	}
+	return req, nil
+}
+
+// conditions are the fields of a rule that is given by options.
+func conditions(said api.RuleFields, pattern string, all, ignore, where []string) api.RuleFields {
+	f := maps.Clone(said)
+	if f == nil {
+		f = api.RuleFields{}
+	}
+	for name, values := range map[string][]string{"all": all, "ignore": ignore, "where": where} {
+		if len(values) > 0 {
+			f[name] = values
+		}
+	}
+	if pattern != "" {
+		f["pattern"] = pattern
+	}
+	return f
 }
 
 // testedFields are what can be tried of a rule besides its conditions.

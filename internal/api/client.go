@@ -218,6 +218,12 @@ func (c *Client) TestRule(ctx context.Context, in RuleTest) (r RuleTestResult, e
 	return r, err
 }
 
+// Backtest tells what a rule would have told of the lines that are kept.
+func (c *Client) Backtest(ctx context.Context, in BacktestRequest) (b Backtest, err error) {
+	err = c.do(ctx, http.MethodPost, rulesPath+"/backtest", nil, in, &b)
+	return b, err
+}
+
 // RuleStats tells of each rule what became of its matches.
 func (c *Client) RuleStats(ctx context.Context) ([]RuleStats, error) {
 	return all[RuleStats](ctx, c, rulesPath+"/stats", nil)

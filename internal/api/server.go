@@ -100,6 +100,8 @@ type Config struct {
 	// Uncovered says what looks like an error in the logs, and no rule of those given
 	// matches. Nil: they can't be read.
 	Uncovered func(context.Context, []rule.Rule, query.UncoveredQuery) (query.Uncovered, error)
+	// Backtest says what a rule would have told. Nil: likewise.
+	Backtest func(context.Context, query.BacktestQuery) (query.Backtest, error)
 }
 
 // server holds the handlers.
@@ -157,6 +159,7 @@ func New(cfg Config) http.Handler {
 	s.accessTokens(api)
 	s.deliveries(api)
 	s.uncovered(api)
+	s.backtest(api)
 	s.status(api)
 	s.metrics(api)
 	mux.HandleFunc(action.Path, s.act)

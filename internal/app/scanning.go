@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -12,9 +13,11 @@ import (
 
 	"logscan/internal/age"
 	"logscan/internal/api"
+	"logscan/internal/echo"
 	"logscan/internal/event"
 	"logscan/internal/journal"
 	"logscan/internal/press"
+	"logscan/internal/query"
 	"logscan/internal/redact"
 	"logscan/internal/rule"
 	"logscan/internal/rule/match"
@@ -142,6 +145,7 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	full := c.api
 	full.Store, full.Scanner, full.Rules, full.Worker, full.Reload = db, s.scanner, s, s.worker, s.reload
 	full.ActionKey, full.Redact = actionKey, c.cfg.Redact
+	full.Backtest = backtests(c, s.bucket, marks.key.Verify)
 	full.Degraded = func() []api.Reason { return append(c.control.reasons(), s.reasons()...) }
 	c.control.use(api.New(full))
 	c.control.setDatabase(nil)
@@ -165,6 +169,16 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	wg.Go(func() { s.keepHouse(ctx, c.cfg) })
 	wg.Wait()
 	return nil
+}
+
+// backtests returns what tries rules on lines that are kept.
+func backtests(c scanningConfig, bucket rule.Bucket, verify func([]byte, int64) echo.Rules) func(context.Context, query.BacktestQuery) (query.Backtest, error) {
+	dir := filepath.Join(c.cfg.DataDir, "backtests")
+	_ = os.RemoveAll(dir) // of one during which the process was killed
+	cfg := query.BacktestConfig{Journals: c.journals, Dir: dir, Bucket: bucket, Echo: verify}
+	return func(ctx context.Context, q query.BacktestQuery) (query.Backtest, error) {
+		return query.RunBacktest(ctx, cfg, q)
+	}
 }
 
 // tellRestart puts into the event log why there is a new worker, if that is news.

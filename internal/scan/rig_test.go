@@ -185,14 +185,20 @@ type writer struct {
 
 func containerID(n int) string { return fmt.Sprintf("%064x", n+1) }
 
-func (g *rig) container(n int) *writer { return g.attach(n, journal.DefaultOptions, true, false) }
+func (g *rig) container(n int, set ...func(*journal.Container)) *writer {
+	return g.attach(n, journal.DefaultOptions, true, false, set...)
+}
 
-func (g *rig) attach(n int, o journal.Options, scan, resumed bool) *writer {
+func (g *rig) attach(n int, o journal.Options, scan, resumed bool, set ...func(*journal.Container)) *writer {
 	g.t.Helper()
-	j, err := g.dir.Create(journal.Container{
+	c := journal.Container{
 		ID: containerID(n), Name: fmt.Sprint("c", n), Image: "busybox", Workload: fmt.Sprint("w", n),
 		Scan: scan, Options: o,
-	})
+	}
+	for _, f := range set {
+		f(&c)
+	}
+	j, err := g.dir.Create(c)
 	if err != nil {
 		g.t.Fatal(err)
 	}

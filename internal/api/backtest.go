@@ -1,0 +1,182 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"logscan/internal/query"
+	"logscan/internal/rule"
+)
+
+// BacktestRequest asks what a rule would have told of the lines that are kept.
+type BacktestRequest struct {
+	RuleID   int64      `json:"rule_id,omitzero" doc:"A stored rule, whatever its state is"`
+	Rule     RuleFields `json:"rule,omitempty" doc:"Or one as it would be added"`
+	Since    time.Time  `json:"since,omitzero" doc:"Lines from then on; without it, of the last 24 hours"`
+	Until    time.Time  `json:"until,omitzero" doc:"And before then; without it, up to now"`
+	Workload string     `json:"workload_id,omitzero" maxLength:"512" doc:"Only of this workload's containers"`
+}
+
+// Backtest is what the rule would have told if it had been there from the begin of the
+// span, with nothing known before.
+type Backtest struct {
+	Since      time.Time           `json:"since"`
+	Until      time.Time           `json:"until"`
+	Complete   bool                `json:"complete" doc:"It is all that was asked for: there was time, and not too much was found"`
+	Lines      int64               `json:"lines" doc:"That were evaluated"`
+	NanosALine int64               `json:"ns_per_line" doc:"What it took, beside all else that the plugin did"`
+	Matches    int64               `json:"matches" doc:"Lines that match"`
+	Hits       int64               `json:"hits" doc:"What would be events"`
+	Cooldown   int64               `json:"suppressed_cooldown" doc:"Matches that the cooldown would hold back, or that are further ones in a record"`
+	Bucket     int64               `json:"suppressed_bucket" doc:"Matches that the bound of a container's hits would hold back"`
+	Ignored    int64               `json:"ignored" doc:"Lines that match its pattern, and one of those to ignore too"`
+	GivenUp    int64               `json:"given_up" doc:"Lines that would have taken too much work to check"`
+	Incidents  int64               `json:"incidents"`
+	Notices    map[string]int64    `json:"notices" nullable:"false" doc:"What there would be to tell of incidents, by kind"`
+	Messages   map[string]int64    `json:"messages" nullable:"false" doc:"By trigger, of those that are switched on and would get any; digests aside"`
+	Hours      []BacktestHour      `json:"hours" nullable:"false" doc:"In which there were hits, in order"`
+	Containers []BacktestContainer `json:"containers" nullable:"false" doc:"Whose logs were looked at, 1,000 at most; those with the most hits first"`
+	Shapes     []BacktestShape     `json:"shapes" nullable:"false" doc:"The most frequent ones, 20 at most"`
+	Samples    []BacktestSample    `json:"samples" nullable:"false" doc:"The last hits, the newest first, 20 at most"`
+	Warnings   []string            `json:"warnings" nullable:"false" doc:"What somebody who makes such a rule would like to know"`
+}
+
+// BacktestHour is what came in an hour.
+type BacktestHour struct {
+	At   time.Time `json:"at" doc:"When it began"`
+	Hits int64     `json:"hits"`
+}
+
+// BacktestContainer is how much of a container's log there was.
+type BacktestContainer struct {
+	Name     string    `json:"name"`
+	Workload string    `json:"workload_id"`
+	First    time.Time `json:"first,omitzero" doc:"Of its lines in the span; absent without any"`
+	Last     time.Time `json:"last,omitzero"`
+	Lines    int64     `json:"lines"`
+	Hits     int64     `json:"hits"`
+	Whole    bool      `json:"whole" doc:"The log has all that it wrote in the span"`
+	Unread   int64     `json:"unread,omitzero" doc:"Bytes that can't be read, or were removed meanwhile"`
+}
+
+// BacktestShape is hits of one shape.
+type BacktestShape struct {
+	Shape string `json:"shape" doc:"As people read it"`
+	Hits  int64  `json:"hits"`
+}
+
+// BacktestSample is a hit.
+type BacktestSample struct {
+	At        time.Time `json:"at"`
+	Container string    `json:"container"`
+	Message   string    `json:"message"`
+}
+
+func (s *server) backtest(api huma.API) {
+	op := withBody(operation(http.MethodPost, rulesPath+"/backtest", "backtest-rule", "What a rule would have told of the lines that are kept", 200, 404))
+	op.MaxBodyBytes = maxBody
+	huma.Register(api, op, s.backtestRule)
+}
+
+func (s *server) backtestRule(ctx context.Context, in *struct{ Body BacktestRequest }) (*output[Backtest], error) {
+	if s.Backtest == nil {
+		return nil, huma.Error503ServiceUnavailable("the logs can't be read yet")
+	}
+	q, err := s.backtestQuery(ctx, in.Body)
+	if err != nil {
+		return nil, err
+	}
+	if q.Triggers, err = s.Store.Triggers(ctx); err != nil {
+		return nil, s.fail(err, "trigger")
+	}
+	if q.Silences, err = s.Store.Silences(ctx); err != nil {
+		return nil, s.fail(err, "silence")
+	}
+	select { // it is dearer than a test of a rule
+	case s.testing <- struct{}{}:
+		defer func() { <-s.testing }()
+	case <-ctx.Done():
+		return nil, s.fail(ctx.Err(), "rule")
+	}
+	limited, cancel := context.WithTimeout(ctx, s.queryTime)
+	defer cancel()
+	b, err := s.Backtest(limited, q)
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return nil, s.fail(err, "rule")
+	}
+	return &output[Backtest]{Body: backtestOut(&q.Rule, &b)}, nil
+}
+
+// backtestQuery is what a request asks for.
+func (s *server) backtestQuery(ctx context.Context, in BacktestRequest) (q query.BacktestQuery, err error) {
+	now := time.Now()
+	q = query.BacktestQuery{Since: in.Since, Until: in.Until, Workload: in.Workload}
+	if q.Until.IsZero() || q.Until.After(now) {
+		q.Until = now
+	}
+	if q.Since.IsZero() {
+		q.Since = q.Until.Add(-24 * time.Hour)
+	}
+	switch {
+	case !q.Since.Before(q.Until):
+		return q, invalid("since", "has to be before until, and before now")
+	case (in.RuleID != 0) == (len(in.Rule) > 0):
+		return q, invalid("rule", "give either a rule or a rule_id")
+	case in.RuleID != 0:
+		if q.Rule, err = s.Store.Rule(ctx, in.RuleID); err != nil {
+			return q, s.fail(err, "rule")
+		}
+	default:
+		q.Rule = rule.New()
+		q.Rule.Name = "test"
+		if err := in.Rule.apply(&q.Rule); err != nil {
+			return q, s.fail(err, "rule")
+		}
+		q.Rule.OverridesID = 0
+		if err := rule.Fields.Validate(q.Rule); err != nil {
+			return q, s.fail(err, "rule")
+		}
+	}
+	if _, bad := rule.Compile([]rule.Rule{asBacktested(q.Rule)}); len(bad) > 0 {
+		return q, invalid("rule", bad[0].Reason)
+	}
+	return q, nil
+}
+
+// asBacktested is a rule that stands alone, switched on.
+func asBacktested(r rule.Rule) rule.Rule {
+	r.State, r.Enabled, r.OverridesID = rule.On, true, 0
+	return r
+}
+
+func backtestOut(r *rule.Rule, b *query.Backtest) Backtest {
+	out := Backtest{
+		Since: b.Since, Until: b.Until, Complete: b.Complete, Lines: b.Lines,
+		Matches: matches(r, b.Counts), Hits: b.Hits, Cooldown: b.Counts.Cooldown, Bucket: b.Counts.Bucket, Ignored: b.Counts.Ignored, GivenUp: b.Counts.GivenUp,
+		Incidents: b.Incidents, Notices: b.Notices, Messages: b.Messages,
+		Hours: make([]BacktestHour, len(b.Hours)), Containers: make([]BacktestContainer, len(b.Containers)), Shapes: make([]BacktestShape, len(b.Shapes)),
+		Samples: make([]BacktestSample, len(b.Samples)), Warnings: append([]string{}, b.Warnings...),
+	}
+	if b.Lines > 0 {
+		out.NanosALine = b.Took.Nanoseconds() / b.Lines
+	}
+	for i, h := range b.Hours {
+		out.Hours[i] = BacktestHour(h)
+	}
+	for i, c := range b.Containers {
+		out.Containers[i] = BacktestContainer(c)
+	}
+	for i, v := range b.Shapes {
+		out.Shapes[i] = BacktestShape{v.Readable, v.Hits}
+	}
+	for i, v := range b.Samples {
+		out.Samples[i] = BacktestSample(v)
+	}
+	return out
+}

@@ -1,0 +1,357 @@
+package scan
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"io"
+	"math"
+	"runtime"
+	"slices"
+	"time"
+
+	"logscan/internal/correlate"
+	"logscan/internal/journal"
+	"logscan/internal/lines"
+	"logscan/internal/rule"
+	"logscan/internal/store"
+)
+
+// ReplayConfig says what is replayed.
+type ReplayConfig struct {
+	Config       // Workers and Ready don't matter; Store holds nothing yet
+	Rules        *rule.Snapshot
+	Since, Until time.Time               // lines from then on, and before then
+	Wants        func(journal.Info) bool // containers; nil: all
+	// Clock is told the time, before what was written up to then comes into Store; Pass has
+	// it pass behind that.
+	Clock func(time.Time)
+	Pass  func(context.Context, time.Time) error
+	// Due is when Pass has something to do; zero for never.
+	Due func() time.Time
+}
+
+// Replayed is what was replayed of a container.
+type Replayed struct {
+	journal.Container
+	First, Last time.Time // of the lines; zero without any
+	Lines       int64
+	Whole       bool  // the log has all that was written from Since on
+	Unread      int64 // bytes that were removed meanwhile, or can't be read
+}
+
+// replayStep is how much time passes at once while nothing is written.
+const replayStep = 30 * time.Second
+
+// Replay runs the steps that a Scanner runs, over lines that are kept, in the order of
+// their time and with nothing known before: what comes into Store is what would have come
+// if the rules had been there. It takes nothing that carries lines, and hands on the
+// processor again and again. It ends early with ctx's error, and then says how far it came.
+func Replay(ctx context.Context, cfg ReplayConfig) (all []Replayed, counts map[int64]rule.Counts, err error) {
+	cfg.Ready = func() bool { return true }
+	p := &replay{cfg: cfg, s: New(cfg.Config), at: cfg.Since.UnixNano(), clocks: map[string]int64{}}
+	p.s.now = func() time.Time { return time.Unix(0, p.at) }
+	p.s.snapshot.Store(cfg.Rules)
+	defer func() {
+		p.s.stopping.Store(true)
+		p.s.seeders.Wait()
+		p.close()
+	}()
+	if err = p.open(); err == nil {
+		err = p.run(ctx)
+	}
+	for _, f := range p.feeds {
+		f.out.Unread = f.src.Skipped
+		all = append(all, f.out)
+	}
+	return all, p.s.RuleStats(), err
+}
+
+// replay is a Replay under way.
+type replay struct {
+	cfg     ReplayConfig
+	s       *Scanner
+	at      int64   // up to when all is evaluated, in nanoseconds
+	feeds   []*feed // all there are
+	ahead   feeds   // those with a line to come
+	unended []*feed // those whose last lines may go on, or whose end isn't told
+	given   given
+	clocks  map[string]int64 // scratch
+}
+
+// feed is a container's log.
+type feed struct {
+	*follower
+	line   lines.Line // the next one
+	text   []byte     // of it
+	end    int64      // the offset up to which there are lines
+	over   bool       // there are no more
+	told   bool       // its end
+	starts int64      // when the container is told to have started; 0 for not, or not again
+	out    Replayed
+}
+
+// feeds are a heap by the time of the next line.
+type feeds []*feed
+
+func (h feeds) Len() int           { return len(h) }
+func (h feeds) Less(i, j int) bool { return h[i].line.TimeNano < h[j].line.TimeNano }
+func (h feeds) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+func (h *feeds) Push(x any)        { *h = append(*h, x.(*feed)) }
+func (h *feeds) Pop() any {
+	last := len(*h) - 1
+	x := (*h)[last]
+	*h = (*h)[:last]
+	return x
+}
+
+// open opens the logs.
+func (p *replay) open() error {
+	for _, info := range p.cfg.Journals.List() {
+		set := p.cfg.Rules.ForContainer(scopeOf(&info.Container))
+		if !info.Scan || p.cfg.Wants != nil && !p.cfg.Wants(info) || len(set.Rules()) == 0 {
+			continue
+		}
+		j, err := p.cfg.Journals.Acquire(info.ID)
+		if errors.Is(err, journal.ErrNotFound) {
+			continue // it has just been removed
+		}
+		if err != nil {
+			return err
+		}
+		from, err := j.SeekTime(p.at)
+		if err != nil {
+			j.Release()
+			return err
+		}
+		f := &feed{follower: p.s.newFollower(info.ID)}
+		f.j, f.meta, f.loaded = j, j.Container(), true
+		_, f.end = j.Bounds()
+		f.src = lines.New(j, lines.Position{Next: from}, lines.Config{Max: p.s.cfg.MaxLine, Gap: p.s.cfg.FlushAfter})
+		f.records.start = startOf(&f.meta)
+		f.snapshot, f.set = p.cfg.Rules, set
+		f.records.use(set)
+		f.now = p.s.now()
+		f.lookAtRuns()
+		state := j.State()
+		f.out = Replayed{Container: f.meta, Whole: state.First <= state.Birth || from > state.First}
+		if started := f.meta.Started; !started.IsZero() && started.Before(p.cfg.Until) {
+			f.starts = max(started.UnixNano(), p.at)
+		}
+		p.feeds = append(p.feeds, f)
+		if err := p.read(f); err != nil {
+			return err
+		}
+		if !f.over {
+			heap.Push(&p.ahead, f)
+		}
+	}
+	return nil
+}
+
+func (p *replay) close() {
+	for _, f := range p.feeds {
+		f.src.Close()
+		f.j.Release()
+		if f.alarm != nil {
+			f.alarm.Stop()
+		}
+	}
+}
+
+// read reads a feed's next line.
+func (p *replay) read(f *feed) error {
+	for {
+		if f.src.Offset() >= f.end && !f.src.Unfinished() {
+			f.over = true
+			return nil
+		}
+		l, err := f.src.Next()
+		switch {
+		case err == io.EOF:
+			f.over = true
+			return nil
+		case err != nil:
+			return err
+		case l.From >= f.end || l.TimeNano >= p.cfg.Until.UnixNano():
+			f.over = true
+			return nil
+		case l.TimeNano < p.cfg.Since.UnixNano():
+			_, _ = f.src.TakeEnd()
+			continue
+		}
+		f.text = append(f.text[:0], l.Text...)
+		f.line, f.line.Text = l, f.text
+		return nil
+	}
+}
+
+// run has all time pass.
+func (p *replay) run(ctx context.Context) error {
+	until := p.cfg.Until.UnixNano()
+	for p.at < until {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		p.at = min(p.next(), until)
+		if err := p.second(); err != nil {
+			return err
+		}
+		if err := p.commit(ctx); err != nil {
+			return err
+		}
+		runtime.Gosched()
+	}
+	return nil
+}
+
+// next is up to when time passes now: a second where something is written, more while
+// nothing is, without a moment being passed over at which something is due.
+func (p *replay) next() int64 {
+	next := p.at + int64(replayStep)
+	if !p.s.commits.sums.waiting() && len(p.unended) == 0 {
+		next = math.MaxInt64
+	}
+	if len(p.unended) > 0 {
+		next = p.at + int64(time.Second)
+	}
+	if len(p.ahead) > 0 {
+		next = min(next, max(p.ahead[0].line.TimeNano, p.at)+int64(time.Second))
+	}
+	if due := p.cfg.Due(); !due.IsZero() {
+		next = min(next, max(due.UnixNano(), p.at+int64(time.Second)))
+	}
+	return next
+}
+
+// second evaluates the lines that were written up to p.at.
+func (p *replay) second() error {
+	for _, f := range p.feeds {
+		if f.starts != 0 && f.starts < p.at && p.cfg.Rules.Waits() {
+			p.given.inputs = append(p.given.inputs, input{container: f.container(), started: f.starts})
+			f.run, f.starts = f.meta.Started.UnixNano(), 0
+		}
+	}
+	for len(p.ahead) > 0 && p.ahead[0].line.TimeNano < p.at {
+		f := p.ahead[0]
+		if err := p.lines(f); err != nil {
+			return err
+		}
+		if f.over {
+			heap.Pop(&p.ahead)
+		} else {
+			heap.Fix(&p.ahead, 0)
+		}
+		if !slices.Contains(p.unended, f) {
+			p.unended = append(p.unended, f)
+		}
+	}
+	p.unended = slices.DeleteFunc(p.unended, func(f *feed) bool { return p.settle(f) })
+	return nil
+}
+
+// lines evaluates a feed's lines up to p.at, or up to the next one of another feed.
+func (p *replay) lines(f *feed) error {
+	upTo := p.at
+	for i := 1; i < min(len(p.ahead), 3); i++ {
+		upTo = min(upTo, max(p.ahead[i].line.TimeNano, f.line.TimeNano)+1)
+	}
+	f.now = p.s.now()
+	f.matching = f.set.Begin()
+	defer f.matching.End()
+	for !f.over && f.line.TimeNano < upTo {
+		f.count(&f.line)
+		f.records.add(f.src, &f.line, &f.matching)
+		at := time.Unix(0, f.line.TimeNano).UTC()
+		if f.out.Lines++; f.out.First.IsZero() {
+			f.out.First = at
+		}
+		f.out.Last = at
+		if err := p.read(f); err != nil {
+			return err
+		}
+	}
+	f.addUp()
+	p.take(f)
+	return nil
+}
+
+// settle ends what goes on no more of a feed's lines, and reports whether nothing is open.
+func (p *replay) settle(f *feed) bool {
+	f.now = p.s.now()
+	f.matching = f.set.Begin()
+	quiet := time.Duration(p.at - f.last)
+	if f.over && quiet >= 2*time.Second {
+		f.records.end(math.MaxInt64)
+	} else if quiet > 0 {
+		f.records.quiet(quiet)
+	}
+	f.addUp()
+	f.matching.End()
+	if f.over && !f.told && quiet >= 2*time.Second {
+		f.told = true
+		f.endRuns()
+		f.stops()
+	}
+	p.take(f)
+	return f.records.wait() == 0 && (!f.over || f.told)
+}
+
+// take takes what a feed gave.
+func (p *replay) take(f *feed) {
+	p.s.count(f.id, f.rules.TakeCounts())
+	p.s.countIgnored(f.rules.TakeIgnored())
+	p.given.add(given{events: f.events, suppressed: suppressed(f.rules.TakeSuppressed(), &f.meta), inputs: f.inputs})
+	f.events, f.inputs, f.urgent, f.heft, f.lines = nil, nil, false, 0, 0
+}
+
+// commit puts what was given into the store, and has time pass there.
+func (p *replay) commit(ctx context.Context) error {
+	sums := &p.s.commits.sums
+	if sums.engine == nil {
+		sums.engine = correlate.New(p.cfg.Bucket)
+		p.batch(clocks{}, &store.Batch{}) // with the rules, from the beginning on
+		p.s.seeders.Wait()
+		p.given.inputs = append(p.s.commits.takeInputs(), p.given.inputs...)
+	}
+	var c clocks
+	if sums.waiting() {
+		c = clocks{now: p.at, all: p.at, of: p.clocks}
+		for _, f := range p.feeds {
+			p.clocks[f.id] = p.at
+		}
+	}
+	p.cfg.Clock(time.Unix(0, p.at))
+	b := store.Batch{Events: p.given.events, Suppressed: p.given.suppressed}
+	inputs := p.given.inputs
+	p.given = given{}
+	sums.step(inputs, c, &b)
+	b.Correlated = nil
+	if len(b.Events)+len(b.Suppressed)+len(b.Outcomes) > 0 {
+		if _, err := p.cfg.Store.Commit(ctx, b, p.cfg.Route); err != nil {
+			return err
+		}
+	}
+	at := time.Unix(0, p.at)
+	if due := p.cfg.Due(); due.IsZero() || due.After(at) {
+		return nil
+	}
+	return p.cfg.Pass(ctx, at)
+}
+
+// batch is sums.step without inputs, at the beginning.
+func (p *replay) batch(c clocks, b *store.Batch) {
+	at := p.at
+	p.at = p.cfg.Since.UnixNano()
+	p.s.commits.sums.step(nil, c, b)
+	p.at = at
+}
+
+// takeInputs returns what wasn't committed yet.
+func (c *committer) takeInputs() []input {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	out := c.waits.inputs
+	c.waits = given{}
+	return out
+}
