@@ -165,6 +165,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 			return share(ctx, journals, r, time.Now(), usualShare)
 		},
 		Uncovered: func(ctx context.Context, rules []rule.Rule, q query.UncoveredQuery) (query.Uncovered, error) {
+			q.Redact = cfg.Redact
 			return query.FindUncovered(ctx, journals, rules, q)
 		},
 		Token: ctl.tcpToken, Tokens: &ctl.tokens, Degraded: ctl.reasons,

@@ -175,7 +175,7 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 func backtests(c scanningConfig, bucket rule.Bucket, verify func([]byte, int64) echo.Rules) func(context.Context, query.BacktestQuery) (query.Backtest, error) {
 	dir := filepath.Join(c.cfg.DataDir, "backtests")
 	_ = os.RemoveAll(dir) // of one during which the process was killed
-	cfg := query.BacktestConfig{Journals: c.journals, Dir: dir, Bucket: bucket, Echo: verify}
+	cfg := query.BacktestConfig{Journals: c.journals, Dir: dir, Bucket: bucket, Echo: verify, Redact: c.cfg.Redact}
 	return func(ctx context.Context, q query.BacktestQuery) (query.Backtest, error) {
 		return query.RunBacktest(ctx, cfg, q)
 	}

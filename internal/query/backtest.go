@@ -15,6 +15,7 @@ import (
 	"logscan/internal/event"
 	"logscan/internal/incident"
 	"logscan/internal/journal"
+	"logscan/internal/redact"
 	"logscan/internal/rule"
 	"logscan/internal/scan"
 	"logscan/internal/shape"
@@ -29,6 +30,7 @@ type BacktestConfig struct {
 	Dir      string // where what a backtest finds is kept while it runs; made where it isn't there
 	Bucket   rule.Bucket
 	Echo     func([]byte, int64) echo.Rules // as scan.Config has it; may be nil
+	Redact   *redact.Redactor               // what is told of lines
 }
 
 // BacktestQuery asks what a rule would have told.
@@ -122,13 +124,13 @@ func RunBacktest(ctx context.Context, cfg BacktestConfig, q BacktestQuery) (Back
 	r := q.Rule
 	r.ID, r.State, r.Enabled, r.OverridesID, r.UpdatedAt = max(r.ID, 1), rule.On, true, 0, q.Since
 	b.settings = r.Incidents()
-	snapshot, bad := rule.Compile([]rule.Rule{r}, rule.WithBucket(cfg.Bucket))
+	snapshot, bad := rule.Compile([]rule.Rule{r}, rule.WithBucket(cfg.Bucket), rule.WithRedactor(cfg.Redact))
 	if len(bad) > 0 {
 		return Backtest{}, bad[0]
 	}
 	began := time.Now()
 	all, counts, err := scan.Replay(ctx, scan.ReplayConfig{
-		Config: scan.Config{Journals: cfg.Journals, Store: &b, Route: b.router.Match, Echo: cfg.Echo, Bucket: cfg.Bucket},
+		Config: scan.Config{Journals: cfg.Journals, Store: &b, Route: b.router.Match, Echo: cfg.Echo, Bucket: cfg.Bucket, Redact: cfg.Redact},
 		Rules:  snapshot, Since: q.Since, Until: q.Until,
 		Wants: func(i journal.Info) bool {
 			return !i.LastLine.Before(q.Since) && (q.Workload == "" || i.Workload == q.Workload)

@@ -4,13 +4,14 @@ import (
 	"regexp"
 	"strings"
 
+	"logscan/internal/redact"
 	"logscan/internal/shape"
 )
 
 // maxPattern bounds the pattern that is made of a line, in bytes of the line.
 const maxPattern = 120
 
-var placeholder = regexp.MustCompile(`<[a-z]+>`)
+var placeholder = regexp.MustCompile(`<[a-z]+>|` + regexp.QuoteMeta(redact.Mark))
 
 // patternOf returns a pattern for lines of the same shape, which the line matches: the
 // text that people read of it, with anything where it varies. It is "" where there is

