@@ -27,7 +27,7 @@ const (
 )
 
 func (c *cli) ruleTest() *cobra.Command {
-	var pattern, since, before, workload string
+	var pattern, since, upTo, workload string
 	var all, ignore, where []string
 	var quiet, why bool
 	cmd := &cobra.Command{
@@ -79,10 +79,10 @@ anything. It says what would have been told.`,
 			}
 			if back := cmd.Flags().Changed("since"); back && (len(a) > 1 || hasOwn && len(a) > 0) {
 				return &usageError{cmd, errors.New("with --since, the lines that are kept are tried: give none")}
-			} else if !back && (before != "" || workload != "") {
-				return &usageError{cmd, errors.New("--before and --workload go with --since")}
+			} else if !back && (upTo != "" || workload != "") {
+				return &usageError{cmd, errors.New("--up-to and --workload go with --since")}
 			} else if back {
-				req, err := backtestRequest(since, before, workload, time.Now())
+				req, err := backtestRequest(since, upTo, workload, time.Now())
 				if err != nil {
 					return &usageError{cmd, err}
 				}
@@ -136,7 +136,7 @@ anything. It says what would have been told.`,
 	cmd.Flags().StringArrayVar(&where, "where", nil, "Try this condition on a field instead of a rule, such as 'status >= 500', with --pattern or without")
 	addOptions[rule.Rule](c, cmd, true, append([]string{"record", "record_start"}, testedFields...)...)
 	cmd.Flags().StringVar(&since, "since", "", `Try it on the lines that are kept since then, e.g. "2026-01-02T15:04:05Z" or "24h"`)
-	cmd.Flags().StringVar(&before, "before", "", "With --since: only on lines of before then")
+	cmd.Flags().StringVar(&upTo, "up-to", "", "With --since: only on lines of before then")
 	cmd.Flags().StringVar(&workload, "workload", "", "With --since: only on lines of this workload's containers")
 	c.completeWorkloads(cmd)
 	cmd.Flags().BoolVar(&why, "why", false, "Print the lines that don't match too, and why")
@@ -154,13 +154,13 @@ func (c *cli) findRule(ctx context.Context, client *api.Client, ref string) (api
 }
 
 // backtestRequest reads of which lines a backtest is.
-func backtestRequest(since, before, workload string, now time.Time) (req api.BacktestRequest, err error) {
+func backtestRequest(since, upTo, workload string, now time.Time) (req api.BacktestRequest, err error) {
 	req.Workload = workload
 	if req.Since, err = parseTime(since, now); err != nil {
 		return req, fmt.Errorf("--since: %w", err)
 	}
-	if req.Until, err = parseTime(before, now); err != nil {
-		return req, fmt.Errorf("--before: %w", err)
+	if req.Until, err = parseTime(upTo, now); err != nil {
+		return req, fmt.Errorf("--up-to: %w", err)
 	}
 	return req, nil
 }

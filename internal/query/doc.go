@@ -1,4 +1,9 @@
-// Package query looks for lines in what journals keep, those of removed containers too.
+// Package query answers what is asked about the logs that are kept, those of removed
+// containers too: which lines match (Searcher), what a rule would have told (RunBacktest),
+// and which errors no rule matches (FindUncovered). It reads them as docker logs does, and
+// takes nothing that carries lines.
+//
+// # Search
 //
 //	request ─▶ plan: containers, their segments and blocks by time ─▶ blocks ─▶ lines ─▶ match ─▶ merge ─▶ hits
 //
