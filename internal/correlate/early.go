@@ -292,6 +292,7 @@ type storedEarly struct {
 	Distinct  string    `json:"d,omitempty"`
 	From      int64     `json:"from,omitempty"`
 	To        int64     `json:"to,omitempty"`
+	Until     int64     `json:"u,omitempty"`
 }
 
 // encode is the row of a match that waits; nil where there is none.
@@ -302,7 +303,7 @@ func (v *early) encode() []byte {
 	m := &v.match
 	return asJSON(storedEarly{
 		storedVersion, v.rule.rule.ID, inShort(v.rule.meaning), v.container, m.TimeNano, m.Role, m.N, m.Lines, m.All, m.LineNo,
-		m.Stream, m.Text, m.Record, m.Shape, m.By, m.Short, m.Distinct, m.From, m.To,
+		m.Stream, m.Text, m.Record, m.Shape, m.By, m.Short, m.Distinct, m.From, m.To, m.Until,
 	})
 }
 
@@ -323,7 +324,7 @@ func (e *Engine) loadEarly() (bad []Key) {
 			e.put(scopeOf(rs.rule, &c.Container), &early{n, rs, v.Container, rule.Match{
 				Rule: rs.rule, Role: v.Role, N: v.N, Lines: v.Lines, All: v.All, LineNo: v.LineNo, TimeNano: v.At,
 				Stream: v.Stream, Text: v.Text, Record: v.Record, Shape: v.Shape, By: v.By, Short: v.Short, Distinct: v.Distinct,
-				From: v.From, To: v.To,
+				From: v.From, To: v.To, Until: v.Until,
 			}})
 		}
 		b.next = n + 1

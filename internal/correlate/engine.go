@@ -14,9 +14,8 @@ import (
 )
 
 const (
-	// Slack is how much entries may be out of order: those of stdout and stderr, and
-	// of several containers.
-	Slack = 2 * time.Second
+	// Slack is rule.Slack.
+	Slack = rule.Slack
 	// MaxKeys is how many keys of a rule are known. Beyond, the one seen longest ago
 	// is forgotten.
 	MaxKeys = 10_000

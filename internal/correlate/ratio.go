@@ -52,7 +52,10 @@ func (e *Engine) matchRatio(rs *ruleState, s *state, m *rule.Match) {
 	}
 	e.passRatio(rs, s, m.TimeNano-slack)
 	s.ratio.add(rs.rule, m)
-	s.seen = max(s.seen, m.TimeNano)
+	if m.Until > m.TimeNano {
+		e.passRatio(rs, s, m.Until-slack)
+	}
+	s.seen = max(s.seen, m.TimeNano, m.Until)
 }
 
 // add counts a line, unless it came too late for any window.

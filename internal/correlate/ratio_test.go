@@ -292,3 +292,64 @@ func TestRatioIsBounded(t *testing.T) {
 		t.Errorf("a row has %d bytes", most)
 	}
 }
+
+// Lines are told alike however many are looked at before their matches are added up, also
+// where the clock steps back.
+func TestRatioOfTurns(t *testing.T) {
+	for seed := range uint64(8) {
+		rnd := rand.New(rand.NewPCG(seed, 3))
+		type line struct {
+			nano int64
+			text string
+		}
+		var lines []line
+		now := int64(1e15)
+		for n := range 6000 {
+			now += rnd.Int64N(200e6)
+			if rnd.IntN(100) == 0 {
+				now += rnd.Int64N(30e9) - 15e9
+			}
+			status := "200"
+			if rnd.IntN(100) < []int{5, 60}[n/1000%2] {
+				status = "500"
+			}
+			nano := now
+			if rnd.IntN(12) == 0 { // its first part came long before its last
+				nano += rnd.Int64N(8e9) - 4e9
+			}
+			lines = append(lines, line{nano, []string{"a ", "b "}[rnd.IntN(2)] + status})
+		}
+		var first []string
+		for n, turn := range []func() int{func() int { return 1 }, func() int { return 1 + rnd.IntN(40) }, func() int { return 1 + rnd.IntN(400) }} {
+			r := ratio("26%", 10, 50)
+			r.By, r.Of = []string{"$host"}, `^$host \d\d\d$`
+			g := newRig(t, r)
+			for rest := lines; len(rest) > 0; {
+				some := rest[:min(turn(), len(rest))]
+				rest = rest[len(some):]
+				m := g.snapshot.For(web.Workload).Begin()
+				var st rule.State
+				for _, l := range some {
+					of := rule.Line{Stream: "stdout", TimeNano: l.nano, Text: []byte(l.text)}
+					if m.Match(&st, of) {
+						m.Admit(&st, of, nil)
+					}
+				}
+				for _, match := range m.TakeMatches() {
+					c := web
+					g.e.Match(&c, &match)
+				}
+				m.End()
+				g.commit()
+			}
+			told := slices.DeleteFunc(g.out, func(s string) bool { return strings.Contains(s, " more") })
+			if n == 0 {
+				if first = told; len(first) < 4 {
+					t.Fatalf("only %q", first)
+				}
+			} else if !slices.Equal(told, first) {
+				t.Fatalf("seed %d:\n%s\nnot\n%s", seed, strings.Join(told, "\n"), strings.Join(first, "\n"))
+			}
+		}
+	}
+}

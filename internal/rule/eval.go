@@ -371,18 +371,27 @@ const ofBack = 8
 
 // addOf counts a line of which a rule's matches are a share. Nothing but its number is of
 // interest, so that one match stands for those of a key and a bucket: a rule may be about
-// each line there is.
+// each line there is. Where it makes a difference that the line comes behind others, since
+// time has gone on with these or goes on with it, it stands for itself.
 func (m *Matching) addOf(r *Rule, by string, l Line) {
-	bucket := Slot(l.TimeNano, r.Bucket())
+	length := r.Bucket()
+	bucket := Slot(l.TimeNano, length)
 	for i := len(m.matches) - 1; i >= max(0, len(m.matches)-ofBack); i-- {
 		of := &m.matches[i]
-		if of.Rule == r && of.Role == Of && of.By == by && Slot(of.TimeNano, r.Bucket()) == bucket {
+		if of.Rule != r {
+			continue
+		}
+		its := Slot(of.TimeNano, length)
+		if of.Role == Of && of.By == by && its == bucket {
 			of.Lines++
-			of.TimeNano = min(of.TimeNano, l.TimeNano)
+			of.TimeNano, of.Until = min(of.TimeNano, l.TimeNano), max(of.Until, l.TimeNano)
 			return
 		}
+		if over := max(of.TimeNano, of.Until) - int64(Slack); over >= (bucket+1)*int64(length) || l.TimeNano-int64(Slack) >= (its+1)*int64(length) {
+			break
+		}
 	}
-	m.matches = append(m.matches, Match{Rule: r, Role: Of, TimeNano: l.TimeNano, Stream: l.Stream, By: by, Lines: 1})
+	m.matches = append(m.matches, Match{Rule: r, Role: Of, TimeNano: l.TimeNano, Until: l.TimeNano, Stream: l.Stream, By: by, Lines: 1})
 }
 
 // values are those of the rule's key in the line, MaxByText bytes each at most, and

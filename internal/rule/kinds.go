@@ -417,12 +417,17 @@ func groups(names []string) string {
 	return strings.Join(out, ", ")
 }
 
+// Slack is how much entries may be out of order: those of stdout and stderr, and of several
+// containers.
+const Slack = 2 * time.Second
+
 // Match is a line that fulfils a part of a rule whose hits depend on more than a line.
 type Match struct {
 	Rule     *Rule
 	Role     Role
 	N        int    // the part's
 	Lines    int64  // that it stands for, of role Of: the others are of the same key, in the same of the rule's buckets
+	Until    int64  // of role Of: the time of the latest of these, where TimeNano is that of the earliest
 	All      bool   // it is about all keys, whatever their values: By says nothing
 	LineNo   uint32 // of the line, among those of one Matching: it may be in several matches
 	TimeNano int64

@@ -96,7 +96,7 @@ func TestLinesOfARatio(t *testing.T) {
 	for _, l := range []struct {
 		milli int64
 		text  string
-	}{{100, "a 200"}, {200, "b 200"}, {50, "a 300"}, {300, "a 503"}, {999, "a 404"}, {1000, "a 200"}, {998, "b 500"}, {1001, "x"}} {
+	}{{100, "a 200"}, {200, "b 200"}, {50, "a 300"}, {300, "a 503"}, {999, "a 404"}, {1000, "a 200"}, {998, "b 500"}, {1001, "x"}, {4000, "a 200"}, {1002, "a 201"}, {3999, "a 200"}} {
 		line := Line{Stream: "stdout", TimeNano: l.milli * 1e6, Text: []byte(l.text)}
 		if m.Match(&st, line) {
 			m.Admit(&st, line, nil)
@@ -106,7 +106,7 @@ func TestLinesOfARatio(t *testing.T) {
 	for _, v := range m.TakeMatches() {
 		got = append(got, strings.TrimSpace(fmt.Sprint(v.TimeNano/1e6, " ", v.By, " ", v.Role, v.Lines, " ", v.Text)))
 	}
-	want := "50 host=a of4|200 host=b of2|300 host=a 0 a 503|1000 host=a of1|998 host=b 0 b 500"
+	want := "50 host=a of4|200 host=b of2|300 host=a 0 a 503|1000 host=a of1|998 host=b 0 b 500|4000 host=a of1|1002 host=a of1|3999 host=a of1"
 	if all := strings.Join(got, "|"); all != want {
 		t.Errorf("got\n%s\nwant\n%s", all, want)
 	}
