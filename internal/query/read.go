@@ -149,6 +149,9 @@ func (r *reading) whole(torn *lines.Line) (found *lines.Line, err error) {
 	first, _ := r.journal.Bounds()
 	for back := int64(backFirst); ; back *= 8 {
 		from := max(r.journal.Boundary(max(torn.From-back, first)), first)
+		if from > torn.From {
+			return torn, nil // its beginning is removed
+		}
 		found = nil
 		gone := false
 		err := r.from(r.behind, from, func(l *lines.Line) error {

@@ -57,6 +57,7 @@ func TestWhileWriting(t *testing.T) {
 		r := Request{Pattern: "n=[0-9]*[05] ", Order: Orders[seed%2]}
 		before := l.j.State()
 		var got []int
+		places := map[int]int64{} // where the lines lie
 		parts := 0
 		sum, err := s.Search(t.Context(), r, Output{Hit: func(h *Hit) error {
 			m := number.FindSubmatch(h.Text)
@@ -77,6 +78,7 @@ func TestWhileWriting(t *testing.T) {
 				return nil
 			}
 			got = append(got, n)
+			places[n] = h.From
 			return nil
 		}})
 		if err != nil {
@@ -92,6 +94,7 @@ func TestWhileWriting(t *testing.T) {
 			}
 			if got[i] != got[i-1]+5 {
 				gaps++
+				t.Logf("%s: %d at %d is followed by %d at %d; the log begins at %d, and began at %d", r.Order, got[i-1], places[got[i-1]], got[i], places[got[i]], l.j.State().First, before.First)
 			}
 		}
 		if gaps > parts && sum.Skipped == 0 {
