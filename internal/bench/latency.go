@@ -24,7 +24,7 @@ func latency(b *bench) (*section, error) {
 	during := time.Duration(b.pick(30, 8)) * time.Second
 	s := &section{title: "From line to webhook"}
 	s.say("%d containers write %d lines a second each, line by line; every %dth holds the time of its writing and matches a rule without cooldown, "+
-		"beside %d rules that it doesn't match. A trigger sends each hit to a receiver on loopback, which compares. %s. "+
+		"beside %d rules that it doesn't match. A trigger sends each hit to a receiver on loopback, without waiting for the lines behind it, and that compares. %s. "+
 		"All clocks are this machine's one. The container takes its time just before it writes, the receiver before it reads the body. "+
 		"Up to the Engine's own time in the line, the way is the container's and dockerd's; the rest is the plugin's, its disk's and the receiver's. "+
 		"All of them wait for a core where others use the machine: its load was %s when this began.",
@@ -127,7 +127,7 @@ func (e *engine) installMarked(r *receiver, rules []rule.Rule, settings ...strin
 	}
 	c := api.Dial(controlSocket(id))
 	defer c.Close()
-	_, err = c.CreateTrigger(context.Background(), api.TriggerCreate{Name: "bench", ActionURL: r.url, TriggerFields: api.TriggerFields{"mode": "events"}})
+	_, err = c.CreateTrigger(context.Background(), api.TriggerCreate{Name: "bench", ActionURL: r.url, TriggerFields: api.TriggerFields{"mode": "events", "context_wait_seconds": 0}})
 	return err
 }
 
