@@ -95,9 +95,9 @@ func (s *server) backtestRule(ctx context.Context, in *struct{ Body BacktestRequ
 	if q.Silences, err = s.Store.Silences(ctx); err != nil {
 		return nil, s.fail(err, "silence")
 	}
-	select { // it is dearer than a test of a rule
-	case s.testing <- struct{}{}:
-		defer func() { <-s.testing }()
+	select { // one at a time: it takes a core
+	case s.querying <- struct{}{}:
+		defer func() { <-s.querying }()
 	case <-ctx.Done():
 		return nil, s.fail(ctx.Err(), "rule")
 	}

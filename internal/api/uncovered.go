@@ -63,9 +63,9 @@ func (s *server) listUncovered(ctx context.Context, in *uncoveredInput) (*output
 	if err != nil {
 		return nil, s.fail(err, "rule")
 	}
-	select { // it is as dear as a test of a rule
-	case s.testing <- struct{}{}:
-		defer func() { <-s.testing }()
+	select { // one at a time: it takes a core
+	case s.querying <- struct{}{}:
+		defer func() { <-s.querying }()
 	case <-ctx.Done():
 		return nil, s.fail(ctx.Err(), "rule")
 	}

@@ -88,6 +88,14 @@ func TestBacktest(t *testing.T) {
 	if b, err = RunBacktest(t.Context(), cfg, q); err != nil || b.Hits != 1 || b.Counts.Cooldown != 5 || b.Lines < 355 || b.Lines > 361 {
 		t.Errorf("%+v, %v", b, err)
 	}
+	// Time before there was anything is passed over.
+	absent := rule.New()
+	absent.Name, absent.Kind, absent.Pattern, absent.ForSeconds, absent.GraceSeconds = "absent", rule.KindAbsent, "error", 1800, 0
+	all := q
+	all.Rule, all.Since, all.Until = absent, time.Unix(0, 0), begin.Add(3*time.Hour)
+	if b, err = RunBacktest(t.Context(), cfg, all); err != nil || b.Hits != 1 || !b.Complete || b.Incidents != 1 {
+		t.Errorf("%+v, %v", b, err)
+	}
 	// One that nobody waits for any more says how far it came.
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()

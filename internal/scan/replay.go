@@ -146,7 +146,22 @@ func (p *replay) open() error {
 			heap.Push(&p.ahead, f)
 		}
 	}
+	p.begin()
 	return nil
+}
+
+// begin passes over the time before anything was there.
+func (p *replay) begin() {
+	first := p.cfg.Until.UnixNano()
+	for _, f := range p.feeds {
+		if f.starts != 0 {
+			first = min(first, f.starts)
+		}
+	}
+	if len(p.ahead) > 0 {
+		first = min(first, p.ahead[0].line.TimeNano)
+	}
+	p.at = max(p.at, first)
 }
 
 func (p *replay) close() {
