@@ -11,12 +11,16 @@ import (
 	"logscan/internal/trigger"
 )
 
+// longestWait is how long deliveries wait for context at most, in nanoseconds.
+const longestWait = trigger.MaxContextWait * int64(time.Second)
+
 const (
 	// contextWait is for how many seconds a trigger's deliveries wait for the context of
 	// an event; none where that is whole.
 	contextWait = `SELECT coalesce((SELECT coalesce(t.definition ->> '$.context_wait_seconds', ?) FROM triggers t JOIN event_context c ON c.event_id = ? AND c.owed = 1 WHERE t.id = ?), 0)`
-	// othersWait is until when deliveries of a trigger wait for context.
-	othersWait = "SELECT coalesce(max(next_at), 0) FROM deliveries INDEXED BY deliveries_awaiting WHERE trigger_id = ? AND awaits <> 0 AND state = 'pending'"
+	// othersWait is until when deliveries of a trigger wait for context, but for those that
+	// seem to wait for longer than they may: they were made when the clock was ahead.
+	othersWait = "SELECT coalesce(max(next_at), 0) FROM deliveries INDEXED BY deliveries_awaiting WHERE trigger_id = ? AND next_at <= ? AND awaits <> 0 AND state = 'pending'"
 	// awaitedDue has deliveries of a trigger be due that wait for nothing any more, nor for one
 	// before them.
 	awaitedDue = `UPDATE deliveries SET next_at = ?1, awaits = 0 WHERE trigger_id = ?2 AND awaits = -1 AND awaits <> 0 AND state = 'pending'
@@ -37,7 +41,7 @@ func awaited(ctx context.Context, tx *sql.Tx, o outgoing, now int64) (next, awai
 		}
 	}
 	var others int64
-	if err := tx.QueryRowContext(ctx, othersWait, o.triggerID).Scan(&others); err != nil {
+	if err := tx.QueryRowContext(ctx, othersWait, o.triggerID, now+longestWait).Scan(&others); err != nil {
 		return next, 0, err
 	}
 	if others > next {

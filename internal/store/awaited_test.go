@@ -95,6 +95,44 @@ func TestDeliveriesAwaitContext(t *testing.T) {
 	see(a, time.Minute, "one", "two", "three", "four", "five", "seven", "eight", "six")
 }
 
+// A clock that was ahead makes nobody wait until it is as late as that.
+func TestAwaitedWhenTheClockWasAhead(t *testing.T) {
+	s, now := openTest(t), time.Unix(1_800_000_000, 0)
+	s.UseClock(func() time.Time { return now })
+	a := addTrigger(t, s, "a")
+	tr := must[trigger.Trigger](t)(s.Trigger(t.Context(), a))
+	tr.ContextWaitSeconds = 2
+	must[trigger.Trigger](t)(s.UpdateTrigger(t.Context(), tr))
+	owed := func(message string) event.Event {
+		e := hit(message, nil)
+		e.Around = &event.Around{Container: "c", To: 1, After: 3}
+		return e
+	}
+	now = now.Add(time.Hour)
+	emit(t, s, to(a), owed("ahead"))
+	now = now.Add(-time.Hour)
+	emit(t, s, to(a), owed("one"), hit("two", nil)) // before it is known that the clock was set back
+	if got := due(t, s, a, now.Add(2*time.Second)); !slices.Equal(got, []string{"one", "two"}) {
+		t.Errorf("due are %v", got)
+	}
+	if _, err := s.Resume(t.Context(), now); err != nil {
+		t.Fatal(err)
+	}
+	if got := due(t, s, a, now.Add(2*time.Second)); len(got) != 3 {
+		t.Errorf("due are %v", got)
+	}
+	// As it was in a version that had them wait for one another however long.
+	if _, err := s.w.Exec("UPDATE deliveries SET next_at = ?, awaits = -1", nanos(now.Add(time.Hour))); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Resume(t.Context(), now); err != nil {
+		t.Fatal(err)
+	}
+	if got := due(t, s, a, now); len(got) != 3 {
+		t.Errorf("due are %v", got)
+	}
+}
+
 // A message has the lines next to the one that it shows.
 func TestNearLines(t *testing.T) {
 	line := func(text string, own bool) event.ContextLine { return event.ContextLine{Text: text, Own: own} }

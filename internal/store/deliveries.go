@@ -236,7 +236,8 @@ func (s *Store) insertDelivery(ctx context.Context, tx *sql.Tx, o outgoing) erro
 func (s *Store) Resume(ctx context.Context, now time.Time) ([]int64, error) {
 	n := nanos(now)
 	err := s.relaxed(ctx, "read outbox", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "UPDATE deliveries SET next_at = ? WHERE state = 'pending' AND next_at > ? AND max(tried_at, since) > ?", n, n, n)
+		_, err := tx.ExecContext(ctx, `UPDATE deliveries SET next_at = ?1 WHERE state = 'pending'
+			AND (next_at > ?1 AND max(tried_at, since) > ?1 OR awaits <> 0 AND next_at > ?2)`, n, n+longestWait)
 		return err
 	})
 	if err != nil {

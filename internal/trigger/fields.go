@@ -47,8 +47,8 @@ var Fields = fields.NewTable("trigger", []fields.Field[Trigger]{
 	{Name: "group_wait_seconds", Flag: "group-wait", Kind: fields.Duration, Default: int64(0), Doc: "Wait so long for more of a group before it is told of", Check: func(t Trigger) error { return rule.CheckSeconds(t.GroupWaitSeconds) }},
 	{Name: "group_interval_seconds", Flag: "group-interval", Kind: fields.Duration, Default: int64(300), Doc: "After a message about a group, wait so long before the next one (0 for none)", Check: func(t Trigger) error { return rule.CheckSeconds(t.GroupIntervalSeconds) }},
 	{Name: "context_wait_seconds", Flag: "context-wait", Kind: fields.Duration, Default: int64(ContextWait), Doc: "Wait at most so long for the lines after a hit, to tell them with it (0 for none)", Check: func(t Trigger) error {
-		if n := t.ContextWaitSeconds; n < 0 || n > maxContextWait {
-			return fmt.Errorf("must be from 0 (none) to %d", maxContextWait)
+		if n := t.ContextWaitSeconds; n < 0 || n > MaxContextWait {
+			return fmt.Errorf("must be from 0 (none) to %d", MaxContextWait)
 		}
 		return nil
 	}},

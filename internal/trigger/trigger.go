@@ -43,10 +43,10 @@ type Trigger struct {
 }
 
 // ContextWait is for how many seconds deliveries wait for the lines after a hit, unless
-// their trigger says otherwise; maxContextWait is the most.
+// their trigger says otherwise; MaxContextWait is the most.
 const (
 	ContextWait    = 2
-	maxContextWait = 10
+	MaxContextWait = 10
 )
 
 // Modes of a trigger.
