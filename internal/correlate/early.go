@@ -77,6 +77,11 @@ func together(r *rule.Rule) bool {
 	return r.Per == rule.PerWorkload || r.Per == rule.PerRule
 }
 
+// Heeds reports whether it matters which containers are behind.
+func (e *Engine) Heeds() bool {
+	return len(e.early.all)+len(e.early.leaving)+len(e.early.unread) > 0 || e.snapshot != nil && slices.ContainsFunc(e.snapshot.Correlated(), together)
+}
+
 // Behind says which containers are behind a time, now, in nanoseconds. It is told before
 // the matches that came up to then.
 func (e *Engine) Behind(now int64, all []Behind) {

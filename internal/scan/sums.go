@@ -96,8 +96,20 @@ func (s *sums) unreadable(keys []correlate.Key) {
 // waiting reports whether time alone may give something.
 func (s *sums) waiting() bool { return s.engine != nil && s.engine.Waits() }
 
+// heeds reports whether it matters to rules which containers are behind. Of those that
+// the engine doesn't know yet, it may.
+func (s *sums) heeds() bool {
+	return s.engine == nil || s.scanner.snapshot.Load() != s.snapshot || s.engine.Heeds()
+}
+
 // clocks are the watermarks of what is with the committer; pass says that time is to pass.
+// Where they matter to nothing, nobody is asked: there may be a follower of each log that is
+// kept.
 func (s *sums) clocks(pass bool) clocks {
+	if !pass && !s.heeds() {
+		s.behind = nil
+		return clocks{}
+	}
 	c := clocks{now: s.scanner.now().UnixNano()}
 	c.all = c.now
 	if pass {
