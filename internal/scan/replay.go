@@ -146,8 +146,18 @@ func (p *replay) open() error {
 			heap.Push(&p.ahead, f)
 		}
 	}
+	p.know()
 	p.begin()
 	return nil
+}
+
+// know has the engine know the rules from the beginning on, and what there was before them.
+func (p *replay) know() {
+	sums := &p.s.commits.sums
+	sums.engine = correlate.New(p.cfg.Bucket)
+	sums.step(nil, clocks{}, &store.Batch{})
+	p.s.seeders.Wait()
+	p.given.inputs = p.s.commits.takeInputs()
 }
 
 // begin passes over the time before anything was there.
@@ -323,12 +333,6 @@ func (p *replay) take(f *feed) {
 // commit puts what was given into the store, and has time pass there.
 func (p *replay) commit(ctx context.Context) error {
 	sums := &p.s.commits.sums
-	if sums.engine == nil {
-		sums.engine = correlate.New(p.cfg.Bucket)
-		p.batch(clocks{}, &store.Batch{}) // with the rules, from the beginning on
-		p.s.seeders.Wait()
-		p.given.inputs = append(p.s.commits.takeInputs(), p.given.inputs...)
-	}
 	var c clocks
 	if sums.waiting() {
 		c = clocks{now: p.at, all: p.at, of: p.clocks}
@@ -352,14 +356,6 @@ func (p *replay) commit(ctx context.Context) error {
 		return nil
 	}
 	return p.cfg.Pass(ctx, at)
-}
-
-// batch is sums.step without inputs, at the beginning.
-func (p *replay) batch(c clocks, b *store.Batch) {
-	at := p.at
-	p.at = p.cfg.Since.UnixNano()
-	p.s.commits.sums.step(nil, c, b)
-	p.at = at
 }
 
 // takeInputs returns what wasn't committed yet.

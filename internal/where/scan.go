@@ -161,9 +161,7 @@ func (s *Scan) match(text []byte, mask match.Mask, conditions []int32) {
 // value, or the line's level; false where the line has none.
 func (s *Scan) Text(n int32) (string, bool) {
 	e := &s.set.conditions[n]
-	if !s.read {
-		s.scan()
-	}
+	s.Read()
 	switch {
 	case e.isLevel:
 		l := s.lineLevel()
