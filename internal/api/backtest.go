@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"time"
 
@@ -104,7 +105,11 @@ func (s *server) backtestRule(ctx context.Context, in *struct{ Body BacktestRequ
 	limited, cancel := context.WithTimeout(ctx, s.queryTime)
 	defer cancel()
 	b, err := s.Backtest(limited, q)
-	if err == nil {
+	var bad rule.CompileError
+	switch {
+	case errors.As(err, &bad): // a stored one that is broken
+		return nil, invalid("rule", bad.Reason)
+	case err == nil:
 		err = ctx.Err()
 	}
 	if err != nil {
@@ -143,16 +148,7 @@ func (s *server) backtestQuery(ctx context.Context, in BacktestRequest) (q query
 			return q, s.fail(err, "rule")
 		}
 	}
-	if _, bad := rule.Compile([]rule.Rule{asBacktested(q.Rule)}); len(bad) > 0 {
-		return q, invalid("rule", bad[0].Reason)
-	}
 	return q, nil
-}
-
-// asBacktested is a rule that stands alone, switched on.
-func asBacktested(r rule.Rule) rule.Rule {
-	r.State, r.Enabled, r.OverridesID = rule.On, true, 0
-	return r
 }
 
 func backtestOut(r *rule.Rule, b *query.Backtest) Backtest {

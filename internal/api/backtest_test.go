@@ -49,6 +49,14 @@ func TestBacktest(t *testing.T) {
 	if asked.Rule.Kind != "count" || !asked.Since.Equal(at) || asked.Until.Sub(asked.Since) != time.Minute || asked.Workload != "w" {
 		t.Errorf("%+v", asked)
 	}
+	found := s.Backtest
+	s.Backtest = func(context.Context, query.BacktestQuery) (query.Backtest, error) {
+		return query.Backtest{}, rule.CompileError{RuleID: 1, Name: "oom", Reason: "pattern missing closing )"}
+	}
+	if _, err := ask(BacktestRequest{RuleID: r.ID}); err == nil || !strings.Contains(err.Error(), "rule: pattern missing closing )") {
+		t.Errorf("a stored rule that is broken: %v", err)
+	}
+	s.Backtest = found
 	for want, in := range map[string]BacktestRequest{
 		"either":       {RuleID: r.ID, Rule: RuleFields{"pattern": "x"}},
 		"either a":     {},

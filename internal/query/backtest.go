@@ -224,7 +224,7 @@ func (b *backtest) hit(e *event.Event) {
 	}
 	k := shape.Of([]byte(e.Message))
 	s := b.shapes[k]
-	if s == nil && len(b.shapes) < maxUncovered {
+	if s == nil && len(b.shapes) < maxShapes {
 		s = &BacktestShape{Readable: cmp.Or(shape.Readable([]byte(e.Message), 200), e.Message)}
 		b.shapes[k] = s
 	}

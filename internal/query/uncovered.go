@@ -49,8 +49,8 @@ type UncoveredShape struct {
 	Pattern     string // that lines of the shape match; "" where none was found
 }
 
-// maxUncovered is how many shapes are told apart.
-const maxUncovered = 5000
+// maxShapes is how many shapes are told apart.
+const maxShapes = 5000
 
 // lookEvery is how many lines are read between two looks whether to go on.
 const lookEvery = 64
@@ -203,7 +203,7 @@ func (u *uncovering) add(l *lines.Line) {
 	at := time.Unix(0, l.TimeNano).UTC()
 	s := u.shapes[k]
 	if s == nil {
-		if len(u.shapes) >= maxUncovered {
+		if len(u.shapes) >= maxShapes {
 			u.out.Others++
 			return
 		}

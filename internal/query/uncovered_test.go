@@ -213,7 +213,7 @@ func TestUncoveredAgrees(t *testing.T) {
 // What there is no room for is counted.
 func TestUncoveredShapesAreBounded(t *testing.T) {
 	u := uncovering{shapes: map[shapeKey]*UncoveredShape{}, info: journal.Info{Container: journal.Container{Workload: "w"}}}
-	for n := range maxUncovered {
+	for n := range maxShapes {
 		u.shapes[shapeKey{"w", shape.Shape{Sum: uint64(n)}}] = &UncoveredShape{}
 	}
 	u.looks = mustCompile(t, errorLike).For("").Begin()
@@ -222,7 +222,7 @@ func TestUncoveredShapesAreBounded(t *testing.T) {
 	defer u.matching.End()
 	l := linesOf("ERROR one more")
 	u.take(&l)
-	if u.out.Others != 1 || u.out.Missed != 1 || len(u.shapes) != maxUncovered {
+	if u.out.Others != 1 || u.out.Missed != 1 || len(u.shapes) != maxShapes {
 		t.Errorf("%+v", u.out)
 	}
 }
