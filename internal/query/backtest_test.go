@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"logscan/internal/journal"
 	"logscan/internal/rule"
 	"logscan/internal/silence"
 	"logscan/internal/trigger"
@@ -24,7 +25,7 @@ func opsTrigger(set func(*trigger.Trigger)) trigger.Trigger {
 // A backtest tells what a rule would have told: hits, what was held back, incidents and
 // messages, and of how much of the logs it knows.
 func TestBacktest(t *testing.T) {
-	d := errorLogs(t)
+	d := newDir(t, journal.Config{})
 	web, db := newErrorLog(t, d, 1, "shop", true), newErrorLog(t, d, 2, "db", true)
 	off := newErrorLog(t, d, 3, "off", false)
 	begin := time.Now().Add(-5 * time.Hour).Truncate(time.Hour)
@@ -110,7 +111,7 @@ func TestBacktest(t *testing.T) {
 
 // What would be too much to hear is said.
 func TestBacktestWarns(t *testing.T) {
-	d := errorLogs(t)
+	d := newDir(t, journal.Config{})
 	l := newErrorLog(t, d, 1, "shop", true)
 	l.at, l.step = time.Now().Add(-2*time.Hour), time.Minute
 	for n := range 60 {

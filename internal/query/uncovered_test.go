@@ -4,15 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"logscan/internal/entry"
 	"logscan/internal/journal"
@@ -22,43 +19,17 @@ import (
 	"logscan/internal/shape"
 )
 
-// errorLog is a container's log in a directory of journals.
+// errorLog is a container's log whose lines are written at times of their own.
 type errorLog struct {
-	t    testing.TB
-	a    *journal.Writer
-	j    *journal.Journal
-	r, w int
+	*log
 	at   time.Time
 	step time.Duration // from line to line
 }
 
-func errorLogs(t testing.TB) *journal.Dir {
-	d, err := journal.OpenDir(journal.Config{Root: t.TempDir(), SegmentMin: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { d.Close() })
-	return d
-}
-
 func newErrorLog(t testing.TB, d *journal.Dir, n int, workload string, scan bool) *errorLog {
 	t.Helper()
-	j, err := d.Create(journal.Container{ID: fmt.Sprintf("%064x", n), Name: fmt.Sprint("c", n), Image: "box", Workload: workload, Scan: scan, Options: journal.DefaultOptions})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var p [2]int
-	if err := unix.Pipe2(p[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
-		t.Fatal(err)
-	}
-	l := &errorLog{t: t, j: j, a: j.Attach(false), r: p[0], w: p[1], at: time.Now().Add(-time.Hour), step: time.Second}
-	t.Cleanup(func() {
-		l.a.Detach()
-		l.j.Release()
-		unix.Close(l.r)
-		unix.Close(l.w)
-	})
-	return l
+	c := journal.Container{ID: fmt.Sprintf("%064x", n), Name: fmt.Sprint("c", n), Image: "box", Workload: workload, Scan: scan, Options: journal.DefaultOptions}
+	return &errorLog{log: newLog(t, d, c, nil), at: time.Now().Add(-time.Hour), step: time.Second}
 }
 
 // write writes lines, a step apart.
@@ -66,16 +37,7 @@ func (l *errorLog) write(lines ...string) {
 	l.t.Helper()
 	for _, line := range lines {
 		l.at = l.at.Add(l.step)
-		if _, err := unix.Write(l.w, entry.Append(nil, &entry.Entry{Source: "stderr", TimeNano: l.at.UnixNano(), Line: []byte(line)})); err != nil {
-			l.t.Fatal(err)
-		}
-		for {
-			if _, err := l.a.Ingest(l.r, 1<<20); errors.Is(err, unix.EAGAIN) || err == io.EOF {
-				break
-			} else if err != nil {
-				l.t.Fatal(err)
-			}
-		}
+		l.put(entry.Entry{Source: "stderr", TimeNano: l.at.UnixNano(), Line: []byte(line)})
 	}
 }
 
@@ -88,7 +50,7 @@ func patternRule(id int64, pattern string) rule.Rule {
 // What looks like an error and no rule matches is told by shape and workload, the most
 // frequent first.
 func TestUncovered(t *testing.T) {
-	d := errorLogs(t)
+	d := newDir(t, journal.Config{})
 	shop, db, off := newErrorLog(t, d, 1, "shop", true), newErrorLog(t, d, 2, "db", true), newErrorLog(t, d, 3, "off", false)
 	old := newErrorLog(t, d, 4, "shop", true)
 	old.at = time.Now().Add(-48 * time.Hour)
@@ -171,7 +133,7 @@ func TestUncoveredAgrees(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(5, 6))
 	words := strings.Fields("disk memory cart order user session cache queue")
 	for range 20 {
-		d := errorLogs(t)
+		d := newDir(t, journal.Config{})
 		var rules []rule.Rule
 		var re []*regexp.Regexp
 		for n := range rnd.IntN(4) {
