@@ -63,7 +63,7 @@ func (c *cli) findTrigger(ctx context.Context, client *api.Client, ref string) (
 	if err != nil {
 		return 0, err
 	}
-	t, err := find(c, "trigger", ref, triggers, func(t api.Trigger) int64 { return t.ID }, func(t api.Trigger) string { return t.Name })
+	t, err := triggerIn(c, ref, triggers)
 	return t.ID, err
 }
 

@@ -194,10 +194,10 @@ func override(ctx context.Context, c *cli, client *api.Client, said api.RuleFiel
 			return err
 		}
 		globals := slices.DeleteFunc(slices.Clone(rules), func(r api.Rule) bool { return r.WorkloadID != "" })
-		r, err := find(c, "rule", ref, globals, func(r api.Rule) int64 { return r.ID }, ruleName)
+		r, err := ruleIn(c, ref, globals)
 		if err != nil {
 			// One that is not global: the plugin says what is wrong with that.
-			other, e := find(c, "rule", ref, rules, func(r api.Rule) int64 { return r.ID }, ruleName)
+			other, e := ruleIn(c, ref, rules)
 			if e != nil {
 				return err
 			}

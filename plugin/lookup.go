@@ -70,6 +70,16 @@ func find[T any](c *cli, what, ref string, items []T, id func(T) int64, name fun
 	return zero, advise("one of the ids"+ids, "there are %d %ss called %q", len(found), what, ref)
 }
 
+// ruleIn looks a rule up by id or by name.
+func ruleIn(c *cli, ref string, all []api.Rule) (api.Rule, error) {
+	return find(c, "rule", ref, all, func(r api.Rule) int64 { return r.ID }, ruleName)
+}
+
+// triggerIn looks a trigger up by id or by name.
+func triggerIn(c *cli, ref string, all []api.Trigger) (api.Trigger, error) {
+	return find(c, "trigger", ref, all, func(t api.Trigger) int64 { return t.ID }, func(t api.Trigger) string { return t.Name })
+}
+
 // completion offers a thing by its name, or by its id if the name is none that a
 // shell could show.
 func completion(id int64, name string) string {

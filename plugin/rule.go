@@ -313,7 +313,7 @@ func (c *cli) eachRule(cmd *cobra.Command, refs []string, do func(context.Contex
 			return err
 		}
 		return each(c, refs, func(ref string) error {
-			r, err := find(c, "rule", ref, rules, func(r api.Rule) int64 { return r.ID }, ruleName)
+			r, err := ruleIn(c, ref, rules)
 			if err != nil {
 				return err
 			}

@@ -134,7 +134,7 @@ func (c *cli) ruleShow() *cobra.Command {
 				return nil, err
 			}
 			return func(ref string) (d ruleDetails, err error) {
-				d.Rule, err = find(c, "rule", ref, rules, func(r api.Rule) int64 { return r.ID }, ruleName)
+				d.Rule, err = ruleIn(c, ref, rules)
 				for _, s := range stats {
 					if s.RuleID == d.ID {
 						d.Stats = s
@@ -242,7 +242,7 @@ func (c *cli) triggerShow() *cobra.Command {
 		func(ctx context.Context, client *api.Client) (func(string) (api.Trigger, error), error) {
 			triggers, err := client.Triggers(ctx)
 			return func(ref string) (api.Trigger, error) {
-				return find(c, "trigger", ref, triggers, func(t api.Trigger) int64 { return t.ID }, func(t api.Trigger) string { return t.Name })
+				return triggerIn(c, ref, triggers)
 			}, err
 		})
 	cmd.Example = `  docker logscan trigger show ops`

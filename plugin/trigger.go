@@ -214,7 +214,7 @@ said, without the trigger's URL and secret. Exits with 1 if one was not taken.`,
 				}
 				var errs []error
 				for _, ref := range a {
-					t, err := find(c, "trigger", ref, triggers, func(t api.Trigger) int64 { return t.ID }, func(t api.Trigger) string { return t.Name })
+					t, err := triggerIn(c, ref, triggers)
 					var r api.TriggerTestResult
 					if err == nil {
 						r, err = client.TestTrigger(ctx, t.ID)
@@ -256,7 +256,7 @@ func (c *cli) eachTrigger(cmd *cobra.Command, refs []string, do func(context.Con
 			return err
 		}
 		return each(c, refs, func(ref string) error {
-			t, err := find(c, "trigger", ref, triggers, func(t api.Trigger) int64 { return t.ID }, func(t api.Trigger) string { return t.Name })
+			t, err := triggerIn(c, ref, triggers)
 			if err != nil {
 				return err
 			}

@@ -150,7 +150,7 @@ func (c *cli) findRule(ctx context.Context, client *api.Client, ref string) (api
 	if err != nil {
 		return api.Rule{}, err
 	}
-	return find(c, "rule", ref, rules, func(r api.Rule) int64 { return r.ID }, ruleName)
+	return ruleIn(c, ref, rules)
 }
 
 // backtestRequest reads of which lines a backtest is.
