@@ -55,23 +55,6 @@ const maxShapes = 5000
 // lookEvery is how many lines are read between two looks whether to go on.
 const lookEvery = 64
 
-// errorLike are rules that say what looks like an error: by its level, or, where it has
-// none, by its words.
-var errorLike = []rule.Rule{
-	likeError("level", func(r *rule.Rule) { r.Where = []string{"level >= error"} }),
-	likeError("words", func(r *rule.Rule) {
-		r.Pattern = `(?i)\b(?:error|exception|panic|fatal|critical|traceback|failed|failure|segfault|core dumped|out of memory|oom-killed|no space left|permission denied|connection refused|unhandled|uncaught)\b|[a-z](?:Error|Exception)\b`
-		r.Where = []string{"level missing"}
-	}),
-}
-
-func likeError(name string, set func(*rule.Rule)) rule.Rule {
-	r := rule.New()
-	r.Name, r.CooldownSeconds = name, 0
-	set(&r)
-	return r
-}
-
 // FindUncovered reads what is kept of logs, and returns the lines that look like errors
 // and that none of some rules matches by its own conditions. Of records, as a stack
 // trace, it is the first line that counts, and it is covered where any of the record's
@@ -82,11 +65,7 @@ func FindUncovered(ctx context.Context, journals *journal.Dir, rules []rule.Rule
 		rules[i].RecordStart = "" // records are made by their form here
 	}
 	snapshot, _ := rule.Compile(rules) // those that can't be used cover nothing
-	looks, bad := rule.Compile(errorLike)
-	if len(bad) > 0 {
-		return Uncovered{}, bad[0]
-	}
-	u := uncovering{since: q.Since.UnixNano(), redact: q.Redact, shapes: map[shapeKey]*UncoveredShape{}, looks: looks.For("").Begin()}
+	u := uncovering{since: q.Since.UnixNano(), redact: q.Redact, shapes: map[shapeKey]*UncoveredShape{}, looks: rule.ErrorLike().Begin()}
 	defer u.looks.End()
 	u.out.Until = time.Now().UTC()
 	for _, info := range journals.List() {

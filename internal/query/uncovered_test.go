@@ -178,7 +178,7 @@ func TestUncoveredShapesAreBounded(t *testing.T) {
 	for n := range maxShapes {
 		u.shapes[shapeKey{"w", shape.Shape{Sum: uint64(n)}}] = &UncoveredShape{}
 	}
-	u.looks = mustCompile(t, errorLike).For("").Begin()
+	u.looks = rule.ErrorLike().Begin()
 	defer u.looks.End()
 	u.matching = mustCompile(t, nil).For("").Begin()
 	defer u.matching.End()

@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -203,17 +204,24 @@ func (c *contexts) read(o *owed) (found store.Context, ok bool) {
 
 // shown is what is kept of lines.
 func (c *contexts) shown(o *owed, around *lines.Around) []event.ContextLine {
-	out := []event.ContextLine{}
-	var texts [][]byte
-	for _, part := range [][]lines.Line{around.Before, around.At, around.After} {
-		for _, l := range part {
-			texts = append(texts, []byte(strings.TrimRight(string(l.Text), "\r")))
-			out = append(out, event.ContextLine{
-				Time: instant(l.TimeNano), Stream: l.Stream, Cut: l.Cut, Own: l.Stream == o.Stream && l.From >= o.From && l.From < o.To,
-			})
-		}
+	all := slices.Concat(around.Before, around.At, around.After)
+	out := c.scanner.keptLines(all)
+	for n, l := range all {
+		out[n].Own = l.Stream == o.Stream && l.From >= o.From && l.From < o.To
 	}
-	for n, text := range c.scanner.cfg.Redact.Lines(texts) {
+	return out
+}
+
+// keptLines are lines as they are kept: bounded, and without their secrets. Of each, up to
+// contextLine and contextMargin bytes were read.
+func (s *Scanner) keptLines(all []lines.Line) []event.ContextLine {
+	out := make([]event.ContextLine, len(all))
+	texts := make([][]byte, len(all))
+	for n, l := range all {
+		texts[n] = bytes.TrimRight(l.Text, "\r")
+		out[n] = event.ContextLine{Time: instant(l.TimeNano), Stream: l.Stream, Cut: l.Cut}
+	}
+	for n, text := range s.cfg.Redact.Lines(texts) {
 		most := contextLine
 		if out[n].Cut { // a secret may begin where it was
 			most = min(most, max(len(text)-contextMargin, 0))

@@ -78,6 +78,7 @@ type follower struct {
 	urgent   bool    // some may make a hit at once
 	unsure   bool    // it isn't known yet whether the container runs
 	runs     runs    // for rules of kind run
+	heard    int64   // the latest run that ended whose last words are seen to
 	run      int64   // the start that was submitted, in nanoseconds; stopped that there is none; 0 for neither
 	unseen   int     // bytes of frames and lines since the clock was looked at
 	heft     int     // bytes of the records of events and inputs
@@ -349,6 +350,7 @@ func (s *Scanner) endTurn(f *follower) outcome {
 	f.lines, f.overflow, f.hidden, f.src.Malformed, f.src.Skipped = 0, 0, 0, 0, 0
 	f.stops()
 	f.endRuns()
+	f.hearLastWords()
 	if f.owed && !f.src.Replaying() && (len(f.events) > 0 || f.urgent || f.heft >= turnEvents*heftOf || len(f.inputs) >= 4*turnEvents || f.now.Sub(f.sent) >= cursorEvery) {
 		events := f.events
 		f.events = nil

@@ -25,12 +25,16 @@ import (
 var fifos atomic.Int64
 
 // begins has a container of a workload be started, as ingest does.
-func (g *rig) begins(n int, workload string) *writer {
+func (g *rig) begins(n int, workload string, set ...func(*journal.Container)) *writer {
 	g.t.Helper()
-	j, err := g.dir.Create(journal.Container{
+	c := journal.Container{
 		ID: containerID(n), Name: fmt.Sprint("c", n), Image: "busybox", Workload: workload, Scan: true,
 		Options: journal.DefaultOptions, Started: time.Now(), FIFO: fmt.Sprint("fifo ", fifos.Add(1)),
-	})
+	}
+	for _, f := range set {
+		f(&c)
+	}
+	j, err := g.dir.Create(c)
 	if err != nil {
 		g.t.Fatal(err)
 	}

@@ -28,6 +28,8 @@ type Store interface {
 	Correlated(ctx context.Context) (rows []correlate.Row, revision int64, err error)
 	OwedContexts(ctx context.Context, after int64, limit int) ([]store.Owed, error)
 	PutContexts(ctx context.Context, all []store.Context) error
+	RunsHeard(ctx context.Context) (map[string]int64, error)
+	PutLastWords(ctx context.Context, all []store.LastWords) error
 }
 
 // Config is a Scanner's. Journals and Store are required.
@@ -70,6 +72,7 @@ type Scanner struct {
 	queue     queue
 	commits   *committer
 	contexts  contexts
+	words     words
 	listed    atomic.Bool // there is a follower of each journal that there was before
 	stopping  atomic.Bool
 	seeders   sync.WaitGroup
@@ -133,6 +136,7 @@ func New(cfg Config) *Scanner {
 	s.queue.most = max(cfg.Workers-1, 1)
 	s.commits = newCommitter(cfg, s)
 	s.contexts = contexts{scanner: s, wake: make(chan struct{}, 1), open: map[string]*journal.Journal{}}
+	s.words = words{scanner: s, wake: make(chan struct{}, 1), ended: map[string]struct{}{}}
 	return s
 }
 
@@ -188,6 +192,7 @@ func (s *Scanner) Run(ctx context.Context) error {
 	var workers, committing sync.WaitGroup
 	committing.Go(s.commits.run)
 	workers.Go(func() { s.contexts.run(ctx) })
+	workers.Go(func() { s.words.run(ctx) })
 	for range s.cfg.Workers {
 		workers.Go(s.work)
 	}

@@ -67,10 +67,14 @@ func (s *Store) Cursors(ctx context.Context) ([]Cursor, error) {
 	return cursors, wrap("read cursors", err)
 }
 
-// DeleteCursor forgets a container; it need not be known.
+// DeleteCursor forgets a container, the last words of its runs too; it need not be known.
 func (s *Store) DeleteCursor(ctx context.Context, containerID string) error {
 	return s.change(ctx, "delete cursor", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, "DELETE FROM cursors WHERE container_id = ?", containerID)
-		return err
+		for _, table := range []string{"cursors", "last_words"} {
+			if _, err := tx.ExecContext(ctx, "DELETE FROM "+table+" WHERE container_id = ?", containerID); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }

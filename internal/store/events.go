@@ -276,6 +276,9 @@ func (s *Store) Prune(ctx context.Context, max int, oldest time.Time) error {
 			return wrap("prune events", err)
 		}
 	}
+	if err := s.pruneWords(ctx, maxWords); err != nil {
+		return wrap("prune last words", err)
+	}
 	if err := s.pruneContext(ctx, maxContext); err != nil {
 		return wrap("prune context", err)
 	}
