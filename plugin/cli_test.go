@@ -52,6 +52,13 @@ func (fakePlugin) Losses() map[string]journal.LossCount {
 func (fakePlugin) Echoes() map[string]int64 { return nil }
 
 func (fakePlugin) Lag() map[string]int64 { return map[string]int64{strings.Repeat("ab", 32): 1500} }
+func (fakePlugin) Runs(id string) ([]journal.Run, bool, error) {
+	if id != strings.Repeat("ab", 32) {
+		return nil, false, nil
+	}
+	at := time.Date(2026, 1, 2, 15, 4, 5, 0, time.Local)
+	return []journal.Run{{N: 1, Started: at, Ended: at.Add(1500 * time.Millisecond)}, {N: 2, Started: at.Add(time.Minute)}}, true, nil
+}
 func (fakePlugin) List() []journal.Info {
 	return []journal.Info{
 		{

@@ -260,29 +260,50 @@ func triggerRows(t api.Trigger) [][2]string {
 
 func (c *cli) containerShow() *cobra.Command {
 	cmd := showCommand(c, "container", "Show all that is known of containers", containerRows,
-		func(ctx context.Context, client *api.Client) (func(string) (api.Container, error), error) {
+		func(ctx context.Context, client *api.Client) (func(string) (api.ContainerDetails, error), error) {
 			containers, err := client.Containers(ctx)
-			return func(ref string) (api.Container, error) { return c.findContainer(containers, ref) }, err
+			return func(ref string) (d api.ContainerDetails, err error) {
+				ct, err := c.findContainer(containers, ref)
+				if err != nil {
+					return d, err
+				}
+				return client.Container(ctx, ct.ID)
+			}, err
 		})
-	cmd.Long = "Show all that is known of containers whose logs are kept, given by name, id or the\nbeginning of an id."
-	cmd.Example = `  docker logscan container show web`
+	cmd.Long = `Show all that is known of containers whose logs are kept, given by name, id or the
+beginning of an id. Where a run ended within 10 s of its start, or one of its last lines
+looks like an error, its last lines, at most 50, are kept longer than its log: those of
+the latest such run are shown, and --format json has those of 16 runs.`
+	cmd.Example = `  docker logscan container show web
+  docker logscan container show web --format '{{range .Runs}}{{.Started}} {{.Ended}}{{"\n"}}{{end}}'`
 	cmd.ValidArgsFunction = c.completeContainers
 	return cmd
 }
 
-func containerRows(ct api.Container) [][2]string {
-	return [][2]string{
+func containerRows(ct api.ContainerDetails) [][2]string {
+	rows := [][2]string{
 		{"ID", ct.ID},
 		{"Name", orDash(ct.Name)},
 		{"Image", orDash(ct.Image)},
 		{"Workload", orDash(ct.Workload)},
-		{"Status", containerStatus(ct)},
+		{"Status", containerStatus(ct.Container)},
 		{"Scan", onOff(ct.Scan)},
 		{"Size", units.HumanSize(float64(ct.Bytes))},
 		{"Lag", units.HumanSize(float64(ct.Lag))},
 		{"Started", when(ct.Started)},
 		{"Last line", when(ct.Latest)},
+		{"Runs", strconv.Itoa(len(ct.Runs))},
 	}
+	at := slices.IndexFunc(ct.Runs, func(r api.ContainerRun) bool { return len(r.LastWords) > 0 })
+	if at < 0 {
+		return rows
+	}
+	r := ct.Runs[at]
+	rows = append(rows, [2]string{"Last words", fmt.Sprintf("of the run that ended %s, after %s", when(r.Ended), shortDuration(r.Ended.Sub(r.Started).Round(time.Millisecond)))})
+	for _, l := range r.LastWords {
+		rows = append(rows, [2]string{"Line", contextText(l)})
+	}
+	return rows
 }
 
 // findContainer looks a container up by its name, its id or the beginning of

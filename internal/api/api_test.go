@@ -44,6 +44,10 @@ func (fakeJournals) List() []journal.Info {
 		Bytes:     4200,
 	}}
 }
+func (fakeJournals) Runs(string) ([]journal.Run, bool, error) {
+	at := time.Unix(1000, 0)
+	return []journal.Run{{N: 7, Started: at, Ended: at.Add(time.Second)}, {N: 8, Started: at.Add(time.Minute), Ended: at.Add(time.Hour)}, {N: 9, Started: at.Add(2 * time.Hour)}}, true, nil
+}
 func (fakeJournals) Losses() map[string]journal.LossCount {
 	return map[string]journal.LossCount{"torn": {Times: 3, Bytes: 30, Latest: time.Now().Add(-2 * lossNews)}}
 }

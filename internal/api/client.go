@@ -408,6 +408,12 @@ func (c *Client) Containers(ctx context.Context) ([]Container, error) {
 	return all[Container](ctx, c, containersPath, nil)
 }
 
+// Container returns a container whose log is kept, with its latest runs.
+func (c *Client) Container(ctx context.Context, id string) (out ContainerDetails, err error) {
+	err = c.do(ctx, http.MethodGet, containersPath+"/"+url.PathEscape(id), nil, nil, &out)
+	return out, err
+}
+
 // Workloads lists the workloads that containers or rules belong to.
 func (c *Client) Workloads(ctx context.Context) ([]Workload, error) {
 	return all[Workload](ctx, c, workloadsPath, nil)

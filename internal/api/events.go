@@ -117,11 +117,15 @@ func (s *server) getEvent(ctx context.Context, in *ByID) (*output[EventDetails],
 	if err != nil {
 		return nil, s.fail(err, "event")
 	}
-	out := &output[EventDetails]{Body: EventDetails{Event: eventOut(e), Context: make([]ContextLine, len(around.Lines)), Whole: around.Whole}}
-	for n, l := range around.Lines {
-		out.Body.Context[n] = ContextLine{Time: l.Time.UTC(), Stream: l.Stream, Text: l.Text, Cut: l.Cut, Own: l.Own}
+	return &output[EventDetails]{Body: EventDetails{Event: eventOut(e), Context: contextOut(around.Lines), Whole: around.Whole}}, nil
+}
+
+func contextOut(lines []event.ContextLine) []ContextLine {
+	out := make([]ContextLine, len(lines))
+	for n, l := range lines {
+		out[n] = ContextLine{Time: l.Time.UTC(), Stream: l.Stream, Text: l.Text, Cut: l.Cut, Own: l.Own}
 	}
-	return out, nil
+	return out
 }
 
 func eventOut(e event.Event) Event {

@@ -44,6 +44,7 @@ type Ingest interface {
 // directories.
 type Journals interface {
 	List() []journal.Info
+	Runs(id string) (runs []journal.Run, goesOn bool, err error) // the latest, oldest first
 	Losses() map[string]journal.LossCount
 }
 

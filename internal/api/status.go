@@ -10,6 +10,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"logscan/internal/journal"
 	"logscan/internal/trigger"
 )
 
@@ -24,22 +25,58 @@ const (
 
 func (s *server) status(api huma.API) {
 	huma.Register(api, operation(http.MethodGet, containersPath, "list-containers", "List containers whose logs are kept", 200), s.listContainers)
+	huma.Register(api, operation(http.MethodGet, containersPath+"/{id}", "get-container", "Show a container whose log is kept, with its latest runs and their last lines", 200, 404, 503), s.getContainer)
 	huma.Register(api, operation(http.MethodGet, statsPath, "get-stats", "Show counters", 200), s.getStats)
 	huma.Register(api, operation(http.MethodGet, healthPath, "get-health", "Show whether all is well", 200), s.getHealth)
 }
 
 func (s *server) listContainers(context.Context, *struct{}) (*output[List[Container]], error) {
-	journals, lag, echoes := s.Journals.List(), map[string]int64{}, map[string]int64{}
+	return &output[List[Container]]{Body: List[Container]{Items: s.containers(s.Journals.List())}}, nil
+}
+
+func (s *server) containers(journals []journal.Info) []Container {
+	lag, echoes := map[string]int64{}, map[string]int64{}
 	if s.Scanner != nil {
 		lag, echoes = s.Scanner.Lag(), s.Scanner.Echoes()
 	}
-	out := &output[List[Container]]{Body: List[Container]{Items: make([]Container, len(journals))}}
+	out := make([]Container, len(journals))
 	for i, j := range journals {
-		out.Body.Items[i] = Container{
+		out[i] = Container{
 			ID: j.ID, Name: j.Name, Image: j.Image, Workload: j.Workload,
 			Running: j.Attached > 0, Scan: j.Scan, Bytes: j.Bytes, Lag: lag[j.ID], Echoes: echoes[j.ID],
 			Started: j.Started.UTC(), Latest: j.Latest.UTC(),
 		}
+	}
+	return out
+}
+
+func (s *server) getContainer(ctx context.Context, in *struct {
+	ID string `path:"id" maxLength:"64"`
+}) (*output[ContainerDetails], error) {
+	journals := s.Journals.List()
+	at := slices.IndexFunc(journals, func(j journal.Info) bool { return j.ID == in.ID })
+	if at < 0 {
+		return nil, huma.Error404NotFound("there is no log of such a container")
+	}
+	out := &output[ContainerDetails]{Body: ContainerDetails{Container: s.containers(journals[at : at+1])[0], Runs: []ContainerRun{}}}
+	said, err := s.Store.LastWords(ctx, in.ID)
+	if err != nil {
+		return nil, s.fail(err, "container")
+	}
+	words := map[int64][]ContextLine{}
+	for _, w := range said {
+		words[w.Run] = contextOut(w.Lines)
+	}
+	runs, goesOn, err := s.Journals.Runs(in.ID)
+	if err != nil {
+		return nil, huma.Error503ServiceUnavailable("its log can't be opened at present; the plugin's own log says why")
+	}
+	for n, r := range slices.Backward(runs) {
+		run := ContainerRun{Started: r.Started.UTC(), LastWords: words[r.N]}
+		if n+1 < len(runs) || !goesOn {
+			run.Ended = r.Ended.UTC()
+		}
+		out.Body.Runs = append(out.Body.Runs, run)
 	}
 	return out, nil
 }

@@ -162,6 +162,19 @@ type Container struct {
 	Latest   time.Time `json:"latest,omitzero" doc:"When it was last written to"`
 }
 
+// ContainerDetails is a container whose log is kept, with its latest runs.
+type ContainerDetails struct {
+	Container
+	Runs []ContainerRun `json:"runs" nullable:"false" doc:"The latest, newest first"`
+}
+
+// ContainerRun is a container's run from a start to an end.
+type ContainerRun struct {
+	Started   time.Time     `json:"started"`
+	Ended     time.Time     `json:"ended,omitzero" doc:"Absent while it goes on"`
+	LastWords []ContextLine `json:"last_words,omitempty" doc:"Its last lines, at most 50, as they are kept where it ended within 10 s, or one of them looks like an error"`
+}
+
 // List is how collections are answered.
 type List[T any] struct {
 	Items []T `json:"items" nullable:"false"`

@@ -67,6 +67,18 @@ func (j *Journal) Runs() (runs []Run, goesOn bool) {
 	return j.runs, goesOn
 }
 
+// Runs returns the latest runs of a container, as Journal.Runs does; ErrNotFound where
+// there is no log of it.
+func (d *Dir) Runs(id string) (runs []Run, goesOn bool, err error) {
+	j, err := d.Acquire(id)
+	if err != nil {
+		return nil, false, err
+	}
+	defer j.Release()
+	runs, goesOn = j.Runs()
+	return runs, goesOn, nil
+}
+
 // Sure reports of a run without lines, which may have ended, whether it is one, and
 // whether that is known by now.
 func (r *Run) Sure(now time.Time, ended bool) (is, sure bool) {

@@ -133,9 +133,7 @@ func TestLastWordsStay(t *testing.T) {
 	}
 	w.end()
 	g.heard(1, 3)
-	if !g.dir.Remove(containerID(1)) {
-		t.Fatal("the log isn't removed")
-	}
+	eventually(t, "removal", func() bool { return g.dir.Remove(containerID(1)) })
 	eventually(t, "end of last words", func() bool { return len(g.words(1)) == 0 })
 }
 
