@@ -92,6 +92,9 @@ func eventRows(d api.EventDetails) [][2]string {
 		}
 		rows = append(rows, [2]string{label, contextText(l)})
 	}
+	for _, l := range d.Siblings {
+		rows = append(rows, [2]string{"Sibling", clean(l.Container) + " | " + contextText(l.ContextLine)})
+	}
 	return rows
 }
 

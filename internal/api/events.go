@@ -117,7 +117,11 @@ func (s *server) getEvent(ctx context.Context, in *ByID) (*output[EventDetails],
 	if err != nil {
 		return nil, s.fail(err, "event")
 	}
-	return &output[EventDetails]{Body: EventDetails{Event: eventOut(e), Context: contextOut(around.Lines), Whole: around.Whole}}, nil
+	out := &output[EventDetails]{Body: EventDetails{Event: eventOut(e), Context: contextOut(around.Lines), Whole: around.Whole}}
+	for n, l := range contextOut(around.Siblings) {
+		out.Body.Siblings = append(out.Body.Siblings, SiblingLine{Container: around.Siblings[n].Container, ContextLine: l})
+	}
+	return out, nil
 }
 
 func contextOut(lines []event.ContextLine) []ContextLine {

@@ -114,7 +114,9 @@ type Event struct {
 type EventDetails struct {
 	Event
 	Context []ContextLine `json:"context" nullable:"false" doc:"The lines around what it is about, in the order in which they were written"`
-	Whole   bool          `json:"context_whole" doc:"No more of them are waited for"`
+	// Siblings are of the containers beside.
+	Siblings []SiblingLine `json:"siblings,omitempty" doc:"Lines of the other containers of its compose project, or stack, about its time, in the order of time"`
+	Whole    bool          `json:"context_whole" doc:"No more of them are waited for"`
 }
 
 // ContextLine is a line around an event, or one that it is about.
@@ -124,6 +126,12 @@ type ContextLine struct {
 	Text   string    `json:"text" doc:"As valid UTF-8, at most 4 KiB"`
 	Cut    bool      `json:"cut,omitzero" doc:"There is more of it"`
 	Own    bool      `json:"own,omitzero" doc:"The event is about it"`
+}
+
+// SiblingLine is a line of a container beside that of an event.
+type SiblingLine struct {
+	Container string `json:"container" doc:"Its name"`
+	ContextLine
 }
 
 // Delivery is one event, or one message about incidents, on its way to one trigger's

@@ -32,7 +32,8 @@ type Event struct {
 }
 
 // Around says which lines of a container are kept with an event: those of what it is
-// about, and so many before and after.
+// about, and so many before and after. Where To is 0, what it is about goes by time: the
+// line of the stream that was written then, or, without a stream, none.
 type Around struct {
 	Container string `json:"container"`
 	Stream    string `json:"stream"`
@@ -41,6 +42,9 @@ type Around struct {
 	At        int64  `json:"at"` // when it was written, in nanoseconds
 	Before    int    `json:"before,omitempty"`
 	After     int    `json:"after,omitempty"`
+	// Siblings is within how many seconds lines of the containers beside are kept too;
+	// 0 for none.
+	Siblings int `json:"siblings,omitempty"`
 }
 
 // ContextLine is a line that is kept with an event, in the order in which they were
@@ -51,6 +55,10 @@ type ContextLine struct {
 	Text   string // valid UTF-8
 	Cut    bool   // there is more of it
 	Own    bool   // the event is about it
+
+	// Container is the name of the one beside that has written it; "" where it is the
+	// event's own.
+	Container string
 }
 
 // Own returns the places of the first and the last line that an event is about, of those

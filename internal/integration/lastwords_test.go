@@ -21,11 +21,12 @@ func TestLastWords(t *testing.T) {
 	c := control(t, e)
 	dir := t.TempDir()
 	const crashes = 4
-	id := e.Run([]string{"--log-driver", enginetest.Plugin, "--log-opt", "max-size=64k", "--log-opt", "max-file=1", "--restart", fmt.Sprint("on-failure:", crashes-1), "-v", dir + ":/sync"}, "sh", "-c", `
+	name := e.Run([]string{"--log-driver", enginetest.Plugin, "--log-opt", "max-size=64k", "--log-opt", "max-file=1", "--restart", fmt.Sprint("on-failure:", crashes-1), "-v", dir + ":/sync"}, "sh", "-c", `
 		echo >>/sync/runs; n=$(wc -l </sync/runs)
 		yes "run $n goes on" | head -n 5000
 		echo "run $n: cannot open /etc/app.conf with password=hunter2" >&2
 		exit 1`)
+	id := e.ContainerID(name)
 	var d api.ContainerDetails
 	e.Eventually(2*time.Minute, "the second run", func() bool {
 		var err error
@@ -57,8 +58,8 @@ func TestLastWords(t *testing.T) {
 			t.Errorf("run %d said %d lines: %v", run, len(r.LastWords), said)
 		}
 	}
-	if logs, _ := e.Logs(id); len(logs) > 128<<10 {
+	if logs, _ := e.Logs(name); len(logs) > 128<<10 {
 		t.Errorf("%d bytes are kept", len(logs))
 	}
-	e.Docker("rm", id)
+	e.Docker("rm", name)
 }

@@ -3,6 +3,7 @@ package lines
 import (
 	"bytes"
 	"io"
+	"slices"
 	"time"
 
 	"logscan/internal/journal"
@@ -13,6 +14,52 @@ type Place struct {
 	Stream   string
 	From, To int64 // from its first frame on, up to behind its last
 	TimeNano int64 // of the line that matters
+}
+
+// PlaceAt returns the place in a journal of the line of a stream that was written at a
+// time; where there is none, or the stream is "", an empty one, behind what was written up
+// to then.
+func PlaceAt(j *journal.Journal, stream string, nano int64) (Place, error) {
+	p := Place{Stream: stream, TimeNano: nano}
+	start, err := j.SeekTime(nano)
+	if err != nil {
+		return p, err
+	}
+	src := New(j, Position{Next: start}, Config{Max: 1})
+	defer src.Close()
+	for src.Offset() < start+farthest {
+		l, err := src.Next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return p, err
+		}
+		if l.TimeNano > nano {
+			p.From, p.To = l.From, l.From
+			return p, nil
+		}
+		if l.TimeNano == nano && l.Stream == stream {
+			p.From, p.To = l.From, l.To
+			return p, nil
+		}
+	}
+	p.From, p.To = src.Offset(), src.Offset()
+	return p, nil
+}
+
+// ReadTimes returns copies of lines of a journal that were written between two times, both
+// included: those next to a time between them, so many before it and behind, each up to so
+// many bytes. It reads a bounded part of the journal.
+func ReadTimes(j *journal.Journal, since, at, until int64, want Surroundings) ([]Line, error) {
+	p, err := PlaceAt(j, "", at)
+	if err != nil {
+		return nil, err
+	}
+	want.Within, want.Last = time.Duration(until-at), true
+	around, err := ReadAround(j, p, want)
+	in := func(l Line) bool { return l.TimeNano < since || l.TimeNano > until }
+	return slices.DeleteFunc(append(around.Before, around.After...), in), err
 }
 
 // Surroundings is how much is wanted around a record.

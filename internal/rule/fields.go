@@ -69,6 +69,7 @@ var Fields = fields.NewTable("rule", []fields.Field[Rule]{
 	{Name: "tell_resolved", Flag: "tell-resolved", Kind: fields.Bool, Default: false, Doc: "Whether the end of an incident is told too"},
 	{Name: "before", Flag: "before", Kind: fields.Count, Default: int64(DefaultContext), Doc: "So many lines of the container from before the line, or its record, are kept with an event", Check: func(r Rule) error { return checkContext(r.Before) }},
 	{Name: "after", Flag: "after", Kind: fields.Count, Default: int64(DefaultContext), Doc: "So many lines from after it are kept too, of those of 10 seconds", Check: func(r Rule) error { return checkContext(r.After) }},
+	{Name: "siblings_seconds", Flag: "siblings", Kind: fields.Duration, Default: int64(0), Doc: "Lines of the other containers of its compose project, or stack, are kept too that were written within so long before or after it (0 for none)", Check: checkSiblings},
 }...).Settled(settle)
 
 // Table implements fields.Defined.

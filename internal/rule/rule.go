@@ -43,6 +43,7 @@ const (
 	MaxGlobs       = 4096                 // bytes, all of a list
 	MaxConditions  = 16                   // further patterns of a kind, and conditions on fields
 	MaxContext     = 200                  // lines before, and after, what is found
+	MaxSiblings    = 60                   // seconds around it, of lines of other containers
 	MaxProgram     = 10_000               // instructions that a pattern compiles to
 	MaxStarts      = 16                   // different patterns by which records begin, of all rules
 	MaxCooldown    = 365 * 24 * time.Hour // also keeps sums of times far from overflow
@@ -108,6 +109,7 @@ type Rule struct {
 	TellResolved       bool                `json:"tell_resolved"`
 	Before             int64               `json:"before"` // lines that an event has from before its record
 	After              int64               `json:"after"`
+	SiblingsSeconds    int64               `json:"siblings_seconds"` // around it, of lines of the containers beside
 	CreatedAt          time.Time           `json:"created_at" readOnly:"true"`
 	UpdatedAt          time.Time           `json:"updated_at" readOnly:"true"`
 }
@@ -160,6 +162,14 @@ func CheckName(name string) error {
 func CheckSeconds(n int64) error {
 	if most := int64(MaxCooldown / time.Second); n < 0 || n > most {
 		return fmt.Errorf("must be from 0 (none) to %d (a year)", most)
+	}
+	return nil
+}
+
+// checkSiblings says why there can't be lines of containers beside.
+func checkSiblings(r Rule) error {
+	if n := r.SiblingsSeconds; n < 0 || n > MaxSiblings {
+		return fmt.Errorf("must be from 0 (none) to %d", MaxSiblings)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package scan
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -29,6 +30,12 @@ const (
 	// read before what was read is stored.
 	maxContexts = 256
 	maxRound    = 32
+	// maxSiblings is of how many containers beside lines are kept: those that were started
+	// last. siblingLines is how many of each are, before and after, and siblingBytes how
+	// much, before and after.
+	maxSiblings  = 20
+	siblingLines = 25
+	siblingBytes = 8 << 10
 	// contextEvery is how often it is looked whether more lines have come.
 	contextEvery = 200 * time.Millisecond
 )
@@ -49,6 +56,7 @@ type owed struct {
 	store.Owed
 	since time.Time // it is waited for
 	read  bool
+	own   bool  // no more of its container's lines are waited for
 	end   int64 // of the journal, when it was read
 	kept  int   // lines that are stored
 }
@@ -186,28 +194,80 @@ func (c *contexts) read(o *owed) (found store.Context, ok bool) {
 		return found, false
 	}
 	state := j.State() // before it is read: what ended has been written
-	over := time.Since(o.since) >= contextWithin || state.Attached == 0 && c.scanner.cfg.Ready()
-	if o.read && o.end == state.End && !over {
+	beside := time.Duration(o.Siblings) * time.Second
+	waited := time.Since(o.since)
+	over := waited >= contextWithin || state.Attached == 0 && c.scanner.cfg.Ready()
+	last := o.Siblings == 0 || waited >= beside || c.scanner.now().UnixNano() > o.At+int64(beside)
+	if o.read && (o.own && !last || !o.own && o.end == state.End && !over) {
 		return found, false
 	}
-	around, err := lines.ReadAround(j, lines.Place{Stream: o.Stream, From: o.From, To: o.To, TimeNano: o.At}, lines.Surroundings{
-		Before: o.Before, After: o.After, Within: contextWithin, Bytes: contextBytes, Max: contextLine + contextMargin, Last: over,
-	})
+	place := lines.Place{Stream: o.Stream, From: o.From, To: o.To, TimeNano: o.At}
+	if o.To == 0 {
+		place, err = lines.PlaceAt(j, o.Stream, o.At)
+	}
+	var around lines.Around
+	if err == nil {
+		around, err = lines.ReadAround(j, place, lines.Surroundings{
+			Before: o.Before, After: o.After, Within: contextWithin, Bytes: contextBytes, Max: contextLine + contextMargin, Last: over,
+		})
+	}
 	if err != nil && !over {
 		return found, false
 	}
-	first, whole := !o.read, around.Whole || over
-	o.read, o.end = true, state.End
-	found.Lines, found.Whole = c.shown(o, &around), whole
-	return found, first || whole || len(found.Lines) != o.kept
+	found.Lines, found.Own = c.shown(place, &around), around.Whole || over
+	found.Whole = found.Own && last
+	if found.Whole && o.Siblings > 0 {
+		found.Siblings = c.siblings(j, o.At, beside)
+	}
+	news := !o.read || found.Whole || found.Own != o.own || len(found.Lines) != o.kept
+	o.read, o.own, o.end = true, found.Own, state.End
+	return found, news
+}
+
+// siblings are lines of the containers of the same compose project, or stack, as one, that
+// were written about a time, in the order of time.
+func (c *contexts) siblings(of *journal.Journal, at int64, within time.Duration) (out []event.ContextLine) {
+	own := of.Container()
+	all := slices.DeleteFunc(c.scanner.cfg.Journals.Containers(), func(other journal.Container) bool {
+		return other.ID == own.ID || !together(other.Labels, own.Labels) || other.Started.UnixNano() > at+int64(within)
+	})
+	slices.SortFunc(all, func(a, b journal.Container) int { // the latest first
+		return cmp.Or(b.Started.Compare(a.Started), strings.Compare(a.ID, b.ID))
+	})
+	for _, info := range all[:min(len(all), maxSiblings)] {
+		j, err := c.journal(info.ID)
+		if err != nil {
+			continue // it has just been removed, or can't be read
+		}
+		near, err := lines.ReadTimes(j, at-int64(within), at, at+int64(within), lines.Surroundings{
+			Before: siblingLines, After: siblingLines, Bytes: siblingBytes, Max: contextLine + contextMargin,
+		})
+		if err != nil || len(near) == 0 {
+			continue
+		}
+		for _, l := range c.scanner.keptLines(near) {
+			l.Container = info.Name
+			out = append(out, l)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b event.ContextLine) int { return a.Time.Compare(b.Time) })
+	return out
+}
+
+// projects are labels that containers have in common that are run together.
+var projects = []string{"com.docker.compose.project", "com.docker.stack.namespace"}
+
+// together reports whether containers with these labels are run together.
+func together(a, b map[string]string) bool {
+	return slices.ContainsFunc(projects, func(label string) bool { return a[label] != "" && a[label] == b[label] })
 }
 
 // shown is what is kept of lines.
-func (c *contexts) shown(o *owed, around *lines.Around) []event.ContextLine {
+func (c *contexts) shown(of lines.Place, around *lines.Around) []event.ContextLine {
 	all := slices.Concat(around.Before, around.At, around.After)
 	out := c.scanner.keptLines(all)
 	for n, l := range all {
-		out[n].Own = l.Stream == o.Stream && l.From >= o.From && l.From < o.To
+		out[n].Own = l.Stream == of.Stream && l.From >= of.From && l.From < of.To
 	}
 	return out
 }

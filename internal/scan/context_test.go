@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"logscan/internal/entry"
 	"logscan/internal/journal"
@@ -113,6 +114,78 @@ func TestContextOfCounts(t *testing.T) {
 	w := g.container(1)
 	w.lines("hit 1", "a", "hit 2", "b", "c")
 	g.wantContext(g.wait(1)[0].ID, "a [hit 2] b")
+}
+
+// Hits that time makes have the lines around it: of kind absent what was said last, and of
+// a sequence those around its first step.
+func TestContextOfHitsOfTime(t *testing.T) {
+	g := newRig(t)
+	absent := contextRule(2, 1)
+	absent.Kind, absent.Pattern, absent.ForSeconds, absent.GraceSeconds, absent.Per = rule.KindAbsent, "beat", 60, 0, rule.PerContainer
+	missing := contextRule(1, 1)
+	missing.Kind, missing.Pattern, missing.Steps, missing.WithinSeconds, missing.Per = rule.KindSequence, "", []string{"begun", "done"}, 30, rule.PerContainer
+	now := time.Now()
+	g.start(compile(t, absent, missing))
+	w := g.container(1)
+	for n, text := range []string{"a", "begun", "b", "beat", "c", "d"} {
+		w.put(entry.Entry{Line: []byte(text), TimeNano: now.Add(time.Duration(n-200) * time.Second).UnixNano()})
+	}
+	var ids [2]int64
+	eventually(t, "hits", func() bool {
+		g.s.Pass()
+		for _, e := range g.events() {
+			ids[map[any]int{rule.KindAbsent: 0, rule.KindSequence: 1}[e.Metadata["kind"]]] = e.ID
+		}
+		return ids[0] > 0 && ids[1] > 0
+	})
+	g.wantContext(ids[1], "a [begun] b")
+	w.end()
+	g.wantContext(ids[0], "c d")
+}
+
+// Lines of the containers of the same project are kept too, where a rule says so, of that
+// time.
+func TestContextOfSiblings(t *testing.T) {
+	g := newRig(t)
+	g.cfg.Redact, _ = redact.New("")
+	r := contextRule(1, 0)
+	r.SiblingsSeconds = 5
+	now := time.Now().Add(-20 * time.Second)
+	in := func(label, project string) func(*journal.Container) {
+		return func(c *journal.Container) { c.Labels = map[string]string{label: project} }
+	}
+	const compose = "com.docker.compose.project"
+	at := func(w *writer, second int, text string) {
+		w.put(entry.Entry{Line: []byte(text), TimeNano: now.Add(time.Duration(second) * time.Second).UnixNano()})
+	}
+	db, cache := g.container(2, in(compose, "shop")), g.container(3, in(compose, "shop"))
+	other, stack := g.container(4, in(compose, "blog")), g.container(5, in("com.docker.stack.namespace", "shop"))
+	web := g.container(1, in(compose, "shop"))
+	at(db, -6, "too old")
+	at(db, -5, "db 1 password=hunter2")
+	at(cache, -1, "cache")
+	for _, w := range []*writer{other, stack} {
+		at(w, 0, "not of the project")
+	}
+	at(db, 5, "db 2")
+	at(db, 6, "too late")
+	at(web, -1, "before")
+	at(web, 0, "hit")
+	g.start(compile(t, r))
+	id := g.wait(1)[0].ID
+	web.end()
+	g.wantContext(id, "before [hit]")
+	c, err := g.db.Context(context.Background(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, l := range c.Siblings {
+		got = append(got, l.Container+": "+l.Text)
+	}
+	if all := strings.Join(got, ", "); all != "c2: db 1 password=[redacted], c3: cache, c2: db 2" {
+		t.Errorf("siblings are %s", all)
+	}
 }
 
 // Long lines are cut, and no secret with them.

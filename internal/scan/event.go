@@ -56,10 +56,10 @@ func (s *Scanner) hitEvent(h *rule.Hit, c *journal.Container) event.Event {
 
 // around is which lines are kept with a hit; nil for none.
 func around(r *rule.Rule, container, stream string, from, to, at int64) *event.Around {
-	if to == 0 || r.Before+r.After == 0 {
+	if container == "" || r.Before+r.After+r.SiblingsSeconds == 0 {
 		return nil
 	}
-	return &event.Around{Container: container, Stream: stream, From: from, To: to, At: at, Before: int(r.Before), After: int(r.After)}
+	return &event.Around{Container: container, Stream: stream, From: from, To: to, At: at, Before: int(r.Before), After: int(r.After), Siblings: int(r.SiblingsSeconds)}
 }
 
 // scopeOf is what decides which rules hold for a container.

@@ -281,9 +281,13 @@ func outcomeEvent(o *correlate.Outcome, redactor *redact.Redactor) event.Event {
 	if h.Until != 0 {
 		m["until"] = timestamp(h.Until)
 	}
+	stream, at := h.Stream, h.LineTime
+	if at == 0 || o.Rule.Kind == rule.KindAbsent || o.Rule.Kind == rule.KindRun { // it is about that time, not about its last line
+		stream, at = "", h.TimeNano
+	}
 	return event.Event{
 		Source: event.Logscan, Severity: o.Rule.Severity, Message: redactor.Text(h.Text), Metadata: m,
-		Around: around(o.Rule, c.ID, h.Stream, h.From, h.To, h.LineTime),
+		Around: around(o.Rule, c.ID, stream, h.From, h.To, at),
 		Time:   instant(h.TimeNano), Shape: outcomeShape(o), By: o.By, Labels: c.Labels,
 	}
 }

@@ -15,8 +15,14 @@ import (
 )
 
 const (
-	// wordsLines is how many of the last lines of a run are kept.
-	wordsLines = 50
+	// wordsLines is how many of the last lines of a run are kept. The last streamLines of
+	// each stream are among them: what the other one still had in its pipe, up to 64 KiB,
+	// comes behind an error that was written later.
+	wordsLines  = 50
+	streamLines = 10
+	// wordsRead is of how many lines they are chosen, and wordsBytes how much these are.
+	wordsRead  = 4000
+	wordsBytes = 256 << 10
 	// shortRun is how long a run is of which they are kept, whatever they say.
 	shortRun = 10 * time.Second
 	// wordsSince is how long ago a run may have ended that is yet to be looked at.
@@ -167,9 +173,34 @@ func (w *words) last(id string) (found []store.LastWords, err error) {
 // lastLines returns the last lines between two places in a journal.
 func lastLines(j *journal.Journal, from, to int64) ([]lines.Line, error) {
 	around, err := lines.ReadAround(j, lines.Place{From: to, To: to}, lines.Surroundings{
-		Before: wordsLines, Bytes: contextBytes, Max: contextLine + contextMargin, Last: true,
+		Before: wordsRead, Bytes: wordsBytes, Max: contextLine + contextMargin, Last: true,
 	})
-	return slices.DeleteFunc(around.Before, func(l lines.Line) bool { return l.From < from }), err
+	all := slices.DeleteFunc(around.Before, func(l lines.Line) bool { return l.From < from })
+	if len(all) <= wordsLines {
+		return all, err
+	}
+	of := map[string]int{} // lines that are chosen, by stream
+	chosen, others := make([]bool, len(all)), wordsLines
+	for n, l := range slices.Backward(all) {
+		if of[l.Stream] < streamLines {
+			of[l.Stream]++
+			chosen[n] = true
+			others--
+		}
+	}
+	out := make([]lines.Line, 0, wordsLines)
+	for n := range slices.Backward(all) {
+		if !chosen[n] && others > 0 {
+			chosen[n] = true
+			others--
+		}
+	}
+	for n, l := range all {
+		if chosen[n] {
+			out = append(out, l)
+		}
+	}
+	return out, err
 }
 
 // endsBadly reports whether one of some lines looks like an error.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"logscan/internal/entry"
 	"logscan/internal/journal"
 	"logscan/internal/redact"
 	"logscan/internal/rule"
@@ -72,6 +73,23 @@ func TestLastWordsOfACrashLoop(t *testing.T) {
 		if lines := strings.Fields(of); len(lines) != wordsLines || lines[0] != fmt.Sprintf("%d.11", run) || lines[wordsLines-1] != "password=[redacted]" {
 			t.Errorf("of run %d: %s", run, of)
 		}
+	}
+}
+
+// What one stream said last is kept however much of the other one comes behind it.
+func TestLastWordsOfBothStreams(t *testing.T) {
+	g := newRig(t)
+	g.start(noRules(t))
+	w := g.begins(1, "web")
+	w.put(entry.Entry{Line: []byte("fatal"), Source: "stderr"})
+	for n := range 1000 {
+		w.lines(fmt.Sprint(n))
+	}
+	w.end()
+	g.heard(1, 1)
+	got := strings.Fields(g.words(1)[0])
+	if len(got) != wordsLines || got[0] != "fatal" || got[1] != "951" || got[wordsLines-1] != "999" {
+		t.Errorf("last words are %q", got)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -28,8 +29,11 @@ type Owed struct {
 // Context is lines around an event.
 type Context struct {
 	EventID int64
-	Lines   []event.ContextLine // nil: those that are kept stay
-	Whole   bool                // no more are owed
+	Lines   []event.ContextLine // of the event's own container; nil: those that are kept stay
+	Own     bool                // no more of these are owed
+	// Siblings are lines of the containers beside, in the order of time.
+	Siblings []event.ContextLine
+	Whole    bool // no more are owed
 }
 
 const owedContexts = "SELECT event_id, around FROM event_context WHERE owed = 1 AND event_id > ? ORDER BY event_id LIMIT ?"
@@ -52,7 +56,7 @@ func (s *Store) PutContexts(ctx context.Context, all []Context) error {
 	packed := make([][]byte, len(all))
 	for n, c := range all {
 		if c.Lines != nil {
-			packed[n] = packContext(c.Lines)
+			packed[n] = packContext(slices.Concat(c.Lines, c.Siblings))
 		}
 	}
 	// What a power cut undoes is owed again.
@@ -64,7 +68,7 @@ func (s *Store) PutContexts(ctx context.Context, all []Context) error {
 			} else {
 				_, err = tx.ExecContext(ctx, "UPDATE event_context SET owed = ? WHERE event_id = ?", !c.Whole, c.EventID)
 			}
-			if err == nil && c.Whole {
+			if err == nil && (c.Own || c.Whole) {
 				err = s.arrived(ctx, tx, c.EventID)
 			}
 			if err != nil {
@@ -100,11 +104,17 @@ func readContext(ctx context.Context, db queryer, eventID int64) (Context, error
 	}
 	c.Whole = !owed
 	if len(packed) > 0 {
-		if c.Lines, err = unpackContext(packed); err != nil {
-			err = fmt.Errorf("context of event %d: %w", eventID, err)
+		all, err := unpackContext(packed)
+		if err != nil {
+			return c, fmt.Errorf("context of event %d: %w", eventID, err)
 		}
+		own := slices.IndexFunc(all, func(l event.ContextLine) bool { return l.Container != "" })
+		if own < 0 {
+			own = len(all)
+		}
+		c.Lines, c.Siblings = all[:own:own], all[own:]
 	}
-	return c, err
+	return c, nil
 }
 
 // pruneContext removes the lines around the oldest events where all take too much room.
@@ -135,6 +145,7 @@ type keptLine struct {
 	Text   string `json:"x"`
 	Cut    bool   `json:"c,omitempty"`
 	Own    bool   `json:"o,omitempty"`
+	Of     string `json:"n,omitempty"`
 }
 
 var (
@@ -145,7 +156,7 @@ var (
 func packContext(lines []event.ContextLine) []byte {
 	kept := make([]keptLine, len(lines))
 	for n, l := range lines {
-		kept[n] = keptLine{l.Time.UnixNano(), l.Stream, l.Text, l.Cut, l.Own}
+		kept[n] = keptLine{l.Time.UnixNano(), l.Stream, l.Text, l.Cut, l.Own, l.Container}
 	}
 	return contextEncoder.EncodeAll([]byte(asJSON(kept)), nil)
 }
@@ -161,7 +172,7 @@ func unpackContext(packed []byte) ([]event.ContextLine, error) {
 	}
 	lines := make([]event.ContextLine, len(kept))
 	for n, l := range kept {
-		lines[n] = event.ContextLine{Time: time.Unix(0, l.At).UTC(), Stream: l.Stream, Text: l.Text, Cut: l.Cut, Own: l.Own}
+		lines[n] = event.ContextLine{Time: time.Unix(0, l.At).UTC(), Stream: l.Stream, Text: l.Text, Cut: l.Cut, Own: l.Own, Container: l.Of}
 	}
 	return lines, nil
 }
