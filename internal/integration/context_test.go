@@ -23,14 +23,17 @@ func TestContext(t *testing.T) {
 	e := enginetest.Start(t, enginetest.Options{})
 	e.InstallPlugin("LOGSCAN_ALLOW_TARGETS=127.0.0.1")
 	c := control(t, e)
-	makeRule(t, c, "login", "login failed", api.RuleFields{"before": 2, "after": 2})
+	makeRule(t, c, "login", "login failed", api.RuleFields{"before": 2, "after": 2, "siblings_seconds": 60})
 	hook := newPhone(t)
 	told := api.TriggerCreate{Name: "hook", ActionURL: hook.URL, TriggerFields: api.TriggerFields{"mode": "events", "sources": "logscan", "context_wait_seconds": 10}}
 	if _, err := c.CreateTrigger(ctx, told); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	id := e.Run([]string{"--log-driver", enginetest.Plugin, "-v", dir + ":/sync"}, "sh", "-c", `
+	const project = "com.docker.compose.project="
+	e.Run([]string{"--log-driver", enginetest.Plugin, "--label", project + "blog"}, "echo", "not of the project")
+	db := e.Run([]string{"--log-driver", enginetest.Plugin, "--label", project + "shop"}, "echo", "no such user: password=hunter2")
+	id := e.Run([]string{"--log-driver", enginetest.Plugin, "--label", project + "shop", "-v", dir + ":/sync"}, "sh", "-c", `
 		echo one; echo two
 		until [ -e /sync/stderr ]; do sleep 0.05; done
 		echo three >&2
@@ -79,7 +82,7 @@ func TestContext(t *testing.T) {
 	}
 	goOn("after")
 	all := append(before, "stdout four", "stdout five")
-	e.Eventually(time.Minute, "the lines after the hit", func() bool { return slices.Equal(shown(), all) && d.Whole })
+	e.Eventually(time.Minute, "the lines after the hit", func() bool { return slices.Equal(shown(), all) })
 	var message struct {
 		Data struct {
 			Context []api.ContextLine `json:"context"`
@@ -91,6 +94,13 @@ func TestContext(t *testing.T) {
 	}
 	if logs, _ := e.Logs(id); !strings.Contains(string(logs), "login failed: user=alice password=hunter2\nfour\nfive\nsix") {
 		t.Errorf("docker logs: %s", logs)
+	}
+	e.Eventually(2*time.Minute, "the line of the container beside", func() bool {
+		shown()
+		return len(d.Siblings) > 0
+	})
+	if l := d.Siblings[0]; len(d.Siblings) != 1 || l.Container != db || l.Text != "no such user: password=[redacted]" {
+		t.Errorf("siblings are %+v", d.Siblings)
 	}
 	e.Docker("rm", "-f", id)
 }
