@@ -23,10 +23,11 @@ type followed struct {
 	behind    bool         // it is among tail.behind
 	begun     bool         // at is set
 	at        lines.Position
-	from      int64 // lines are wanted whose last frame ends behind it, or that others end there; unknown for not known yet
-	key       int64 // of its last line that was wanted
-	seen      int64 // the greatest time of its lines
-	failed    bool  // its log couldn't be opened
+	from      int64    // lines are wanted whose last frame ends behind it, or that others end there; unknown for not known yet
+	key       int64    // of its last line that was wanted
+	seen      int64    // the greatest time of its lines
+	failed    bool     // its log couldn't be opened
+	streams   []string // that lines were of since at was set to where reading begins
 
 	unfinished bool      // a line has begun
 	read       time.Time // when the log was last found to have grown
@@ -305,10 +306,7 @@ func (t *tail) step(f *followed) (more bool, err error) {
 	at := t.src.Offset()
 	l, more := t.src.Step()
 	if l != nil {
-		if at >= f.from {
-			err = t.line(f, l)
-		}
-		return true, err
+		return true, t.line(f, l, at >= f.from)
 	}
 	if more {
 		return true, nil
@@ -320,7 +318,7 @@ func (t *tail) step(f *followed) (more bool, err error) {
 		return false, err
 	}
 	for l, _ := t.src.Step(); l != nil; l, _ = t.src.Step() {
-		if err := t.line(f, l); err != nil {
+		if err := t.line(f, l, true); err != nil {
 			return false, err
 		}
 	}
@@ -342,7 +340,7 @@ func (t *tail) start(f *followed, end int64) {
 		t.skips.Removed += at - f.from
 		f.from = at
 	}
-	f.at = lines.Position{Next: at}
+	f.at, f.streams = lines.Position{Next: at}, nil
 }
 
 // catchUp passes over what is too far behind.
@@ -375,14 +373,21 @@ func (t *tail) catchUp(f *followed, end int64) error {
 		t.skips.Lines += n
 		t.skips.Bytes += int64(len(block))
 	}
-	f.at, f.from = lines.Position{Next: to}, to
+	f.at, f.from, f.streams = lines.Position{Next: to}, to, nil
 	return nil
 }
 
-// line has a line be shown, if it is wanted.
-func (t *tail) line(f *followed, l *lines.Line) error {
+// line has a line be shown that is new, if it is wanted.
+func (t *tail) line(f *followed, l *lines.Line, isNew bool) error {
 	f.seen = max(f.seen, l.TimeNano)
-	if l.Torn {
+	first := !slices.Contains(f.streams, l.Stream)
+	if first {
+		f.streams = append(f.streams, l.Stream)
+	}
+	if !isNew {
+		return nil
+	}
+	if l.Torn && first { // reading may have begun behind its beginning
 		whole, err := t.whole(l)
 		if whole == nil || err != nil {
 			return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -36,6 +37,8 @@ type tailed struct {
 	done   chan struct{}
 	err    error // once done is closed
 
+	gate chan struct{} // a line is taken when it can be received from; nil: at once
+
 	mu      sync.Mutex // guards the rest
 	lines   []TailLine
 	skipped TailSkipped
@@ -45,12 +48,25 @@ type tailed struct {
 // tail runs one until the test ends, or it is ended.
 func (s *Tailer) tail(t testing.TB, r TailRequest) *tailed {
 	t.Helper()
+	return s.slowly(t, r, nil)
+}
+
+// slowly runs one that takes a line where gate can be received from.
+func (s *Tailer) slowly(t testing.TB, r TailRequest, gate chan struct{}) *tailed {
+	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
-	out := &tailed{t: t, cancel: cancel, done: make(chan struct{})}
+	out := &tailed{t: t, cancel: cancel, done: make(chan struct{}), gate: gate}
 	go func() {
 		defer close(out.done)
 		out.err = s.Tail(ctx, r, TailOutput{
 			Line: func(l *TailLine) error {
+				if gate != nil {
+					select {
+					case <-gate:
+					case <-ctx.Done():
+						return ctx.Err()
+					}
+				}
 				out.mu.Lock()
 				defer out.mu.Unlock()
 				out.lines = append(out.lines, *l)
@@ -334,5 +350,188 @@ func TestTailMarks(t *testing.T) {
 	}
 	if m := past.got()[9].Marks[0]; !m.Shadow || m.RuleID != 5 {
 		t.Errorf("%+v", m)
+	}
+}
+
+// Who takes less than is written gets what is newer, and is told how many lines were passed
+// over; what waits is bounded, and no log is held for it.
+func TestTailSlowReader(t *testing.T) {
+	dir, tailer := tailDir(t)
+	tailer.maxHeld, tailer.maxLag, tailer.slowAfter = 100<<10, 1<<20, time.Millisecond
+	l := newLog(t, dir, journal.Container{ID: strings.Repeat("a", 64), Name: "web"}, newRandom())
+	gate := make(chan struct{})
+	slow := tailer.slowly(t, TailRequest{Follow: true}, gate).begun()
+	n := 0
+	line := func() {
+		l.put(entryOf(time.Now().UnixNano(), fmt.Sprintf("%08d %s", n, strings.Repeat("x", 500))))
+		n++
+	}
+	line()
+	gate <- struct{}{} // it follows
+	for l.at < l.j.State().First+8<<20 {
+		line()
+	}
+	close(gate)
+	last := fmt.Sprintf("%08d", n-1)
+	until(t, "the last line has come", func() bool {
+		all := slow.got()
+		return strings.HasPrefix(string(all[len(all)-1].Text), last)
+	})
+	all := slow.got()
+	if got := int64(len(all)) + slow.skipped.Lines; got != int64(n) || slow.skipped.Lines == 0 || slow.skipped.Removed != 0 {
+		t.Errorf("%d lines came, and %+v was passed over, of %d", len(all), slow.skipped, n)
+	}
+	gaps := 0
+	for i := 1; i < len(all); i++ {
+		if a, b := string(all[i-1].Text[:8]), string(all[i].Text[:8]); a >= b {
+			t.Fatalf("%s comes behind %s", b, a)
+		} else if fmt.Sprintf("%08d", mustNumber(t, a)+1) != b {
+			gaps++
+		}
+	}
+	if gaps == 0 {
+		t.Error("nothing is missing, though something was passed over")
+	}
+}
+
+func mustNumber(t testing.TB, text string) (n int) {
+	t.Helper()
+	if _, err := fmt.Sscan(strings.TrimLeft(text, "0")+" ", &n); err != nil && strings.Trim(text, "0") != "" {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// What retention takes away before it was a tail's turn is told, and no removal waits for a
+// tail.
+func TestTailRemoved(t *testing.T) {
+	dir, tailer := tailDir(t)
+	maintain(t, dir)
+	tailer.maxHeld = 10 << 10
+	l := newLog(t, dir, journal.Container{ID: strings.Repeat("a", 64), Name: "web", Options: journal.Options{MaxSize: 100 << 10, MaxFile: 2}}, newRandom())
+	other := newLog(t, dir, journal.Container{ID: strings.Repeat("b", 64), Name: "db"}, newRandom())
+	gate := make(chan struct{})
+	slow := tailer.slowly(t, TailRequest{Follow: true}, gate).begun()
+	other.put(entryOf(time.Now().UnixNano(), "ready"))
+	other.stop()
+	l.put(entryOf(time.Now().UnixNano(), "first"))
+	gate <- struct{}{}
+	for range 5000 {
+		l.put(entryOf(time.Now().UnixNano(), strings.Repeat("x", 200)))
+	}
+	until(t, "the log of a container that isn't there is removed", func() bool { return dir.Remove(strings.Repeat("b", 64)) })
+	until(t, "the oldest lines are removed", func() bool { return len(l.j.Segments()) <= 2 })
+	l.put(entryOf(time.Now().UnixNano(), "last"))
+	close(gate)
+	until(t, "the last line has come", func() bool {
+		all := slow.got()
+		return string(all[len(all)-1].Text) == "last"
+	})
+	if err := slow.end(); !errors.Is(err, context.Canceled) || slow.skipped.Removed == 0 || slow.skipped.Lines != 0 {
+		t.Errorf("%+v %v", slow.skipped, err)
+	}
+}
+
+// Repeats are one line and another one that says how many there were: when the run ends, or
+// after a while.
+func TestTailFolds(t *testing.T) {
+	dir, tailer := tailDir(t)
+	tailer.foldFor = time.Millisecond
+	l := newLog(t, dir, journal.Container{ID: strings.Repeat("a", 64), Name: "web"}, newRandom())
+	other := newLog(t, dir, journal.Container{ID: strings.Repeat("b", 64), Name: "db"}, newRandom())
+	folded := tailer.tail(t, TailRequest{Follow: true, Fold: true}).begun()
+	write := func(l *log, text string) { l.put(entryOf(time.Now().UnixNano(), text)) }
+	for n := range 4 {
+		write(l, fmt.Sprintf("took %d ms", n))
+		write(other, []string{"ready", "steady", "go", "gone"}[n])
+	}
+	until(t, "repeats are told", func() bool { return slices.Contains(texts(folded.got()), "web took 3 ms ×4") })
+	write(l, "took 4 ms")
+	until(t, "more repeats are told", func() bool { return slices.Contains(texts(folded.got()), "web took 4 ms ×5") })
+	write(l, "done")
+	until(t, "the next line has come", func() bool { return slices.Contains(texts(folded.got()), "web done") })
+	want := map[string]bool{"web took 0 ms": true, "db ready": true, "db steady": true, "db go": true, "db gone": true, "web done": true}
+	for _, text := range texts(folded.got()) {
+		if !want[text] && !strings.Contains(text, "×") {
+			t.Errorf("%q is not folded", text)
+		}
+		delete(want, text)
+	}
+	if len(want) > 0 {
+		t.Errorf("%v don't come", want)
+	}
+}
+
+// A line that doesn't end, and of which nothing more comes, is shown as far as it goes.
+func TestTailUnfinished(t *testing.T) {
+	dir, tailer := tailDir(t)
+	tailer.flushAfter = time.Millisecond
+	l := newLog(t, dir, journal.Container{ID: strings.Repeat("a", 64), Name: "web"}, newRandom())
+	l.nano = time.Now().UnixNano()
+	follow := tailer.tail(t, TailRequest{Follow: true}).begun()
+	l.chunk("stdout", "what", false)
+	until(t, "the line has come", func() bool { return len(follow.got()) == 1 })
+	l.chunk("stdout", "ever", true)
+	l.line("stdout", "next", 0)
+	until(t, "the next one has come", func() bool { return slices.Contains(texts(follow.got()), "web next") })
+	if got := texts(follow.got()); !slices.Equal(got, []string{"web what", "web ever", "web next"}) {
+		t.Errorf("%q", got)
+	}
+}
+
+// A tail goes on where another one was, and there are so many at once.
+func TestTailGoesOn(t *testing.T) {
+	dir, tailer := tailDir(t)
+	l := newLog(t, dir, journal.Container{ID: strings.Repeat("a", 64), Name: "web"}, newRandom())
+	from := ""
+	for n := range 5 {
+		write := func(what string) { l.put(entryOf(time.Now().UnixNano(), fmt.Sprint(what, n))) }
+		write("missed ")
+		o := tailer.tail(t, TailRequest{Follow: true, From: from}).begun()
+		write("seen ")
+		until(t, "the line has come, and where the tail is then", func() bool {
+			o.mu.Lock()
+			defer o.mu.Unlock()
+			return len(o.lines) > 0 && string(o.lines[len(o.lines)-1].Text) == fmt.Sprint("seen ", n) && o.next == token(o.lines[len(o.lines)-1].place, true)
+		})
+		if got := texts(o.got()); n > 0 && !slices.Equal(got, []string{fmt.Sprint("web missed ", n), fmt.Sprint("web seen ", n)}) {
+			t.Errorf("%q", got)
+		}
+		from = o.next
+		if err := o.end(); !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+	}
+	for range MaxTails {
+		tailer.tail(t, TailRequest{Follow: true}).begun()
+	}
+	o := tailer.tail(t, TailRequest{Follow: true})
+	if <-o.done; !errors.Is(o.err, ErrTails) {
+		t.Error(o.err)
+	}
+}
+
+// Many containers cost a tail a little memory each, and no goroutine or open file.
+func TestTailMany(t *testing.T) {
+	dir, tailer := tailDir(t)
+	var logs []*log
+	for n := range 300 {
+		logs = append(logs, newLog(t, dir, journal.Container{ID: fmt.Sprintf("%064d", n), Name: fmt.Sprint("c", n)}, newRandom()))
+	}
+	goroutines := runtime.NumGoroutine()
+	follow := tailer.tail(t, TailRequest{Follow: true}).begun()
+	for round := range 10 {
+		for _, l := range logs {
+			l.put(entryOf(time.Now().UnixNano(), fmt.Sprint("line ", round)))
+		}
+	}
+	until(t, "all lines have come", func() bool { return len(follow.got()) == 10*len(logs) })
+	if n := runtime.NumGoroutine() - goroutines; n > 3 {
+		t.Errorf("a tail of %d containers has %d goroutines", len(logs), n)
+	}
+	for _, l := range logs {
+		if got := of(follow.got(), l.j.Container().ID); len(got) != 10 {
+			t.Errorf("%d lines of %s", len(got), l.j.Container().Name)
+		}
 	}
 }
