@@ -136,7 +136,6 @@ type tail struct {
 	reading
 	out   TailOutput
 	find  Request
-	from  *place // that lines are to lie behind, where it isn't the beginning
 	set   *rule.Set
 	match rule.Matching
 	state rule.State
