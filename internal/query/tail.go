@@ -190,7 +190,12 @@ func (t *tail) past(ctx context.Context) error {
 		return err
 	}
 	for first := true; first || from != nil; first = false {
-		out := Output{Hit: t.hit, Wait: t.out.Wait}
+		out := Output{Hit: t.hit, Wait: func() error {
+			if t.Follow && t.last != (place{}) {
+				return t.sendNext()
+			}
+			return t.out.Wait()
+		}}
 		s, err := t.Searcher.prepare(ctx, t.find, out)
 		if err != nil {
 			return err
