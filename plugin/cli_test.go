@@ -127,7 +127,8 @@ func newTestPlugin(t testing.TB) *testPlugin {
 	}
 	log := slog.New(slog.DiscardHandler)
 	p := &testPlugin{t: t, socket: filepath.Join(dir, "s")}
-	if p.logs, err = journal.OpenDir(journal.Config{Root: filepath.Join(dir, "logs")}); err != nil {
+	watch := &query.Watch{}
+	if p.logs, err = journal.OpenDir(journal.Config{Root: filepath.Join(dir, "logs"), OnAppend: watch.Notify, OnAttach: watch.Notify, OnDetach: watch.Notify}); err != nil {
 		t.Fatal(err)
 	}
 	if p.store, err = store.Open(filepath.Join(dir, "logscan.db"), log); err != nil {
@@ -145,6 +146,7 @@ func newTestPlugin(t testing.TB) *testPlugin {
 		Reload:   func(context.Context) error { return nil },
 		Share:    func(context.Context, rule.Rule) (api.Hint, error) { return api.Hint{Lines: 4, Matched: 1}, nil },
 		Search:   query.New(p.logs, nil).Search,
+		Tail:     query.NewTailer(query.TailConfig{Journals: p.logs, Searcher: query.New(p.logs, nil), Watch: watch, Rules: p.liveRules}).Tail,
 		Backtest: fakeBacktest,
 		Uncovered: func(_ context.Context, _ []rule.Rule, q query.UncoveredQuery) (query.Uncovered, error) {
 			at := time.Now().Add(-90 * time.Second)
@@ -170,6 +172,16 @@ func newTestPlugin(t testing.TB) *testPlugin {
 		os.RemoveAll(dir)
 	})
 	return p
+}
+
+// liveRules are those that are stored.
+func (p *testPlugin) liveRules() query.LiveRules {
+	rules, err := p.store.Rules(context.Background())
+	if err != nil {
+		p.t.Error(err)
+	}
+	snapshot, _ := rule.Compile(rules)
+	return query.LiveRules{Snapshot: snapshot}
 }
 
 // emit puts a hit into the event log: severity rule message.

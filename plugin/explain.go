@@ -31,6 +31,7 @@ var argument = map[string]string{
 	"state":     "--state",
 	"scope":     "--scope",
 	"lines":     "LINE",
+	"last":      "--tail",
 }
 
 func init() {

@@ -175,8 +175,17 @@ func (c *cli) search(ctx context.Context, client *api.Client, s *searchFlags, sh
 		q.From = sum.Next
 		more = q.From != "" && (s.Limit == 0 || hits < int64(s.Limit))
 	}
-	if skipped > 0 {
-		c.warn(units.HumanSize(float64(skipped)) + " of logs were removed during the search, or can't be read")
+	c.warnUnseen(skipped, unreadable, undecided)
+	if hits == 0 {
+		return exitError(exitNoMatch)
+	}
+	return nil
+}
+
+// warnUnseen tells of logs that weren't looked at: bytes of them, containers, and lines.
+func (c *cli) warnUnseen(removed int64, unreadable int, undecided int64) {
+	if removed > 0 {
+		c.warn(units.HumanSize(float64(removed)) + " of logs were removed before they were looked at, or can't be read")
 	}
 	if unreadable > 0 {
 		c.warn(fmt.Sprintf("the logs of %d containers can't be opened at present; the plugin's log says why", unreadable))
@@ -184,8 +193,4 @@ func (c *cli) search(ctx context.Context, client *api.Client, s *searchFlags, sh
 	if undecided > 0 {
 		c.warn(fmt.Sprintf("of %d lines it takes too much work to find out whether they match", undecided))
 	}
-	if hits == 0 {
-		return exitError(exitNoMatch)
-	}
-	return nil
 }

@@ -30,7 +30,7 @@ func (p *testPlugin) logCommand(args []string) error {
 	}
 	at := time.Date(2026, 1, 2, 15, 4, 5+p.lines, 0, time.UTC)
 	p.lines++
-	j, err := p.logs.Create(journal.Container{ID: fmt.Sprintf("%x", sha256.Sum256([]byte(args[0]))), Name: args[0], Workload: args[1]})
+	j, err := p.logs.Create(journal.Container{ID: fmt.Sprintf("%x", sha256.Sum256([]byte(args[0]))), Name: args[0], Workload: args[1], Scan: true})
 	if err != nil {
 		return err
 	}
@@ -57,7 +57,7 @@ func (p *testPlugin) logCommand(args []string) error {
 func TestSearchGroups(t *testing.T) {
 	line := func(n int) api.SearchLine { return api.SearchLine{Text: fmt.Sprint("line ", n), Offset: int64(n)} }
 	hit := func(container string, n, around int) api.SearchRecord {
-		h := &api.SearchHit{ContainerID: container, Container: container, SearchLine: line(n)}
+		h := &api.SearchHit{FoundLine: api.FoundLine{ContainerID: container, Container: container, SearchLine: line(n)}}
 		for k := n - around; k < n; k++ {
 			h.Before = append(h.Before, line(k))
 		}
@@ -103,7 +103,7 @@ func TestSearchProgress(t *testing.T) {
 		p.startAt = time.Now().Add(-time.Second)
 		for _, r := range []api.SearchRecord{
 			{Progress: &api.SearchProgress{Bytes: 25, Total: 100, Hits: 7}},
-			{Hit: &api.SearchHit{Container: "web", SearchLine: api.SearchLine{Text: "x"}}},
+			{Hit: &api.SearchHit{FoundLine: api.FoundLine{Container: "web", SearchLine: api.SearchLine{Text: "x"}}}},
 		} {
 			if err := p.record(r); err != nil {
 				t.Fatal(err)

@@ -8,31 +8,20 @@ import (
 	"time"
 
 	"github.com/docker/go-units"
-	"github.com/mattn/go-runewidth"
 
 	"logscan/internal/api"
 )
 
-const (
-	// groupMost is how many lines are held back that may belong together.
-	groupMost  = 2000
-	matchColor = "1;31"
-	breakColor = "36"
-)
-
-// nameColors tell containers apart.
-var nameColors = []string{"36", "33", "32", "35", "34", "96", "93", "92", "95", "94"}
+// groupMost is how many lines are held back that may belong together.
+const groupMost = 2000
 
 // searchPrinter shows what a search finds: lines as grep and docker compose do, or as a
 // format says.
 type searchPrinter struct {
-	*cli
+	logPrinter
 	flags *searchFlags
 	rows  *printer[api.SearchHit] // nil without a format
 	begun bool
-
-	colors map[string]string // by container
-	width  int               // of names so far
 
 	group   []groupLine // lines of one container, by their offset, that aren't printed yet
 	of      api.SearchHit
@@ -52,7 +41,7 @@ type groupLine struct {
 }
 
 func newSearchPrinter(c *cli, s *searchFlags) (*searchPrinter, error) {
-	p := &searchPrinter{cli: c, flags: s, colors: map[string]string{}, startAt: time.Now()}
+	p := &searchPrinter{logPrinter: newLogPrinter(c), flags: s, startAt: time.Now()}
 	if s.format == "" {
 		return p, nil
 	}
@@ -174,46 +163,11 @@ func (p *searchPrinter) line(of api.SearchHit, l groupLine) error {
 	var b strings.Builder
 	b.WriteString(p.prefix(searchName(of), of.ContainerID, mark))
 	if p.flags.times {
-		b.WriteString(l.Time.Local().Format(time.RFC3339Nano) + " ")
+		b.WriteString(p.time(l.SearchLine))
 	}
-	at := 0
-	for _, s := range l.spans {
-		if len(s) == 2 && at <= s[0] && s[0] < s[1] && s[1] <= len(l.Text) {
-			b.WriteString(p.text(l.Text[at:s[0]]) + p.paint(matchColor, p.text(l.Text[s[0]:s[1]])))
-			at = s[1]
-		}
-	}
-	b.WriteString(p.text(l.Text[at:]))
-	if l.Cut {
-		b.WriteString("…")
-	}
+	b.WriteString(p.matched(l.SearchLine, l.spans))
 	_, err := fmt.Fprintln(p.out, b.String())
 	return err
-}
-
-// prefix is what stands before what is of a container.
-func (p *searchPrinter) prefix(name, id, mark string) string {
-	name = clean(name)
-	p.width = max(p.width, runewidth.StringWidth(name))
-	if p.colors[id] == "" {
-		p.colors[id] = nameColors[len(p.colors)%len(nameColors)]
-	}
-	return p.paint(p.colors[id], runewidth.FillRight(name, p.width)+" "+mark) + " "
-}
-
-// text makes a container's text safe for a terminal.
-func (p *searchPrinter) text(s string) string {
-	if p.tty {
-		return cleanBut(s, "\t")
-	}
-	return s
-}
-
-func (p *searchPrinter) paint(sgr, s string) string {
-	if !p.color || s == "" {
-		return s
-	}
-	return "\x1b[" + sgr + "m" + s + "\x1b[0m"
 }
 
 // tell shows how far the search is, where somebody watches.

@@ -106,6 +106,8 @@ type bench struct {
 	// journals are those that are searched, by search unless that is nil.
 	journals *journal.Dir
 	search   atomic.Pointer[searchFunc]
+	tailer   *query.Tailer
+	watch    *query.Watch
 }
 
 type searchFunc struct {
@@ -136,7 +138,16 @@ func newBench(t *testing.T) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, socket: filepath.Join(dir, "s"), tokens: &Tokens{}, journals: searchable(t)}
+	b := &bench{t: t, socket: filepath.Join(dir, "s"), tokens: &Tokens{}, watch: &query.Watch{}}
+	b.journals = searchable(t, b.watch)
+	b.tailer = query.NewTailer(query.TailConfig{Journals: b.journals, Searcher: query.New(b.journals, nil), Watch: b.watch, Rules: func() query.LiveRules {
+		rules, err := b.store.Rules(context.Background())
+		if err != nil {
+			t.Error(err)
+		}
+		snapshot, _ := rule.Compile(rules)
+		return query.LiveRules{Snapshot: snapshot}
+	}})
 	b.tokens.SetAdmin(testToken)
 	log := slog.New(slog.NewTextHandler(&b.log, nil))
 	if b.store, err = store.Open(filepath.Join(dir, "logscan.db"), log); err != nil {
@@ -192,6 +203,7 @@ func (b *bench) config() Config {
 			}
 			return query.New(b.journals, nil).Search(ctx, r, out)
 		},
+		Tail: b.tailer.Tail,
 	}
 }
 

@@ -170,6 +170,7 @@ func TestScopes(t *testing.T) {
 		{ScopeRead, "GET", workloadsPath, "", ""},
 		{ScopeRead, "GET", statsPath, "", ""},
 		{ScopeRead, "GET", searchPath + "?pattern=x", "", "summary"},
+		{ScopeRead, "GET", tailPath, "", "end"},
 		{ScopeRead, "GET", "/openapi.json", "", ""},
 		{ScopeRead, "GET", "/openapi.yaml", "", ""},
 		{ScopeWrite, "POST", rulesPath + "/test", `{"pattern":"x","lines":["x"]}`, ""},

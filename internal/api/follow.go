@@ -29,10 +29,24 @@ const FromNow int64 = -1
 // count.
 func (c *Client) Follow(ctx context.Context, lastID int64, q EventQuery, fn func(Event) error) error {
 	q.After, q.Before, q.Limit = 0, 0, 0
+	err := persist(ctx, func() (bool, error) { return c.follow(ctx, &lastID, q, fn) })
+	if errors.Is(err, errLost) {
+		return fmt.Errorf("event stream: %w", err)
+	}
+	return err
+}
+
+// errLost means that a stream which broke can't be taken up again.
+var errLost = errors.New("the plugin doesn't come back")
+
+// persist calls once again and again, which reads a stream that may break and returns
+// whether it came to be, until ctx ends, it returns a stopped, or it is refused; it returns
+// that error. So it does where the stream has never come to be, or doesn't for a while.
+func persist(ctx context.Context, once func() (bool, error)) error {
 	var down time.Time // since when it is broken
 	wait := 50 * time.Millisecond
 	for connected := false; ; {
-		ok, err := c.follow(ctx, &lastID, q, fn)
+		ok, err := once()
 		if ok {
 			connected, down, wait = true, time.Time{}, 50*time.Millisecond
 		}
@@ -52,7 +66,7 @@ func (c *Client) Follow(ctx context.Context, lastID int64, q EventQuery, fn func
 			down = time.Now()
 		}
 		if time.Since(down) > followPatience {
-			return fmt.Errorf("event stream: %w", err)
+			return fmt.Errorf("%w: %w", errLost, err)
 		}
 		select {
 		case <-ctx.Done():

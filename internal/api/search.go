@@ -1,7 +1,6 @@
 package api
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,21 +14,19 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
-	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
-	"logscan/internal/fields"
 	"logscan/internal/query"
 )
 
 const (
 	searchPath = "/api/search"
-	ndjson     = "application/x-ndjson"
 	// searchPatience is how long a client may take for what it is sent at once.
 	searchPatience = 30 * time.Second
 )
 
-// searchInput is what may be asked; package query has the bounds that schemas can't say.
-type searchInput struct {
+// LineFilter says which lines of logs are meant; package query has the bounds that schemas
+// can't say.
+type LineFilter struct {
 	Pattern    string    `query:"pattern" doc:"A regular expression (RE2 syntax) that matches anywhere in a line, as a rule's; without one, all lines match"`
 	Fixed      bool      `query:"fixed" doc:"Whether the pattern is a text"`
 	IgnoreCase bool      `query:"ignore_case" doc:"Whether the pattern's letters match those of the other case"`
@@ -37,15 +34,19 @@ type searchInput struct {
 	Where      []string  `query:"where,explode" doc:"Conditions on fields of the line, as a rule's, all of which it has to fulfil; repeat the parameter for several"`
 	Stream     string    `query:"stream" enum:"all,stdout,stderr" doc:"Only lines of this stream"`
 	Since      time.Time `query:"since" doc:"Written then or later"`
-	Until      time.Time `query:"until" doc:"Written before then"`
 	Container  []string  `query:"container,explode" doc:"Only these containers, by name, id or the beginning of an id; repeat the parameter for several"`
 	Workload   string    `query:"workload" doc:"Only containers of this workload"`
-	Order      string    `query:"order" enum:"newest,oldest" doc:"Which hits come first; by default the newest"`
-	Show       string    `query:"show" enum:"lines,counts,containers" doc:"What is given: lines that match, or by container how many there are, or the containers that have one; by default lines"`
-	Limit      int       `query:"limit" minimum:"0" maximum:"1000000" doc:"How many hits at most; 0 is the most there can be"`
-	Before     int       `query:"before" minimum:"0" maximum:"200" doc:"How many lines of the container's log are given with a hit that stand before it"`
-	After      int       `query:"after" minimum:"0" maximum:"200" doc:"How many that stand behind it"`
-	From       string    `query:"from" maxLength:"256" doc:"Go on where the summary of a search like this one said, in next"`
+}
+
+type searchInput struct {
+	LineFilter
+	Until  time.Time `query:"until" doc:"Written before then"`
+	Order  string    `query:"order" enum:"newest,oldest" doc:"Which hits come first; by default the newest"`
+	Show   string    `query:"show" enum:"lines,counts,containers" doc:"What is given: lines that match, or by container how many there are, or the containers that have one; by default lines"`
+	Limit  int       `query:"limit" minimum:"0" maximum:"1000000" doc:"How many hits at most; 0 is the most there can be"`
+	Before int       `query:"before" minimum:"0" maximum:"200" doc:"How many lines of the container's log are given with a hit that stand before it"`
+	After  int       `query:"after" minimum:"0" maximum:"200" doc:"How many that stand behind it"`
+	From   string    `query:"from" maxLength:"256" doc:"Go on where the summary of a search like this one said, in next"`
 }
 
 // SearchRecord is a line of the answer to a search. It holds one thing: a hit or a
@@ -68,13 +69,18 @@ type SearchLine struct {
 	Offset int64     `json:"offset" doc:"Where it begins in the container's log"`
 }
 
-// SearchHit is a line that was looked for.
-type SearchHit struct {
+// FoundLine is a line that was looked for.
+type FoundLine struct {
 	ContainerID string `json:"container_id"`
 	Container   string `json:"container" doc:"The container's name"`
 	Workload    string `json:"workload"`
 	SearchLine
-	Spans  [][]int      `json:"spans,omitempty" doc:"Where the pattern matches, in bytes of the text: pairs of from and to"`
+	Spans [][]int `json:"spans,omitempty" doc:"Where the pattern matches, in bytes of the text: pairs of from and to"`
+}
+
+// SearchHit is a line that was looked for, with lines around it.
+type SearchHit struct {
+	FoundLine
 	Before []SearchLine `json:"before,omitempty" doc:"Lines of the log before it"`
 	After  []SearchLine `json:"after,omitempty" doc:"Lines of the log behind it"`
 }
@@ -120,10 +126,7 @@ func (s *server) searches(api huma.API) {
 
 // search answers a search.
 func (s *server) search(api huma.API, hc huma.Context, in *searchInput) {
-	_, w := humago.Unwrap(hc)
-	a := &searchAnswer{w: w, buf: bufio.NewWriterSize(w, 32<<10), stands: func() bool { return s.Tokens.stand(hc.Context()) }}
-	a.enc = json.NewEncoder(a.buf)
-	a.enc.SetEscapeHTML(false)
+	a := s.answerLines(hc, searchPatience)
 	sum, err := s.Search(hc.Context(), in.request(), query.Output{
 		Hit:   func(h *query.Hit) error { return a.record(SearchRecord{Hit: hitOut(h)}) },
 		Found: func(f query.Found) error { return a.record(SearchRecord{Container: foundOut(f)}) },
@@ -132,85 +135,8 @@ func (s *server) search(api huma.API, hc huma.Context, in *searchInput) {
 		},
 		Wait: a.flush,
 	})
-	switch {
-	case err == nil:
-		err = errors.Join(a.record(SearchRecord{Summary: summaryOut(sum)}), a.flush())
-	case hc.Context().Err() != nil || a.failed:
-	case a.begun:
-		s.Logger.Error("search", "err", err)
-		err = errors.Join(a.record(SearchRecord{Error: "something went wrong inside logscan; its log says more"}), a.flush())
-	default:
-		s.refuseSearch(api, hc, err)
-		return
-	}
-	if err != nil && hc.Context().Err() == nil {
-		s.Logger.Debug("search ended early", "err", err)
-	}
+	s.endLines(api, hc, a, err, SearchRecord{Summary: summaryOut(sum)}, SearchRecord{Error: wentWrong})
 }
-
-// refuseSearch answers a search of which nothing came.
-func (s *server) refuseSearch(api huma.API, hc huma.Context, err error) {
-	status, text := http.StatusInternalServerError, "something went wrong inside logscan; its log says more"
-	var details []error
-	var wrong *fields.Error
-	switch {
-	case errors.As(err, &wrong):
-		status, text = http.StatusUnprocessableEntity, wrong.Error()
-		details = append(details, &huma.ErrorDetail{Location: "query." + wrong.Field, Message: wrong.Reason})
-	case errors.Is(err, query.ErrNoContainer):
-		status, text = http.StatusNotFound, err.Error()
-	case errors.Is(err, query.ErrBusy):
-		status, text = http.StatusServiceUnavailable, err.Error()
-		hc.SetHeader("Retry-After", "5")
-	default:
-		s.Logger.Error("search", "err", err)
-	}
-	// The connection's client is the one to say so if this fails.
-	_ = huma.WriteErr(api, hc, status, text, details...)
-}
-
-// searchAnswer is one that is streamed.
-type searchAnswer struct {
-	w      http.ResponseWriter
-	buf    *bufio.Writer
-	enc    *json.Encoder
-	stands func() bool // whether the token is good still
-	begun  bool
-	failed bool // the client is gone, or may hear no more
-}
-
-func (a *searchAnswer) record(r SearchRecord) error {
-	if !a.begun {
-		a.begun = true
-		a.w.Header().Set("Content-Type", ndjson)
-		a.extend()
-	}
-	err := a.enc.Encode(r)
-	a.failed = a.failed || err != nil
-	return err
-}
-
-// extend gives the client time for what it is sent next.
-func (a *searchAnswer) extend() {
-	// Where that can't be set, the answer has the time that all have.
-	_ = http.NewResponseController(a.w).SetWriteDeadline(time.Now().Add(searchPatience))
-}
-
-// flush sends what was written.
-func (a *searchAnswer) flush() error {
-	if a.buf.Buffered() == 0 && !a.begun {
-		return nil
-	}
-	if !a.stands() {
-		a.failed = true
-		return errTokenRemoved
-	}
-	a.extend()
-	err := errors.Join(a.buf.Flush(), http.NewResponseController(a.w).Flush())
-	a.failed = a.failed || err != nil
-	return err
-}
-
 func (in *searchInput) request() query.Request {
 	return query.Request{
 		Pattern: in.Pattern, Fixed: in.Fixed, IgnoreCase: in.IgnoreCase, Invert: in.Invert, Where: in.Where, Stream: in.Stream,
@@ -231,10 +157,11 @@ func linesOut(lines []query.Line) (out []SearchLine) {
 }
 
 func hitOut(h *query.Hit) *SearchHit {
-	out := &SearchHit{
-		ContainerID: h.Container.ID, Container: h.Container.Name, Workload: h.Container.Workload,
-		SearchLine: lineOut(&h.Line), Before: linesOut(h.Before), After: linesOut(h.After),
-	}
+	return &SearchHit{FoundLine: foundLineOut(h), Before: linesOut(h.Before), After: linesOut(h.After)}
+}
+
+func foundLineOut(h *query.Hit) FoundLine {
+	out := FoundLine{ContainerID: h.Container.ID, Container: h.Container.Name, Workload: h.Container.Workload, SearchLine: lineOut(&h.Line)}
 	if len(h.Spans) == 0 {
 		return out
 	}
@@ -300,27 +227,40 @@ func (c *Client) Search(ctx context.Context, q SearchQuery, fn func(SearchRecord
 }
 
 func searchValues(q SearchQuery) url.Values {
+	return lineValues(
+		map[string]string{"pattern": q.Pattern, "stream": q.Stream, "workload": q.Workload, "order": q.Order, "show": q.Show, "from": q.From},
+		map[string]bool{"fixed": q.Fixed, "ignore_case": q.IgnoreCase, "invert": q.Invert},
+		map[string]int{"limit": q.Limit, "before": q.Before, "after": q.After},
+		map[string]time.Time{"since": q.Since, "until": q.Until},
+		map[string][]string{"where": q.Where, "container": q.Containers},
+	)
+}
+
+// lineValues are parameters of a query, without those that are zero.
+func lineValues(texts map[string]string, is map[string]bool, numbers map[string]int, times map[string]time.Time, lists map[string][]string) url.Values {
 	v := url.Values{}
-	for name, text := range map[string]string{"pattern": q.Pattern, "stream": q.Stream, "workload": q.Workload, "order": q.Order, "show": q.Show, "from": q.From} {
+	for name, text := range texts {
 		if text != "" {
 			v.Set(name, text)
 		}
 	}
-	for name, is := range map[string]bool{"fixed": q.Fixed, "ignore_case": q.IgnoreCase, "invert": q.Invert} {
+	for name, is := range is {
 		if is {
 			v.Set(name, "true")
 		}
 	}
-	for name, n := range map[string]int{"limit": q.Limit, "before": q.Before, "after": q.After} {
+	for name, n := range numbers {
 		if n != 0 {
 			v.Set(name, strconv.Itoa(n))
 		}
 	}
-	for name, t := range map[string]time.Time{"since": q.Since, "until": q.Until} {
+	for name, t := range times {
 		if !t.IsZero() {
 			v.Set(name, t.UTC().Format(time.RFC3339Nano))
 		}
 	}
-	v["where"], v["container"] = q.Where, q.Containers
+	for name, all := range lists {
+		v[name] = all
+	}
 	return v
 }

@@ -28,6 +28,12 @@ var logStart = time.Unix(1_700_000_000, 0)
 // with an exclamation mark to stderr.
 func writeLog(t testing.TB, dir *journal.Dir, c journal.Container, lines ...string) {
 	t.Helper()
+	writeLogAt(t, dir, c, logStart, lines...)
+}
+
+// writeLogAt writes lines of which the first one has a time.
+func writeLogAt(t testing.TB, dir *journal.Dir, c journal.Container, at time.Time, lines ...string) {
+	t.Helper()
 	j, err := dir.Create(c)
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +48,7 @@ func writeLog(t testing.TB, dir *journal.Dir, c journal.Container, lines ...stri
 	defer unix.Close(p[0])
 	defer unix.Close(p[1])
 	for i, l := range lines {
-		e := entry.Entry{Source: "stdout", TimeNano: logStart.Add(time.Duration(i) * time.Second).UnixNano(), Line: []byte(l)}
+		e := entry.Entry{Source: "stdout", TimeNano: at.Add(time.Duration(i) * time.Second).UnixNano(), Line: []byte(l)}
 		if l[0] == '!' {
 			e.Source = "stderr"
 		}
@@ -55,9 +61,10 @@ func writeLog(t testing.TB, dir *journal.Dir, c journal.Container, lines ...stri
 	}
 }
 
-func searchable(t testing.TB) *journal.Dir {
+// searchable is a directory for logs, which tells watch of what is written.
+func searchable(t testing.TB, watch *query.Watch) *journal.Dir {
 	t.Helper()
-	dir, err := journal.OpenDir(journal.Config{Root: t.TempDir()})
+	dir, err := journal.OpenDir(journal.Config{Root: t.TempDir(), OnAppend: watch.Notify, OnAttach: watch.Notify, OnDetach: watch.Notify})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -95,6 +95,8 @@ type Config struct {
 
 	// Search looks for lines, as Searcher of package query does.
 	Search func(context.Context, query.Request, query.Output) (query.Summary, error)
+	// Tail shows lines as they are written, as Tailer of package query does.
+	Tail func(context.Context, query.TailRequest, query.TailOutput) error
 	// Share says which lines of late a rule matches, within about half a second. Nil:
 	// that isn't known.
 	Share func(context.Context, rule.Rule) (Hint, error)
@@ -155,6 +157,7 @@ func New(cfg Config) http.Handler {
 	s.triggers(api)
 	s.events(api)
 	s.searches(api)
+	s.tails(api)
 	s.incidents(api)
 	s.silences(api)
 	s.workloads(api)
@@ -173,7 +176,7 @@ func New(cfg Config) http.Handler {
 }
 
 // availableAlone are the operations that are possible without the database.
-var availableAlone = map[string]bool{"get-health": true, "get-metrics": true, "get-token": true, "list-containers": true, "search": true}
+var availableAlone = map[string]bool{"get-health": true, "get-metrics": true, "get-token": true, "list-containers": true, "search": true, "tail": true}
 
 // waiting refuses what needs the database while it isn't open.
 func (s *server) waiting(api huma.API) func(huma.Context, func(huma.Context)) {

@@ -85,7 +85,9 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	}
 
 	var scanning atomic.Pointer[scanning] // nil until the database is open
+	watch := &query.Watch{}               // for tails
 	notify := func(id string) {
+		watch.Notify(id)
 		if s := scanning.Load(); s != nil {
 			s.scanner.Notify(id)
 		}
@@ -156,11 +158,19 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		}
 		return journals.Run(ctx)
 	})
+	searcher := query.New(journals, in.Flush)
+	tailer := query.NewTailer(query.TailConfig{Journals: journals, Searcher: searcher, Watch: watch, Rules: func() query.LiveRules {
+		if s := scanning.Load(); s != nil {
+			return query.LiveRules{Snapshot: s.snapshot.Load(), Echo: s.echo}
+		}
+		return query.LiveRules{}
+	}})
 	ctl := newAPIServer(cfg, log)
 	apiConfig := api.Config{
 		Ingest: in, Journals: journals,
 		CheckTarget: func(url string) error { return trigger.CheckTarget(url, cfg.Targets) },
-		Search:      query.New(journals, in.Flush).Search,
+		Search:      searcher.Search,
+		Tail:        tailer.Tail,
 		Share: func(ctx context.Context, r rule.Rule) (api.Hint, error) {
 			return share(ctx, journals, r, time.Now(), usualShare)
 		},

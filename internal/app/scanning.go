@@ -57,6 +57,7 @@ type scanning struct {
 	asker     *press.Asker // nil where messages have links
 	bucket    rule.Bucket
 	redactor  *redact.Redactor
+	echo      func(text []byte, nano int64) echo.Rules
 	log       *slog.Logger
 
 	journals *journal.Dir
@@ -115,6 +116,7 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	}
 	marks := marker{openKey(filepath.Join(c.cfg.DataDir, "mark.key"), c.log), s.snapshot.Load}
 	actionKey := marks.key.Derive("actions")
+	s.echo = marks.key.Verify
 	s.router.Actions = links(c.cfg.URL, actionKey)
 	s.incidents.router = s.router
 	if c.cfg.URL == "" {
@@ -123,7 +125,7 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	}
 	db.UseIncidents(&s.incidents)
 	db.UseWorkloads(func() map[string]time.Time { return lastLines(c.journals) })
-	s.scanner = scan.New(scan.Config{Journals: c.journals, Store: db, Route: s.router.Match, Echo: marks.key.Verify, Ready: c.ready, Bucket: s.bucket, Redact: c.cfg.Redact, Logger: c.log})
+	s.scanner = scan.New(scan.Config{Journals: c.journals, Store: db, Route: s.router.Match, Echo: s.echo, Ready: c.ready, Bucket: s.bucket, Redact: c.cfg.Redact, Logger: c.log})
 	s.worker = trigger.NewWorker(trigger.WorkerConfig{Store: db, Route: s.router.Match, Mark: marks.mark, Logger: c.log, Targets: c.cfg.Targets})
 	for said := false; ; {
 		err := s.reload(ctx)
@@ -145,7 +147,7 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	full := c.api
 	full.Store, full.Scanner, full.Rules, full.Worker, full.Reload = db, s.scanner, s, s.worker, s.reload
 	full.ActionKey, full.Redact = actionKey, c.cfg.Redact
-	full.Backtest = backtests(c, s.bucket, marks.key.Verify)
+	full.Backtest = backtests(c, s.bucket, s.echo)
 	full.Degraded = func() []api.Reason { return append(c.control.reasons(), s.reasons()...) }
 	c.control.use(api.New(full))
 	c.control.setDatabase(nil)

@@ -28,6 +28,7 @@ var topics = []Topic{
 	{Name: "kinds", About: "so many within a time, none for a time, steps in order, a share, more than usual, another value, a job's run, never seen before"},
 	{Name: "events", About: "hits, and what logscan says about itself"},
 	{Name: "search", About: "look for lines in all logs that are kept"},
+	{Name: "tail", About: "many containers in one stream, as they write"},
 	{Name: "incidents", About: "the same trouble told once; acknowledge, snooze, silence"},
 	{Name: "triggers", About: "who is told, and how often it is tried"},
 	{Name: "channels", About: "e-mail, chats, phones: what each service needs"},

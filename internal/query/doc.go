@@ -1,7 +1,7 @@
 // Package query answers what is asked about the logs that are kept, those of removed
-// containers too: which lines match (Searcher), what a rule would have told (RunBacktest),
-// and which errors no rule matches (FindUncovered). It reads them as docker logs does, and
-// takes nothing that carries lines.
+// containers too: which lines match (Searcher), which are written (Tailer), what a rule
+// would have told (RunBacktest), and which errors no rule matches (FindUncovered). It reads
+// them as docker logs does, and takes nothing that carries lines.
 //
 // # Search
 //
@@ -29,4 +29,23 @@
 //     run at once; they read on one core less than there are, in turns, and yield after
 //     each. Blocks that are in memory for rules are left to them.
 //   - It ends soon when its context does.
+//
+// # Tail
+//
+//	search ─▶ the last lines, and where it ended in each log
+//	Watch  ─▶ logs that have grown ─▶ some of the one that is furthest behind ─▶ waiting, by time ─▶ output
+//
+// A tail has a goroutine that reads, and the one that called it, which gives. Of a
+// container that writes nothing it keeps a position, and neither a file nor a goroutine; it
+// holds a journal while it reads from it, which is for a block at most.
+//
+//   - Of one container, lines come in the order of the log, each once. Those of several are
+//     merged by time: a line waits until all that was written up to its time is read, but no
+//     longer than holdFor for what may be on its way into a journal. Where many wait, it
+//     waits for none.
+//   - Lines that wait to be given take maxHeld. Where there is no room, nothing is read: the
+//     journals are the queue. What is too far behind in them is passed over and counted,
+//     once the reader is slow or maxLag is far exceeded.
+//   - It learns from Watch what has grown, and asks nobody: a tail of silent logs does
+//     nothing, but for the sign of life each aliveEvery.
 package query

@@ -156,18 +156,24 @@ func (r *Request) compile() (*rule.Set, error) {
 	return nil, refuse("pattern", "%s", strings.TrimPrefix(bad[0].Reason, "pattern "))
 }
 
+// means reports whether a request is about a container, and notes which of the names that
+// it gives are the container's.
+func (r *Request) means(c *journal.Container, found []bool) bool {
+	named := len(r.Containers) == 0
+	for i, name := range r.Containers {
+		if c.Name == name || strings.HasPrefix(c.ID, name) {
+			named, found[i] = true, true
+		}
+	}
+	return named && (r.Workload == "" || c.Workload == r.Workload)
+}
+
 // choose returns the containers that a request is about, by id.
 func (r *Request) choose(all []journal.Container) ([]journal.Container, error) {
 	found := make([]bool, len(r.Containers))
 	var out []journal.Container
 	for _, c := range all {
-		named := len(r.Containers) == 0
-		for i, name := range r.Containers {
-			if c.Name == name || strings.HasPrefix(c.ID, name) {
-				named, found[i] = true, true
-			}
-		}
-		if named && (r.Workload == "" || c.Workload == r.Workload) {
+		if r.means(&c, found) {
 			out = append(out, c)
 		}
 	}

@@ -219,3 +219,8 @@ func until(t testing.TB, what string, is func() bool) {
 		}
 	}
 }
+
+// entryOf is a line on stdout.
+func entryOf(nano int64, text string) entry.Entry {
+	return entry.Entry{Source: "stdout", TimeNano: nano, Line: []byte(text)}
+}

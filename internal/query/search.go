@@ -134,9 +134,11 @@ type search struct {
 	turnMost   int
 	widthLeast int
 
-	given    bool  // something since it was last shown
-	waiting  int   // bytes that hits take
-	counted  int64 // hits, where they aren't given
+	most     time.Duration    // how long it looks
+	ends     map[string]int64 // up to where it looks, by container
+	given    bool             // something since it was last shown
+	waiting  int              // bytes that hits take
+	counted  int64            // hits, where they aren't given
 	sum      Summary
 	done     Progress
 	last     *place // of the last hit that was given
@@ -151,33 +153,38 @@ func (s *Searcher) Search(ctx context.Context, r Request, out Output) (Summary, 
 	if err != nil {
 		return Summary{}, err
 	}
+	return run.search(s.journals.Containers())
+}
+
+// search looks for lines of those containers, of all there are, that the request is about.
+func (s *search) search(all []journal.Container) (Summary, error) {
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
 	default:
 		return Summary{}, ErrBusy
 	}
-	chosen, err := run.choose(s.journals.Containers())
+	chosen, err := s.choose(all)
 	if err != nil {
 		return Summary{}, err
 	}
-	run.match = run.set.Begin()
-	defer run.match.End()
-	defer run.close()
-	if err := run.plan(chosen); err != nil {
-		return run.summary(), err
+	s.match = s.set.Begin()
+	defer s.match.End()
+	defer s.close()
+	if err := s.plan(chosen); err != nil {
+		return s.summary(), err
 	}
-	if run.Show == Lines {
-		err = run.merge()
+	if s.Show == Lines {
+		err = s.merge()
 	} else {
-		err = run.count()
+		err = s.count()
 	}
-	return run.summary(), err
+	return s.summary(), err
 }
 
 // prepare checks a request.
 func (s *Searcher) prepare(ctx context.Context, r Request, out Output) (*search, error) {
-	run := &search{Request: r, Searcher: s, reading: reading{ctx: ctx}, out: out, span: span{math.MinInt64, math.MaxInt64}}
+	run := &search{Request: r, Searcher: s, reading: reading{ctx: ctx}, out: out, span: span{math.MinInt64, math.MaxInt64}, most: s.maxTime, ends: map[string]int64{}}
 	if err := run.settle(); err != nil {
 		return nil, err
 	}
@@ -210,7 +217,7 @@ func (s *search) summary() Summary {
 // plan finds out what is to be looked at.
 func (s *search) plan(chosen []journal.Container) error {
 	now := time.Now()
-	s.deadline, s.told = now.Add(s.maxTime), now
+	s.deadline, s.told = now.Add(s.most), now
 	s.sum.Containers = len(chosen)
 	of := s.span
 	if s.from != nil && s.oldest {
@@ -234,8 +241,14 @@ func (s *search) plan(chosen []journal.Container) error {
 			s.sum.Unreadable++
 			continue
 		}
-		cursor := newCursor(c, j.Segments(), of, s.oldest)
+		_, end := j.Bounds() // of a log without segments
+		segments := j.Segments()
 		j.Release()
+		if len(segments) > 0 {
+			end = segments[len(segments)-1].To
+		}
+		s.ends[c.ID] = end
+		cursor := newCursor(c, segments, of, s.oldest)
 		s.done.Total += cursor.size()
 		if _, _, more := cursor.next(); more {
 			s.cursors = append(s.cursors, cursor)

@@ -164,9 +164,7 @@ func (u *uncovering) take(of *lines.Record) {
 	covered := false
 	var state rule.State
 	u.matching.Evaluate(&state, u.record, nil, func(rule.Line, int) {
-		for _, p := range u.matching.Parts() {
-			covered = covered || p.Role == rule.Main || p.Role == rule.Step || p.Role == rule.MustNot
-		}
+		covered = covered || len(u.matching.Telling()) > 0
 	})
 	u.matching.TakeMatches()
 	if covered {

@@ -246,6 +246,18 @@ func (m *Matching) Parts() []Part {
 	return out
 }
 
+// Telling returns the rules that the latest text matched with conditions that hits are
+// made of: their own, those of a step, or what no line of a run may be. They are by id.
+func (m *Matching) Telling() (out []*Rule) {
+	for _, c := range m.found {
+		tells := c.part.Role == Main || c.part.Role == Step || c.part.Role == MustNot
+		if tells && (len(out) == 0 || out[len(out)-1] != c.rule) {
+			out = append(out, c.rule)
+		}
+	}
+	return out
+}
+
 // Except has Admit know nothing of the rules that hidden names, and returns how
 // many of those that matched these are.
 func (m *Matching) Except(hidden func(id int64) bool) int {
