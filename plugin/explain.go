@@ -31,6 +31,9 @@ var argument = map[string]string{
 	"state":     "--state",
 	"scope":     "--scope",
 	"lines":     "LINE",
+	"at":        "--at",
+	"line":      "--line",
+	"event":     "--event",
 }
 
 func init() {
