@@ -30,7 +30,7 @@ func (p *testPlugin) logCommand(args []string) error {
 	}
 	at := time.Date(2026, 1, 2, 15, 4, 5+p.lines, 0, time.UTC)
 	p.lines++
-	j, err := p.logs.Create(journal.Container{ID: fmt.Sprintf("%x", sha256.Sum256([]byte(args[0]))), Name: args[0], Workload: args[1]})
+	j, err := p.logs.Create(journal.Container{ID: fmt.Sprintf("%x", sha256.Sum256([]byte(args[0]))), Name: args[0], Workload: args[1], Scan: true})
 	if err != nil {
 		return err
 	}

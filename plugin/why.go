@@ -140,7 +140,7 @@ func replayed(w *api.Why) bool {
 func (t *telling) rule(v *api.WhyRule) {
 	t.say("Rule %s: %s", clean(v.Rule), outcomeText(v))
 	if v.Changed && v.Outcome != "later" {
-		t.say("  The rule has changed since: it is what it is now since %s.", v.Updated.Local().Format(time.DateTime))
+		t.say("  The rule is what it is now only since %s.", v.Updated.Local().Format(time.DateTime))
 	}
 	if v.Replayed {
 		t.say("  So say the lines that are kept, evaluated again by the rules as they are now.")
@@ -160,7 +160,7 @@ func (t *telling) rule(v *api.WhyRule) {
 		if i.State == "resolved" {
 			state += ": " + clean(i.EndedWhy)
 		}
-		t.say("  %s incident %d, which has %s since %s and is %s.", what, i.ID, number(i.Matches, "match"), i.First.Local().Format(time.DateTime), state)
+		t.say("  %s incident %d, which counts %d since %s and is %s.", what, i.ID, i.Matches, i.First.Local().Format(time.DateTime), state)
 	}
 	if v.Folded && len(v.Notices) > 0 {
 		t.say("  It was worth no notice of its own. Around then, the incident was worth:")
@@ -341,38 +341,38 @@ func ruleWhyText(w *api.RuleWhy, name, command string) []string {
 	if w.Containers == 0 {
 		return t
 	}
-	t.say("%d fulfil its conditions.", w.Matches)
+	t.say("%s its conditions.", do(w.Matches, "fulfils", "fulfil"))
 	if w.Before > 0 {
 		t.say("%s of them before the rule was what it is now, since %s.", countOf(w.Before, w.Matches), stamp(w.Updated))
 	}
 	t.held(w)
 	for _, u := range w.Unmet[:min(len(w.Unmet), 5)] {
-		what := "don't fulfil " + clean(u.Condition)
+		what, too := "but not the condition ", ""
 		switch u.Field {
 		case "ignore":
-			what = "are ignored by " + clean(u.Condition)
+			what = "but also a pattern to ignore, "
 		case "all":
-			what = "don't match " + clean(u.Condition) + " too"
+			what, too = "but not ", " too"
 		}
-		t.say("%d that match its pattern %s. The last: %s", u.Lines, what, clean(u.Sample))
+		t.say("%s its pattern, %s%s%s. The last: %s", do(u.Lines, "fulfils", "fulfil"), what, clean(u.Condition), too, clean(u.Sample))
 	}
 	if w.Stream > 0 {
-		t.say("%d match its pattern on the other stream, which it isn't for.", w.Stream)
+		t.say("%s its pattern on the other stream, which it isn't for.", do(w.Stream, "fulfils", "fulfil"))
 	}
 	if w.Hidden > 0 {
-		t.say("%d are hidden from it, since they repeat what logscan has sent.", w.Hidden)
+		t.say("%s hidden from it, repeating what logscan has sent.", do(w.Hidden, "is", "are"))
 	}
 	if w.GivenUp > 0 {
-		t.say("%d take too much work to check.", w.GivenUp)
+		t.say("%s too much work to check.", do(w.GivenUp, "takes", "take"))
 	}
 	var quoted []string
 	for _, text := range w.Rarest[:min(len(w.Rarest), 5)] {
 		quoted = append(quoted, strconv.Quote(text))
 	}
 	if w.Near > 0 {
-		t.say("%d have %s, but its pattern doesn't match them. The last: %s", w.Near, strings.Join(quoted, " or "), clean(w.NearLine))
+		t.say("%s %s, but not what else its pattern asks for. The last: %s", do(w.Near, "has", "have"), strings.Join(quoted, " or "), clean(w.NearLine))
 	} else if w.Matches == 0 && len(w.Unmet) == 0 && w.Stream == 0 && len(quoted) > 0 && len(quoted) == len(w.Rarest) {
-		t.say("None has %s, of which each match has one.", strings.Join(quoted, " or "))
+		t.say("No line has %s; each match would.", strings.Join(quoted, " or "))
 	}
 	if !w.Whole {
 		t.say("Not all lines of that time are kept.")
@@ -384,13 +384,13 @@ func ruleWhyText(w *api.RuleWhy, name, command string) []string {
 func (t *telling) held(w *api.RuleWhy) {
 	if w.Kind == "line" {
 		if w.Matches > 0 {
-			t.say("As it is now, %s of them would be hits; the cooldown holds back %d, and the bound of a container's hits %d.", countOf(w.Hits, w.Matches), w.Cooldown, w.Bucket)
+			t.say("As the rule is now, %s of them would be hits; the cooldown holds back %d, and the bound of a container's hits %d.", countOf(w.Hits, w.Matches), w.Cooldown, w.Bucket)
 		}
 		return
 	}
 	for _, p := range w.Parts {
 		if p.Part != "" {
-			t.say("%d are %s.", p.Lines, clean(p.Part))
+			t.say("%s %s.", do(p.Lines, "is", "are"), clean(p.Part))
 		}
 	}
 	if w.AtLeast > 0 {
@@ -403,6 +403,17 @@ func (t *telling) held(w *api.RuleWhy) {
 		}
 		t.say("A hit takes %d within %s; the most%s was %d%s.", w.AtLeast, shortDuration(time.Duration(w.Within)*time.Second), by, w.Most, at)
 	}
+}
+
+// do says that so many lines do something.
+func do(n int64, one, many string) string {
+	switch n {
+	case 0:
+		return "No line " + one
+	case 1:
+		return "1 line " + one
+	}
+	return fmt.Sprintf("%d lines %s", n, many)
 }
 
 // countOf is so many of some, or all.
