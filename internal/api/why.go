@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -307,7 +306,7 @@ func (s *server) whyOfRule(ctx context.Context, in *whyRuleInput) (*output[RuleW
 		Containers: w.Containers, Others: w.Others, Unscanned: w.Unscanned, Whole: w.Whole, Lines: w.Lines, Matches: w.Matches, Before: w.Before,
 		Hits: w.Counts.Hits, Cooldown: w.Counts.Cooldown, Bucket: w.Counts.Bucket, GivenUp: w.Counts.GivenUp,
 		Parts: make([]RulePart, len(w.Parts)), Unmet: make([]RuleUnmet, len(w.Unmet)), Stream: w.Stream, Hidden: w.Hidden,
-		Rarest: slices.Concat([]string{}, w.Rarest[:min(len(w.Rarest), maxRarest)]), Near: w.Near, NearLine: w.NearLine,
+		Rarest: append([]string{}, w.Rarest[:min(len(w.Rarest), maxRarest)]...), Near: w.Near, NearLine: w.NearLine,
 		Most: w.Most, MostAt: w.MostAt, MostBy: w.MostBy,
 	}
 	if r.Kind == rule.KindCount {

@@ -215,7 +215,7 @@ func (w *why) replayAll(ctx context.Context) error {
 		if w.seen.found[r.ID] == nil || w.near[r.ID] != nil {
 			continue
 		}
-		back = max(back, r.Cooldown(), r.Within(), r.Window(), r.For(), r.Forget())
+		back = max(back, reach(&r))
 		switch {
 		case alone(&r):
 		case r.Per == rule.PerRule:
@@ -229,6 +229,21 @@ func (w *why) replayAll(ctx context.Context) error {
 	return w.replay(ctx, min(back+whyBefore, whyBack), func(i journal.Info) bool {
 		return i.ID == w.out.Container.ID || widest == 1 && i.Workload == w.out.Container.Workload || widest == 2
 	})
+}
+
+// reach is how far back a match of a rule may matter to another one.
+func reach(r *rule.Rule) time.Duration {
+	switch r.Kind {
+	case rule.KindLine:
+		return r.Cooldown()
+	case rule.KindCount, rule.KindSequence:
+		return r.Within()
+	case rule.KindRatio:
+		return r.Window()
+	case rule.KindAbsent:
+		return r.For() + r.Grace()
+	}
+	return whyBack
 }
 
 // unstored is a store for replays of which only the witness is asked: it keeps nothing.
