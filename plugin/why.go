@@ -223,7 +223,14 @@ func outcomeText(v *api.WhyRule) string {
 		if v.AtLeast > 0 {
 			return fmt.Sprintf("a match, %d of the %d that make a hit, since %s%s.", v.Matches, v.AtLeast, v.MatchesSince.Local().Format(time.DateTime), by)
 		}
-		return fmt.Sprintf("a match%s, of which no hit came (%s).", by, clean(v.Sums))
+		what := "a match"
+		if part := strings.Trim(strings.Join(v.Parts, ", "), ", "); part != "" {
+			what = "it is " + clean(part)
+		}
+		if v.Sums == "" {
+			return what + by + ", and no match."
+		}
+		return fmt.Sprintf("%s%s, of which no hit came (%s).", what, by, clean(v.Sums))
 	case "off":
 		return "it would match, but is switched off."
 	case "later":
@@ -338,6 +345,9 @@ func ruleWhyText(w *api.RuleWhy, name, command string) []string {
 	if w.Unscanned > 0 {
 		t.say("The logs of %s are not read by rules: their log option scan is false.", number(int64(w.Unscanned), "container"))
 	}
+	if w.Overridden > 0 {
+		t.say("In the workload of %s, another rule takes its place.", number(int64(w.Overridden), "container"))
+	}
 	if w.Containers == 0 {
 		return t
 	}
@@ -370,7 +380,7 @@ func ruleWhyText(w *api.RuleWhy, name, command string) []string {
 		quoted = append(quoted, strconv.Quote(text))
 	}
 	if w.Near > 0 {
-		t.say("%s %s, but not what else its pattern asks for. The last: %s", do(w.Near, "has", "have"), strings.Join(quoted, " or "), clean(w.NearLine))
+		t.say("%s %s, in capitals or small letters, but no match. The last: %s", do(w.Near, "has", "have"), strings.Join(quoted, " or "), clean(w.NearLine))
 	} else if w.Matches == 0 && len(w.Unmet) == 0 && w.Stream == 0 && len(quoted) > 0 && len(quoted) == len(w.Rarest) {
 		t.say("No line has %s; each match would.", strings.Join(quoted, " or "))
 	}

@@ -107,6 +107,7 @@ type RuleWhy struct {
 	Containers int         `json:"containers" doc:"That the rule is for, and that wrote in that time"`
 	Others     int         `json:"others" doc:"That it isn't for"`
 	Unscanned  int         `json:"unscanned" doc:"That it would be for, but rules don't read their logs: their log option scan is false"`
+	Overridden int         `json:"overridden" doc:"That it would be for, but another rule takes its place in their workload"`
 	Whole      bool        `json:"whole" doc:"The logs have all that these wrote in that time"`
 	Lines      int64       `json:"lines" doc:"That were evaluated, by the rule as it is now and as if it were switched on"`
 	Matches    int64       `json:"matches" doc:"That fulfil its conditions"`
@@ -303,7 +304,7 @@ func (s *server) whyOfRule(ctx context.Context, in *whyRuleInput) (*output[RuleW
 	}
 	out := RuleWhy{
 		Since: w.Since, Until: w.Until, State: r.State, Updated: r.UpdatedAt, Kind: r.Kind, Events: w.Events, Last: eventOrNil(w.Last),
-		Containers: w.Containers, Others: w.Others, Unscanned: w.Unscanned, Whole: w.Whole, Lines: w.Lines, Matches: w.Matches, Before: w.Before,
+		Containers: w.Containers, Others: w.Others, Unscanned: w.Unscanned, Overridden: w.Overridden, Whole: w.Whole, Lines: w.Lines, Matches: w.Matches, Before: w.Before,
 		Hits: w.Counts.Hits, Cooldown: w.Counts.Cooldown, Bucket: w.Counts.Bucket, GivenUp: w.Counts.GivenUp,
 		Parts: make([]RulePart, len(w.Parts)), Unmet: make([]RuleUnmet, len(w.Unmet)), Stream: w.Stream, Hidden: w.Hidden,
 		Rarest: append([]string{}, w.Rarest[:min(len(w.Rarest), maxRarest)]...), Near: w.Near, NearLine: w.NearLine,

@@ -120,7 +120,7 @@ A hit takes 3 within 10m; the most was 1, at ….`, "rule", "why", "many")
 	says(`Rule other, on 6 lines of 2 containers since …:
 It made no event.
 No line fulfils its conditions.
-1 line has "other", but not what else its pattern asks for. The last: error in another way`, "rule", "why", "other")
+1 line has "Other", in capitals or small letters, but no match. The last: error in another way`, "rule", "why", "other")
 
 	// What is stored tells the same after the plugin was killed.
 	before := e.Docker("logscan", "why", "--container", "web", "--line", "2", "--format", "json")

@@ -202,14 +202,16 @@ func (w *why) find(ctx context.Context) error {
 	}
 	n, fits := int64(0), false
 	sum, err := w.Search(ctx, r, Output{Hit: func(h *Hit) error {
-		n++
+		if n++; q.Event == 0 && n != nth || fits {
+			return nil
+		}
 		shown := rule.Shown(h.Text, w.cfg.Redact)
-		if q.Event == 0 && n != nth || q.Event != 0 && (fits || n > 1 && shown != message) {
+		if q.Event != 0 && n > 1 && shown != message {
 			return nil
 		}
 		c, l := *h.Container, h.Line
 		l.Text = bytes.Clone(l.Text)
-		w.out.Container, w.out.Line, w.out.Text, w.out.Lines, fits = &c, &l, shown, 1, shown == message
+		w.out.Container, w.out.Line, w.out.Text, w.out.Lines, fits = &c, &l, shown, 1, q.Event != 0 && shown == message
 		return nil
 	}})
 	switch {
@@ -694,9 +696,9 @@ func (w *why) replayed(ctx context.Context, v *WhyRule, at time.Time) error {
 	switch {
 	case f == nil:
 		v.Outcome = WhyUnknown
-	case f.match != nil:
+	case f.match != nil, f.became == nil && r.Kind != rule.KindLine:
 		v.Outcome = WhyCounted
-		if r.Kind == rule.KindCount && f.match.Role == rule.Main {
+		if r.Kind == rule.KindCount && f.match != nil && f.match.Role == rule.Main {
 			v.Of = r.AtLeast
 			v.Matches, v.MatchesSince = w.seen.within(r, f.match)
 			if v.Matches >= v.Of {

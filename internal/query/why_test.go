@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"logscan/internal/echo"
 	"logscan/internal/entry"
 	"logscan/internal/event"
 	"logscan/internal/fields"
@@ -265,6 +266,26 @@ func TestWhyCounted(t *testing.T) {
 	}
 }
 
+// What is no match but matters to a rule is said to.
+func TestWhyPart(t *testing.T) {
+	l := newLived(t)
+	ratio := l.rule("ratio", "failed", func(r *rule.Rule) { r.Kind, r.Of, r.Over = rule.KindRatio, "request", "50%" })
+	ends := l.rule("ends", "down", func(r *rule.Rule) { r.Clear = fields.Texts{"up again"} })
+	steps := l.rule("steps", "", func(r *rule.Rule) {
+		r.Kind, r.Steps, r.WithinSeconds = rule.KindSequence, fields.Texts{"begin", "end"}, 3600
+	})
+	l.log(1, "shop").write("request 1", "up again", "begin", "begin")
+	l.run()
+	for n, want := range map[int64]struct {
+		rule rule.Rule
+		part string
+	}{1: {ratio, "of"}, 2: {ends, "clear 1"}, 3: {steps, "step 1"}} {
+		if v := l.of(WhyQuery{Container: "c1", Line: n}, want.rule); v.Outcome != WhyCounted && (n < 3 || v.Outcome != WhyHit) || !slices.Equal(v.Parts, []string{want.part}) {
+			t.Errorf("line %d: %+v", n, v)
+		}
+	}
+}
+
 // A record is one hit, whichever of its lines is asked about.
 func TestWhyRecord(t *testing.T) {
 	l := newLived(t)
@@ -503,6 +524,12 @@ func TestWhyRule(t *testing.T) {
 	if w := ask(l.rule("new", "disk", func(r *rule.Rule) { r.CooldownSeconds = 3600 })); w.Before != 4 || w.Matches != 4 || w.Counts.Hits != 1 || w.Counts.Cooldown != 3 {
 		t.Errorf("made later: %+v", w)
 	}
+	l.now = l.begin.Add(-time.Hour)
+	global := l.rule("global", "disk Error", nil)
+	l.rule("global", "nothing", func(r *rule.Rule) { r.WorkloadID, r.OverridesID = "shop", global.ID })
+	if w := ask(global); w.Overridden != 2 || w.Containers != 0 || w.Lines != 0 {
+		t.Errorf("overridden: %+v", w)
+	}
 	seq := l.rule("seq", "", func(r *rule.Rule) {
 		r.Kind, r.Steps, r.WithinSeconds = rule.KindSequence, fields.Texts{"disk Error", "nothing"}, 60
 	})
@@ -514,5 +541,45 @@ func TestWhyRule(t *testing.T) {
 	var wrong rule.CompileError
 	if _, err := l.searcher.WhyRule(t.Context(), l.config(), WhyRuleQuery{Rule: bad, Since: l.begin, Until: time.Now()}); !errors.As(err, &wrong) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A line that repeats what logscan has sent is hidden, and said to be.
+func TestWhyEcho(t *testing.T) {
+	l := newLived(t)
+	r := l.rule("errors", "error", nil)
+	l.log(1, "shop").write("error of our own", "error of others")
+	cfg := l.config()
+	cfg.Echo = func(text []byte, _ int64) echo.Rules {
+		if strings.Contains(string(text), "our own") {
+			return echo.Rules(0).With(r.ID)
+		}
+		return 0
+	}
+	for n, want := range map[int64]WhyOutcome{1: WhyEcho, 2: WhyUnknown} {
+		w, err := l.searcher.Why(t.Context(), cfg, WhyQuery{Container: "c1", Line: n})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v := w.Rules[0]; v.Rule.ID != r.ID || v.Outcome != want {
+			t.Errorf("line %d: %+v", n, v)
+		}
+	}
+}
+
+// What is read to say why is bounded: a rule with a short cooldown has little read.
+func TestWhyReach(t *testing.T) {
+	l := newLived(t)
+	l.bucket = rule.Bucket{Burst: 1, Refill: time.Second}
+	l.rule("flood", "flood", func(r *rule.Rule) { r.CooldownSeconds = 0 })
+	l.rule("yearly", "something else", func(r *rule.Rule) { r.CooldownSeconds = 3600 * 24 * 365 })
+	l.log(1, "shop").write("flood 1")
+	log := l.log(2, "shop")
+	log.step = time.Millisecond
+	log.write("flood 1", "flood 2")
+	l.run()
+	w := l.why(WhyQuery{Container: "c2", Line: 2})
+	if w.Rules[0].Outcome != WhyBucket || w.Replayed.Before(l.begin.Add(-5*time.Minute)) || !w.Whole {
+		t.Errorf("%+v", w)
 	}
 }

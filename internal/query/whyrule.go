@@ -31,6 +31,7 @@ type RuleWhy struct {
 	Containers   int          // with lines of the time, that the rule is for
 	Others       int          // likewise, that it isn't for
 	Unscanned    int          // that it would be for, whose logs rules don't read
+	Overridden   int          // that it would be for, in whose workload another rule takes its place
 	Whole        bool         // the logs have all that these wrote in the time
 	Lines        int64        // that were evaluated
 	Matches      int64        // lines, or records, that fulfil its conditions
@@ -76,6 +77,9 @@ func (s *Searcher) WhyRule(ctx context.Context, cfg WhyConfig, q WhyRuleQuery) (
 	}
 	r := q.Rule
 	r.State, r.Enabled, r.OverridesID = rule.On, true, 0
+	if err := w.overridden(ctx); err != nil {
+		return RuleWhy{}, err
+	}
 	snapshot, bad := rule.Compile([]rule.Rule{r}, rule.WithBucket(cfg.Bucket), rule.WithRedactor(cfg.Redact))
 	if len(bad) > 0 {
 		return RuleWhy{}, bad[0]
@@ -85,7 +89,7 @@ func (s *Searcher) WhyRule(ctx context.Context, cfg WhyConfig, q WhyRuleQuery) (
 	s.containers(&w, snapshot)
 	all, counts, err := scan.Replay(ctx, scan.ReplayConfig{
 		Config: scan.Config{Journals: s.journals, Store: unstored{}, Echo: cfg.Echo, Bucket: cfg.Bucket, Redact: cfg.Redact},
-		Rules:  snapshot, Since: q.Since, Until: q.Until, Wants: func(i journal.Info) bool { return !i.LastLine.Before(q.Since) },
+		Rules:  snapshot, Since: q.Since, Until: q.Until, Wants: func(i journal.Info) bool { return !i.LastLine.Before(q.Since) && !w.replaced[i.Workload] },
 		Clock: func(time.Time) {}, Due: func() time.Time { return time.Time{} }, Witness: &w,
 	})
 	if err != nil {
@@ -109,6 +113,8 @@ func (s *Searcher) containers(w *ruleWitness, snapshot *rule.Snapshot) {
 		switch is := len(snapshot.ForContainer(scopeOf(&i.Container)).Rules()) > 0; {
 		case !is:
 			w.out.Others++
+		case w.replaced[i.Workload]:
+			w.out.Overridden++
 		case !i.Scan:
 			w.out.Unscanned++
 		default:
@@ -120,14 +126,16 @@ func (s *Searcher) containers(w *ruleWitness, snapshot *rule.Snapshot) {
 // ruleWitness sees, in a replay, what becomes of lines for a rule; it implements
 // scan.Witness.
 type ruleWitness struct {
-	cfg     WhyConfig
-	rule    rule.Rule
-	near    rule.Matching // its Rarest
-	any     rule.Matching // its pattern, of all streams
-	out     RuleWhy
-	unmet   map[[2]string]*RuleUnmet
-	parts   map[string]int64
-	matches []witnessed
+	cfg   WhyConfig
+	rule  rule.Rule
+	near  rule.Matching // its Rarest
+	any   rule.Matching // its pattern, of all streams
+	out   RuleWhy
+	unmet map[[2]string]*RuleUnmet
+
+	replaced map[string]bool // workloads in which another rule takes its place
+	parts    map[string]int64
+	matches  []witnessed
 }
 
 // stored says which events of the rule there are.
@@ -143,6 +151,18 @@ func (w *ruleWitness) stored(ctx context.Context, q WhyRuleQuery) error {
 	f.Since, f.Until, f.Limit = q.Since, q.Until, whyEvents
 	events, err := w.cfg.Store.Events(ctx, f)
 	w.out.Events = int64(len(events))
+	return err
+}
+
+// overridden finds the workloads in which another rule takes the place of w's.
+func (w *ruleWitness) overridden(ctx context.Context) error {
+	all, err := w.cfg.Store.Rules(ctx)
+	w.replaced = map[string]bool{}
+	for _, r := range all {
+		if r.OverridesID == w.rule.ID {
+			w.replaced[r.WorkloadID] = true
+		}
+	}
 	return err
 }
 
