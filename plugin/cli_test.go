@@ -138,15 +138,21 @@ func newTestPlugin(t testing.TB) *testPlugin {
 	if err != nil {
 		t.Fatal(err)
 	}
+	searcher := query.New(p.logs, nil)
+	why := query.WhyConfig{Store: p.store, Bucket: rule.DefaultBucket}
 	p.handler = api.New(api.Config{
 		Rules:  liveRules{p.store},
 		Worker: trigger.NewWorker(trigger.WorkerConfig{Store: p.store, Targets: egress.Targets{Allow: []string{"127.0.0.1", scriptReceiver}}}),
 		Token:  func() (api.Token, bool) { return api.Token{Token: "the token", Listen: "127.0.0.1:8414"}, true },
 		Store:  p.store, Scanner: fakeScanner{}, Ingest: fakeIngest{}, Journals: fakePlugin{},
-		Reload:   func(context.Context) error { return nil },
-		Share:    func(context.Context, rule.Rule) (api.Hint, error) { return api.Hint{Lines: 4, Matched: 1}, nil },
-		Search:   query.New(p.logs, nil).Search,
-		Tail:     query.NewTailer(query.TailConfig{Journals: p.logs, Searcher: query.New(p.logs, nil), Watch: watch, Rules: p.liveRules}).Tail,
+		Reload: func(context.Context) error { return nil },
+		Share:  func(context.Context, rule.Rule) (api.Hint, error) { return api.Hint{Lines: 4, Matched: 1}, nil },
+		Search: searcher.Search,
+		Tail:   query.NewTailer(query.TailConfig{Journals: p.logs, Searcher: searcher, Watch: watch, Rules: p.liveRules}).Tail,
+		Why:    func(ctx context.Context, q query.WhyQuery) (query.Why, error) { return searcher.Why(ctx, why, q) },
+		WhyRule: func(ctx context.Context, q query.WhyRuleQuery) (query.RuleWhy, error) {
+			return searcher.WhyRule(ctx, why, q)
+		},
 		Backtest: fakeBacktest,
 		Uncovered: func(_ context.Context, _ []rule.Rule, q query.UncoveredQuery) (query.Uncovered, error) {
 			at := time.Now().Add(-90 * time.Second)

@@ -32,6 +32,9 @@ var argument = map[string]string{
 	"scope":     "--scope",
 	"lines":     "LINE",
 	"last":      "--tail",
+	"at":        "--at",
+	"line":      "--line",
+	"event":     "--event",
 }
 
 func init() {

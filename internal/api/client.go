@@ -304,6 +304,46 @@ func (c *Client) EventDeliveries(ctx context.Context, eventID int64) ([]Delivery
 	return all[Delivery](ctx, c, deliveriesPath, url.Values{"event": {strconv.FormatInt(eventID, 10)}, "limit": {strconv.Itoa(maxPage)}})
 }
 
+// WhyQuery says of which line it is asked what became of it.
+type WhyQuery struct {
+	Container string
+	At        time.Time // zero for none
+	Line      int64     // 0 for none
+	Event     int64     // 0 for none
+	All       bool      // also the rules whose pattern doesn't match
+}
+
+// Why returns what became of a line.
+func (c *Client) Why(ctx context.Context, in WhyQuery) (w Why, err error) {
+	q := url.Values{}
+	if in.Container != "" {
+		q.Set("container", in.Container)
+	}
+	if !in.At.IsZero() {
+		q.Set("at", in.At.UTC().Format(time.RFC3339Nano))
+	}
+	for name, n := range map[string]int64{"line": in.Line, "event": in.Event} {
+		if n != 0 {
+			q.Set(name, strconv.FormatInt(n, 10))
+		}
+	}
+	if in.All {
+		q.Set("all", "true")
+	}
+	err = c.do(ctx, http.MethodGet, whyPath, q, nil, &w)
+	return w, err
+}
+
+// WhyRule returns why a rule made no hit; since is zero for the last 24 hours.
+func (c *Client) WhyRule(ctx context.Context, id int64, since time.Time) (w RuleWhy, err error) {
+	q := url.Values{}
+	if !since.IsZero() {
+		q.Set("since", since.UTC().Format(time.RFC3339Nano))
+	}
+	err = c.do(ctx, http.MethodGet, idPath(rulesPath, id)+"/why", q, nil, &w)
+	return w, err
+}
+
 // UncoveredQuery says of which lines it is asked what no rule is about.
 type UncoveredQuery struct {
 	Since    time.Time // zero for the last 24 hours

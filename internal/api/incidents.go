@@ -219,16 +219,10 @@ func (s *server) getIncident(ctx context.Context, in *ByID) (*output[IncidentDet
 	}
 	out := &output[IncidentDetails]{Body: IncidentDetails{Incident: s.incidentOut(i), Notices: make([]Notice, len(notices)), Events: make([]Event, len(events))}}
 	for k, n := range notices {
-		out.Body.Notices[k] = Notice{
-			Kind: string(n.Kind), Reason: n.Reason, Severity: string(n.Severity), Matches: n.Matches,
-			At: n.At.UTC(), CreatedAt: n.CreatedAt.UTC(), SilencedBy: n.SilencedBy, Shadow: n.Shadow,
-		}
+		out.Body.Notices[k] = noticeOut(n)
 	}
 	for k, of := range fates {
-		at := &out.Body.Notices[len(notices)-len(newest)+k]
-		for _, f := range of {
-			at.Triggers = append(at.Triggers, fateOut(f))
-		}
+		out.Body.Notices[len(notices)-len(newest)+k].Triggers = fatesOut(of)
 	}
 	for k, e := range events {
 		out.Body.Events[len(events)-1-k] = eventOut(e)

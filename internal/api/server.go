@@ -105,6 +105,10 @@ type Config struct {
 	Uncovered func(context.Context, []rule.Rule, query.UncoveredQuery) (query.Uncovered, error)
 	// Backtest says what a rule would have told. Nil: likewise.
 	Backtest func(context.Context, query.BacktestQuery) (query.Backtest, error)
+	// Why says what became of a line, and WhyRule why a rule made no hit, as Searcher of
+	// package query does. Nil: likewise.
+	Why     func(context.Context, query.WhyQuery) (query.Why, error)
+	WhyRule func(context.Context, query.WhyRuleQuery) (query.RuleWhy, error)
 }
 
 // server holds the handlers.
@@ -165,6 +169,7 @@ func New(cfg Config) http.Handler {
 	s.deliveries(api)
 	s.uncovered(api)
 	s.backtest(api)
+	s.whys(api)
 	s.status(api)
 	s.metrics(api)
 	mux.HandleFunc(action.Path, s.act)

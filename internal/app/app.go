@@ -186,7 +186,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	run(&serve, ctx, "scan", func(ctx context.Context) error {
 		var ready atomic.Bool
 		go func() { ready.Store(in.Ready(ctx) == nil) }() // until then everybody's logs look like a stopped container's
-		return runScanning(ctx, scanningConfig{cfg: cfg, log: log, ready: ready.Load, journals: journals, losses: losses, current: &scanning, control: ctl, api: apiConfig, from: from})
+		return runScanning(ctx, scanningConfig{cfg: cfg, log: log, ready: ready.Load, journals: journals, losses: losses, current: &scanning, control: ctl, api: apiConfig, searcher: searcher, from: from})
 	})
 	removals := removal.New(removal.Config{Socket: cfg.EngineSocket, Journals: journals, Logger: log, Finished: func(id string) bool {
 		s := scanning.Load()

@@ -86,6 +86,7 @@ type scanningConfig struct {
 	current  *atomic.Pointer[scanning]
 	control  *apiServer
 	api      api.Config // without what needs the database
+	searcher *query.Searcher
 	from     Inherited
 	ready    func() bool // what was attached is attached again
 }
@@ -147,6 +148,11 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	full := c.api
 	full.Store, full.Scanner, full.Rules, full.Worker, full.Reload = db, s.scanner, s, s.worker, s.reload
 	full.ActionKey, full.Redact = actionKey, c.cfg.Redact
+	why := query.WhyConfig{Store: db, Bucket: s.bucket, Echo: s.echo, Redact: c.cfg.Redact, Lag: s.scanner.Lag}
+	full.Why = func(ctx context.Context, q query.WhyQuery) (query.Why, error) { return c.searcher.Why(ctx, why, q) }
+	full.WhyRule = func(ctx context.Context, q query.WhyRuleQuery) (query.RuleWhy, error) {
+		return c.searcher.WhyRule(ctx, why, q)
+	}
 	full.Backtest = backtests(c, s.bucket, s.echo)
 	full.Degraded = func() []api.Reason { return append(c.control.reasons(), s.reasons()...) }
 	c.control.use(api.New(full))

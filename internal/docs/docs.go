@@ -31,6 +31,7 @@ var topics = []Topic{
 	{Name: "tail", About: "many containers in one stream, as they write"},
 	{Name: "incidents", About: "the same trouble told once; acknowledge, snooze, silence"},
 	{Name: "triggers", About: "who is told, and how often it is tried"},
+	{Name: "why", About: "what became of a line; why a rule made no hit"},
 	{Name: "channels", About: "e-mail, chats, phones: what each service needs"},
 	{Name: "webhooks", About: "what a receiver gets, and how it verifies that"},
 	{Name: "settings", About: "options of a container's log, settings of the plugin"},

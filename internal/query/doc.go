@@ -1,7 +1,8 @@
 // Package query answers what is asked about the logs that are kept, those of removed
 // containers too: which lines match (Searcher), which are written (Tailer), what a rule
-// would have told (RunBacktest), and which errors no rule matches (FindUncovered). It reads
-// them as docker logs does, and takes nothing that carries lines.
+// would have told (RunBacktest), which errors no rule matches (FindUncovered), and what
+// became of a line, or of a rule's lines, and why (Searcher.Why, Searcher.WhyRule). It
+// reads them as docker logs does, and takes nothing that carries lines.
 //
 // # Search
 //

@@ -258,6 +258,15 @@ func (m *Matching) Telling() (out []*Rule) {
 	return out
 }
 
+// Rules returns the rules of what Parts returns.
+func (m *Matching) Rules() []*Rule {
+	out := make([]*Rule, len(m.found))
+	for i, c := range m.found {
+		out[i] = c.rule
+	}
+	return out
+}
+
 // Except has Admit know nothing of the rules that hidden names, and returns how
 // many of those that matched these are.
 func (m *Matching) Except(hidden func(id int64) bool) int {
@@ -295,8 +304,8 @@ func (m *Matching) Admit(st *State, l Line, hits []Hit) []Hit {
 			st.hold(&past.hit, l.TimeNano, shown, past.why)
 			continue
 		}
-		why := st.admit(m.set, shown, &h)
-		m.past = append(m.past, past{of: c, key: h.By, hit: h, why: why})
+		why, behind := st.admit(m.set, shown, &h)
+		m.past = append(m.past, past{of: c, key: h.By, hit: h, why: why, behind: behind})
 		if why != admitted {
 			continue
 		}

@@ -22,10 +22,35 @@ type Record struct {
 // past is what became of the first match of a part of a rule, with the values of its key,
 // in the record that is evaluated.
 type past struct {
-	of  *compiled
-	key string
-	hit Hit // as far as it was known; of a rule whose hits are lines or records
-	why verdict
+	of     *compiled
+	key    string
+	hit    Hit // as far as it was known; of a rule whose hits are lines or records
+	why    verdict
+	behind int64 // as a Became's
+}
+
+// Became is what became of what a rule whose hits are lines or records matched in a
+// record. Further matches in it are held back.
+type Became struct {
+	Rule     *Rule
+	By       string // as a Hit's
+	Stream   string
+	TimeNano int64 // of the first match
+	Shape    shape.Shape
+	Hit      bool
+	Bucket   bool  // held back for want of a token; else by the cooldown
+	Behind   int64 // when the hit was whose cooldown holds it back, in nanoseconds
+}
+
+// Became returns what became of the latest record that Evaluate was called with.
+func (m *Matching) Became() (out []Became) {
+	for i := range m.past {
+		if p := &m.past[i]; p.hit.Rule != nil {
+			h := &p.hit
+			out = append(out, Became{h.Rule, h.By, h.Stream, h.TimeNano, h.Shape, p.why == admitted, p.why == emptied, p.behind})
+		}
+	}
+	return out
 }
 
 func (m *Matching) pastOf(c *compiled, key string) *past {

@@ -13,6 +13,7 @@ import (
 	"logscan/internal/event"
 	"logscan/internal/fields"
 	"logscan/internal/incident"
+	"logscan/internal/rule/match"
 )
 
 // Streams are what that field of a rule can be.
@@ -203,6 +204,17 @@ func printable(s string) bool {
 func CheckPattern(pattern string) error {
 	_, err := parsePattern(pattern)
 	return err
+}
+
+// Rarest returns the texts of which each line has one that matches a pattern, whatever the
+// case of their letters: of those that can be told, the rarest in common lines. Nil where
+// none can.
+func Rarest(pattern string) []string {
+	tree, err := parsePattern(pattern)
+	if err != nil {
+		return nil
+	}
+	return match.PatternOf(pattern, tree).Rarest()
 }
 
 // checkPatterns says why further patterns can't be used.

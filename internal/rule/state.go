@@ -293,8 +293,8 @@ const (
 )
 
 // admit decides whether a match of a text is a hit, and if so, fills in what it tells of
-// the rule's past.
-func (st *State) admit(s *Set, text []byte, h *Hit) verdict {
+// the rule's past. Behind is when the hit was whose cooldown holds it back.
+func (st *State) admit(s *Set, text []byte, h *Hit) (why verdict, behind int64) {
 	r, t := h.Rule, h.TimeNano
 	m := st.memory(r.ID)
 	at := m.shape(r, h.sum(), t)
@@ -304,10 +304,10 @@ func (st *State) admit(s *Set, text []byte, h *Hit) verdict {
 	// has made the last hit meaningless.
 	case r.CooldownSeconds > 0 && past.fired && distance(past.at, t) < uint64(r.Cooldown()):
 		st.hold(h, t, text, cooling)
-		return cooling
+		return cooling, past.at
 	case !st.bucketOf(r).take(s.snapshot.bucket, t):
 		st.hold(h, t, text, emptied)
-		return emptied
+		return emptied, 0
 	}
 	st.count(r.ID, Counts{Hits: 1})
 	if m.shapes == nil {
@@ -328,7 +328,7 @@ func (st *State) admit(s *Set, text []byte, h *Hit) verdict {
 	}
 	m.fired, m.at, m.streak = true, t, h.Streak
 	m.shapes[at] = held{fired: true, at: t}
-	return admitted
+	return admitted, 0
 }
 
 // hold counts a match of a text at a time that is held back, as one of what h is about.

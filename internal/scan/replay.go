@@ -28,7 +28,20 @@ type ReplayConfig struct {
 	Clock func(time.Time)
 	Pass  func(context.Context, time.Time) error
 	// Due is when Pass has something to do; zero for never.
-	Due func() time.Time
+	Due     func() time.Time
+	Witness Witness // nil: nobody
+}
+
+// Witness is told what becomes of each record: Begin before it is evaluated, Text of each
+// of its texts as it is matched, End behind all, and Match, later, of each of its matches of
+// rules that add them up. What it is given is valid until it returns.
+type Witness interface {
+	Begin(c *journal.Container, r *rule.Record)
+	// Text is told of a text with its number in the record, or -1 for the whole; hidden is
+	// that it repeats what logscan has sent, so that some rules don't see it.
+	Text(l rule.Line, n int, m *rule.Matching, hidden bool)
+	End(m *rule.Matching)
+	Match(c *correlate.Container, m *rule.Match)
 }
 
 // Replayed is what was replayed of a container.
@@ -129,6 +142,7 @@ func (p *replay) open() error {
 		_, f.end = j.Bounds()
 		f.src = lines.New(j, lines.Position{Next: from}, lines.Config{Max: p.s.cfg.MaxLine, Gap: p.s.cfg.FlushAfter})
 		f.records.start = startOf(&f.meta)
+		f.witnessed(p.cfg.Witness)
 		f.snapshot, f.set = p.cfg.Rules, set
 		f.records.use(set)
 		f.now = p.s.now()
@@ -149,6 +163,23 @@ func (p *replay) open() error {
 	p.know()
 	p.begin()
 	return nil
+}
+
+// witnessed has a witness be told of a feed's records.
+func (f *feed) witnessed(w Witness) {
+	if w == nil {
+		return
+	}
+	f.look = func(l rule.Line, n int) {
+		hidden := f.hidden
+		f.hide(l, n)
+		w.Text(l, n, &f.matching, f.hidden > hidden)
+	}
+	f.records.init(func(r rule.Record) {
+		w.Begin(&f.meta, &r)
+		f.record(r)
+		w.End(&f.matching)
+	})
 }
 
 // know has the engine know the rules from the beginning on, and what there was before them.
@@ -326,6 +357,13 @@ func (p *replay) settle(f *feed) bool {
 func (p *replay) take(f *feed) {
 	p.s.count(f.id, f.rules.TakeCounts())
 	p.s.countIgnored(f.rules.TakeIgnored())
+	if w := p.cfg.Witness; w != nil {
+		for _, in := range f.inputs {
+			if in.match != nil {
+				w.Match(in.container, in.match)
+			}
+		}
+	}
 	p.given.add(given{events: f.events, suppressed: suppressed(f.rules.TakeSuppressed(), &f.meta), inputs: f.inputs})
 	f.events, f.inputs, f.urgent, f.heft, f.lines = nil, nil, false, 0, 0
 }

@@ -94,6 +94,8 @@ func untold(i incident.Incident, n Noticed, t trigger.Trigger, p *trigger.Policy
 	switch {
 	case n.Shadow:
 		return trigger.Fate{State: trigger.FateUnwanted, Field: trigger.InShadow}
+	case t.CreatedAt.After(n.CreatedAt):
+		return trigger.Fate{State: trigger.FateUnknown, Why: "the trigger was made later"}
 	case t.UpdatedAt.After(n.CreatedAt):
 		return trigger.Fate{State: trigger.FateUnknown, Why: "the trigger has changed since"}
 	case t.Mode == trigger.ModeEvents:

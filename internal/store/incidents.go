@@ -14,6 +14,8 @@ import (
 type IncidentFilter struct {
 	States   []incident.State
 	Rule     string
+	RuleID   int64
+	At       time.Time // that there were lines before, or then, and behind
 	Workload string
 	Severity event.Severity // at least
 	Before   int64          // the id of an incident: only older ones
@@ -32,6 +34,13 @@ func (s *Store) Incidents(ctx context.Context, f IncidentFilter) ([]incident.Inc
 	}
 	if f.Rule != "" {
 		and("rule = ?", f.Rule)
+	}
+	if f.RuleID != 0 {
+		and("rule_id = ?", f.RuleID)
+	}
+	if !f.At.IsZero() {
+		and("first_at <= ?", nanos(f.At))
+		and("last_at >= ?", nanos(f.At))
 	}
 	if f.Workload != "" {
 		and("workload = ?", f.Workload)
