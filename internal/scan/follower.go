@@ -273,7 +273,17 @@ func (f *follower) stops() {
 		return
 	}
 	f.run, f.owed = stopped, true
-	f.inputs = append(f.inputs, input{container: f.container(), stopped: f.now.UnixNano()})
+	f.inputs = append(f.inputs, input{container: f.container(), stopped: f.stoppedAt()})
+}
+
+// stoppedAt is when the container, which doesn't run, stopped, in nanoseconds; now where
+// its log doesn't know.
+func (f *follower) stoppedAt() int64 {
+	runs, goesOn := f.j.Runs()
+	if goesOn || len(runs) == 0 {
+		return f.now.UnixNano()
+	}
+	return min(runs[len(runs)-1].Ended.UnixNano(), f.now.UnixNano())
 }
 
 // atEnd reports whether all lines there are, and records, are evaluated.
