@@ -315,7 +315,13 @@ func fakeBacktest(_ context.Context, q query.BacktestQuery) (query.Backtest, err
 	b.Hits, b.Incidents, b.Notices, b.Messages = 7, 2, map[string]int64{"opened": 2, "repeated": 1}, map[string]int64{"ops": 3, "phone": 1}
 	b.Hours = []query.BacktestHour{{At: at.Add(-2 * time.Hour), Hits: 1}, {At: at.Add(-time.Hour), Hits: 6}}
 	b.Shapes = []query.BacktestShape{{Readable: "Out of memory: Killed process <num>", Hits: 7}}
-	b.Samples = []query.BacktestSample{{At: at, Container: "web", Message: "Out of memory: Killed process 17"}}
+	b.Samples = []query.BacktestSample{{At: at, Container: "web", Message: "Out of memory: Killed process 17", Before: []string{"before\x1b"}, After: []string{"after"}}}
+	if q.Against != nil {
+		b.Against = &query.BacktestDifference{
+			Hits: 12, Incidents: 3, Messages: map[string]int64{"ops": 5},
+			Added: query.BacktestSide{Hits: 1, Hours: b.Hours[:1], Samples: b.Samples},
+		}
+	}
 	b.Warnings = []string{"ops would get more than a message an hour: 30 in 24 h"}
 	return b, nil
 }
