@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -255,9 +256,10 @@ func TestScripts(t *testing.T) {
 		env.Setenv("GORACE", "atexit_sleep_ms=10") // not a second in each command
 		return nil
 	}, map[string]script.Command{
-		"event": with((*testPlugin).eventCommand),
-		"break": with((*testPlugin).breakCommand),
-		"log":   with((*testPlugin).logCommand),
+		"event":   with((*testPlugin).eventCommand),
+		"history": with((*testPlugin).historyCommand),
+		"break":   with((*testPlugin).breakCommand),
+		"log":     with((*testPlugin).logCommand),
 		"received": func(ts *testscript.TestScript, neg bool, args []string) {
 			got, _ := ts.Value(received{}).(*atomic.Value).Load().(string)
 			if len(args) != 1 || regexp.MustCompile(args[0]).MatchString(got) == neg {
@@ -265,6 +267,18 @@ func TestScripts(t *testing.T) {
 			}
 		},
 	}))
+}
+
+// historyCommand has a rule's history be found: history RULE MESSAGE.
+func (p *testPlugin) historyCommand(args []string) error {
+	rules, err := p.store.Rules(context.Background())
+	for _, r := range rules {
+		if err == nil && len(args) == 2 && r.Name == args[0] {
+			e := event.Event{Source: event.Logscan, Severity: r.Severity, Message: args[1], Metadata: map[string]any{"rule_id": r.ID, "rule_name": r.Name}}
+			return p.store.PutHistory(context.Background(), r.ID, []event.Event{e})
+		}
+	}
+	return cmp.Or(err, errors.New("usage: history RULE MESSAGE"))
 }
 
 func (p *testPlugin) eventCommand(args []string) error {

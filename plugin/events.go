@@ -50,6 +50,9 @@ func eventRule(e api.Event) string {
 		return e.Source
 	}
 	shadow, _ := e.Metadata[event.Shadow].(bool)
+	if history, _ := e.Metadata[event.History].(bool); history {
+		s += " (history)"
+	}
 	return orDash(markShadow(s, shadow))
 }
 

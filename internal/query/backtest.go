@@ -42,6 +42,8 @@ type BacktestQuery struct {
 	Workload     string // only its containers; "" for all that the rule is for
 	Triggers     []trigger.Trigger
 	Silences     []silence.Silence
+
+	ends map[string]int64 // of a history: of the lines of each container
 }
 
 // wants reports whether a container's log may have lines that are asked for.
@@ -69,7 +71,8 @@ type Backtest struct {
 	Warnings     []string
 	Against      *BacktestDifference // where that was asked for
 
-	told []hit
+	told   []hit
+	events []event.Event // of a history
 }
 
 // Bounds of what a backtest tells.
@@ -77,8 +80,9 @@ const (
 	MaxBacktestShapes     = 20
 	MaxBacktestSamples    = 20
 	maxBacktestHits       = 20_000
-	shownAround           = 5 // hits that have the lines around them
-	linesAround           = 3 // before and after each
+	MaxHistory            = 5_000 // hits of a rule that are taken into the event log as history
+	shownAround           = 5     // hits that have the lines around them
+	linesAround           = 3     // before and after each
 	maxBacktestIncidents  = 5_000
 	maxBacktestContainers = 1_000
 )
@@ -168,7 +172,7 @@ func runBacktest(ctx context.Context, cfg BacktestConfig, q BacktestQuery) (Back
 	all, counts, err := scan.Replay(ctx, scan.ReplayConfig{
 		Config: scan.Config{Journals: cfg.Journals, Store: &b, Route: b.router.Match, Echo: cfg.Echo, Bucket: cfg.Bucket, Redact: cfg.Redact},
 		Rules:  snapshot, Since: q.Since, Until: q.Until,
-		Wants: q.wants,
+		Wants: q.wants, Ends: q.ends,
 		Clock: func(at time.Time) { b.now = at },
 		Pass:  func(ctx context.Context, at time.Time) error { return b.Store.Pass(ctx, at, at) },
 		Due:   b.Store.Due,
@@ -248,7 +252,12 @@ func (b *backtest) Commit(ctx context.Context, batch store.Batch, route func(eve
 	for i := range events {
 		b.hit(&events[i])
 	}
-	if b.out.Hits > maxBacktestHits {
+	most := int64(maxBacktestHits)
+	if b.query.ends != nil {
+		b.out.events = append(b.out.events, events...)
+		most = MaxHistory
+	}
+	if b.out.Hits > most {
 		return events, errTooManyHits
 	}
 	return events, nil

@@ -23,6 +23,9 @@ type ReplayConfig struct {
 	Rules        *rule.Snapshot
 	Since, Until time.Time               // lines from then on, and before then
 	Wants        func(journal.Info) bool // containers; nil: all
+	// Ends are behind the lines of each container, of no others, whose time may then be behind
+	// Until too; nil: their present ends.
+	Ends map[string]int64
 	// Clock is told the time, before what was written up to then comes into Store; Pass has
 	// it pass behind that.
 	Clock func(time.Time)
@@ -76,6 +79,7 @@ type replay struct {
 	ahead   feeds   // those with a line to come
 	unended []*feed // those whose last lines may go on
 	given   given
+	stands  bool             // time doesn't pass any more
 	clocks  map[string]int64 // scratch
 }
 
@@ -151,9 +155,16 @@ func (p *replay) open() error {
 			j.Release()
 			return err
 		}
+		end, wanted := p.cfg.Ends[info.ID]
+		if p.cfg.Ends != nil && !wanted {
+			j.Release()
+			continue
+		}
 		f := &feed{follower: p.s.newFollower(info.ID)}
 		f.j, f.meta, f.loaded = j, j.Container(), true
-		_, f.end = j.Bounds()
+		if _, f.end = j.Bounds(); wanted {
+			f.end = min(f.end, end)
+		}
 		f.src = lines.New(j, lines.Position{Next: from}, lines.Config{Max: p.s.cfg.MaxLine, Gap: p.s.cfg.FlushAfter})
 		f.records.start = startOf(&f.meta)
 		f.snapshot, f.set = p.cfg.Rules, set
@@ -240,10 +251,10 @@ func (p *replay) read(f *feed) error {
 			return nil
 		case err != nil:
 			return err
-		case l.From >= f.end || l.TimeNano >= p.cfg.Until.UnixNano():
+		case l.From >= f.end || p.cfg.Ends == nil && l.TimeNano >= p.cfg.Until.UnixNano():
 			f.over = true
 			return nil
-		case l.TimeNano < p.cfg.Since.UnixNano():
+		case l.TimeNano < p.cfg.Since.UnixNano(), l.To > f.end: // such as one that wasn't whole there
 			_, _ = f.src.TakeEnd()
 			continue
 		}
@@ -269,8 +280,18 @@ func (p *replay) run(ctx context.Context) error {
 		}
 		runtime.Gosched()
 	}
-	return nil
+	if len(p.ahead) == 0 {
+		return nil
+	}
+	p.stands, p.at = true, p.at+int64(aheadOf)
+	if err := p.second(); err != nil {
+		return err
+	}
+	return p.commit(ctx)
 }
+
+// aheadOf is by how much lines may be behind Until.
+const aheadOf = 24 * time.Hour
 
 // next is up to when time passes now: a second where something is written, more while
 // nothing is, without a moment being passed over at which something is due.
@@ -341,7 +362,7 @@ func (p *replay) second() error {
 // turns has runs of a feed's container begin and end that did before a time, behind the
 // lines of those before.
 func (p *replay) turns(f *feed, before int64) {
-	if f.turn() >= before {
+	if f.turn() >= before || p.stands {
 		return
 	}
 	f.now = p.s.now()
@@ -440,7 +461,7 @@ func (p *replay) take(f *feed) {
 func (p *replay) commit(ctx context.Context) error {
 	sums := &p.s.commits.sums
 	var c clocks
-	if sums.waiting() {
+	if sums.waiting() && !p.stands {
 		c = clocks{now: p.at, all: p.at, of: p.clocks}
 		for _, f := range p.feeds {
 			p.clocks[f.id] = p.at

@@ -31,6 +31,7 @@ type past struct {
 	pace    time.Duration // how much time a step takes on the average
 	all     []rule.Rule
 	rules   *rule.Snapshot
+	awaited []int64
 	writers []*writer // nil for a container that doesn't run
 	lines   int
 	another int // events that name another match
@@ -205,6 +206,7 @@ func (p *past) scans() {
 		p.s.Notify(id)
 	}
 	p.s.listed.Store(true)
+	p.s.Await(p.awaited)
 	p.s.SetSnapshot(p.rules)
 	p.s.commits.load()
 	p.s.commits.stood = 0 // what is waited for longer, because nobody scanned, isn't told by logs
@@ -319,7 +321,7 @@ func (p *past) pass(steps int, kills bool) {
 }
 
 // replayed has the same time be replayed into another store.
-func (p *past) replayed() *store.Store {
+func (p *past) replayed(ends map[string]int64) *store.Store {
 	db, err := store.Open(filepath.Join(p.t.TempDir(), "scratch.db"), nil)
 	if err != nil {
 		p.t.Fatal(err)
@@ -328,7 +330,7 @@ func (p *past) replayed() *store.Store {
 	clock := p.begin
 	db.UseClock(func() time.Time { return clock })
 	all, _, err := Replay(context.Background(), ReplayConfig{
-		Config: Config{Journals: p.dir, Store: db, Bucket: rule.DefaultBucket}, Rules: p.rules, Since: p.begin, Until: p.now(),
+		Config: Config{Journals: p.dir, Store: db, Bucket: rule.DefaultBucket}, Rules: p.rules, Since: p.begin, Until: p.now(), Ends: ends,
 		Clock: func(at time.Time) { clock = at },
 		Pass:  func(ctx context.Context, at time.Time) error { return db.Pass(ctx, at, at) },
 		Due:   db.Due,
@@ -407,7 +409,7 @@ func (p *past) compare(kinds map[string]int) {
 		return out
 	}
 	same := func(a, b event.Event) bool { return said(&a) == said(&b) }
-	live, again := byRule(p.told(p.db)), byRule(p.told(p.replayed()))
+	live, again := byRule(p.told(p.db)), byRule(p.told(p.replayed(nil)))
 	for _, r := range p.all {
 		want, got := live[r.ID], again[r.ID]
 		kinds[r.Kind] += len(want)
