@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -280,9 +281,10 @@ func TestScripts(t *testing.T) {
 		env.Setenv("GORACE", "atexit_sleep_ms=10") // not a second in each command
 		return nil
 	}, map[string]script.Command{
-		"event": with((*testPlugin).eventCommand),
-		"break": with((*testPlugin).breakCommand),
-		"log":   with((*testPlugin).logCommand),
+		"event":   with((*testPlugin).eventCommand),
+		"history": with((*testPlugin).historyCommand),
+		"break":   with((*testPlugin).breakCommand),
+		"log":     with((*testPlugin).logCommand),
 		"received": func(ts *testscript.TestScript, neg bool, args []string) {
 			got, _ := ts.Value(received{}).(*atomic.Value).Load().(string)
 			if len(args) != 1 || regexp.MustCompile(args[0]).MatchString(got) == neg {
@@ -290,6 +292,18 @@ func TestScripts(t *testing.T) {
 			}
 		},
 	}))
+}
+
+// historyCommand has a rule's history be found: history RULE MESSAGE.
+func (p *testPlugin) historyCommand(args []string) error {
+	rules, err := p.store.Rules(context.Background())
+	for _, r := range rules {
+		if err == nil && len(args) == 2 && r.Name == args[0] {
+			e := event.Event{Source: event.Logscan, Severity: r.Severity, Message: args[1], Metadata: map[string]any{"rule_id": r.ID, "rule_name": r.Name}}
+			return p.store.PutHistory(context.Background(), r.ID, []event.Event{e})
+		}
+	}
+	return cmp.Or(err, errors.New("usage: history RULE MESSAGE"))
 }
 
 func (p *testPlugin) eventCommand(args []string) error {
@@ -340,7 +354,13 @@ func fakeBacktest(_ context.Context, q query.BacktestQuery) (query.Backtest, err
 	b.Hits, b.Incidents, b.Notices, b.Messages = 7, 2, map[string]int64{"opened": 2, "repeated": 1}, map[string]int64{"ops": 3, "phone": 1}
 	b.Hours = []query.BacktestHour{{At: at.Add(-2 * time.Hour), Hits: 1}, {At: at.Add(-time.Hour), Hits: 6}}
 	b.Shapes = []query.BacktestShape{{Readable: "Out of memory: Killed process <num>", Hits: 7}}
-	b.Samples = []query.BacktestSample{{At: at, Container: "web", Message: "Out of memory: Killed process 17"}}
+	b.Samples = []query.BacktestSample{{At: at, Container: "web", Message: "Out of memory: Killed process 17", Before: []string{"before\x1b"}, After: []string{"after"}}}
+	if q.Against != nil {
+		b.Against = &query.BacktestDifference{
+			Hits: 12, Incidents: 3, Messages: map[string]int64{"ops": 5},
+			Added: query.BacktestSide{Hits: 1, Hours: b.Hours[:1], Samples: b.Samples},
+		}
+	}
 	b.Warnings = []string{"ops would get more than a message an hour: 30 in 24 h"}
 	return b, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	timetypes "github.com/docker/docker/api/types/time"
@@ -49,6 +50,9 @@ func eventRule(e api.Event) string {
 		return e.Source
 	}
 	shadow, _ := e.Metadata[event.Shadow].(bool)
+	if history, _ := e.Metadata[event.History].(bool); history {
+		s += " (history)"
+	}
 	return orDash(markShadow(s, shadow))
 }
 
@@ -141,9 +145,14 @@ func parseTime(s string, now time.Time) (time.Time, error) {
 	if s == "" {
 		return time.Time{}, nil
 	}
+	if days, is := strings.CutSuffix(s, "d"); is {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
+			return now.Add(-time.Duration(n) * 24 * time.Hour), nil
+		}
+	}
 	stamp, err := timetypes.GetTimestamp(s, now)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("%q is neither a time such as 2026-01-02T15:04:05Z nor a duration such as 42m", s)
+		return time.Time{}, fmt.Errorf("%q is neither a time such as 2026-01-02T15:04:05Z nor a duration such as 42m or 7d", s)
 	}
 	sec, nano, err := timetypes.ParseTimestamps(stamp, 0)
 	if err != nil {

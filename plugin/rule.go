@@ -179,7 +179,7 @@ func complete(cmd *cobra.Command, flag string, values ...string) {
 }
 
 func (c *cli) ruleAdd() *cobra.Command {
-	var file string
+	var file, since string
 	cmd := &cobra.Command{
 		Use: "add [OPTIONS] NAME [PATTERN]", Aliases: []string{"create"}, Short: "Add a rule; prints its id",
 		Args: func(cmd *cobra.Command, a []string) error {
@@ -194,16 +194,25 @@ rule's cooldown runs in that container. A rule with --where or --all needs no PA
 Prints the rule's id; on a terminal also which share of the lines of the last hour the
 rule matches.
 
+With --since, what the rule would have told of the lines since then is taken into the event
+log as history, exactly once and up to 5,000 events: nobody is told, and it is part of no
+incident. The rule goes on behind these lines.
+
 With --file, NAME and PATTERN may be in the file. "rule show --format yaml" prints one.`,
 		Example: `  docker logscan rule add oom 'Out of memory' --severity error
   docker logscan rule add http5xx '" 5\d\d ' --stream stdout --cooldown 1m --workload shop/web
   docker logscan rule add 5xx --where 'status >= 500' --where 'path != /health'
   docker logscan rule add oom-db 'out of memory' --workload shop/db --overrides oom
-  docker logscan rule add -f oom.yaml --state shadow`,
+  docker logscan rule add -f oom.yaml --state shadow
+  docker logscan rule add oom 'Out of memory' --since 7d`,
 		RunE: func(cmd *cobra.Command, a []string) error {
 			fields, err := given[rule.Rule](c, cmd)
 			if err != nil {
 				return err
+			}
+			from, err := parseTime(since, time.Now())
+			if err != nil {
+				return &usageError{cmd, fmt.Errorf("--since: %w", err)}
 			}
 			for k, name := range []string{"name", "pattern"}[:len(a)] {
 				fields[name] = a[k]
@@ -225,7 +234,7 @@ With --file, NAME and PATTERN may be in the file. "rule show --format yaml" prin
 				if err := override(ctx, c, client, fields); err != nil {
 					return err
 				}
-				r, err := client.AddRule(ctx, api.RuleCreate{Name: text(fields, "name"), Pattern: text(fields, "pattern"), RuleFields: fields}, c.errTTY)
+				r, err := client.AddRule(ctx, api.RuleCreate{Name: text(fields, "name"), Pattern: text(fields, "pattern"), RuleFields: fields}, c.errTTY, from)
 				if err != nil {
 					return err
 				}
@@ -237,6 +246,7 @@ With --file, NAME and PATTERN may be in the file. "rule show --format yaml" prin
 	}
 	addOptions[rule.Rule](c, cmd, false)
 	fileOption(cmd, &file)
+	cmd.Flags().StringVar(&since, "since", "", `Take what it would have told since then into the event log as history, e.g. "24h" or "7d"`)
 	return cmd
 }
 

@@ -27,7 +27,7 @@ const (
 )
 
 func (c *cli) ruleTest() *cobra.Command {
-	var pattern, since, upTo, workload string
+	var pattern, since, upTo, workload, against, file string
 	var all, ignore, where []string
 	var quiet, why bool
 	cmd := &cobra.Command{
@@ -46,15 +46,19 @@ ends behind the last.
 
 With --since, it is tried on the lines that are kept of the containers that it is for, by
 all that runs live: cooldowns, incidents, silences and triggers count, and nobody is told
-anything. It says what would have been told.`,
+anything. It says what would have been told. The rule may be a stored one, one that
+options change, one in a file, or conditions. With --against current, it is told what
+differs from what the stored rule would have told.`,
 		Example: `  docker logscan rule test oom 'Out of memory: Killed process 42'
   docker logs web 2>&1 | docker logscan rule test --pattern 'status=(?P<code>5\d\d)'
   docker logscan rule test --pattern 'status=5' --ignore /health --why 'GET /health status=503'
   docker logs web 2>&1 | docker logscan rule test --where 'status >= 500' --where 'path != /health'
-  docker logscan rule test oom --since 168h
+  docker logscan rule test oom --since 7d
+  docker logscan rule test oom --since 7d --cooldown 1h --against current
+  docker logscan rule test -f oom.yaml --since 7d --against current
   docker logscan rule test --pattern 'timed out' --ignore probe --since 24h`,
 		ValidArgsFunction: func(cmd *cobra.Command, a []string, s string) ([]string, cobra.ShellCompDirective) {
-			if len(a) > 0 || pattern != "" || len(where) > 0 {
+			if len(a) > 0 || file != "" || pattern != "" || len(where) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
 			return c.completeRules(cmd, a, s)
@@ -65,6 +69,15 @@ anything. It says what would have been told.`,
 				return err
 			}
 			delete(said, "workload_id") // what --workload is here
+			if cmd.Flags().Changed("since") {
+				return c.runBacktest(cmd, a, backtestArgs{since, upTo, workload, against, file, conditions(said, pattern, all, ignore, where)})
+			}
+			if upTo != "" || workload != "" || against != "" || file != "" {
+				return &usageError{cmd, errors.New("--up-to, --workload, --against and --file go with --since")}
+			}
+			if slices.ContainsFunc(backtestedFields, func(name string) bool { return said[name] != nil }) {
+				return &usageError{cmd, errors.New("on single lines, cooldowns, streams and containers don't count: these options go with --since")}
+			}
 			hasOwn := cmd.Flags().Changed("pattern") || len(where) > 0 || cmd.Flags().Changed("step") || said["kind"] == rule.KindRun
 			if !hasOwn && len(a) == 0 {
 				return &usageError{cmd, errors.New("give a rule, --pattern or --where")}
@@ -76,29 +89,6 @@ anything. It says what would have been told.`,
 				return &usageError{cmd, errors.New("these options go with --pattern or --where: a rule has its own")}
 			} else if !kind && slices.ContainsFunc(testedFields, func(name string) bool { return said[name] != nil }) {
 				return &usageError{cmd, errors.New("say of which --kind the rule is")}
-			}
-			if back := cmd.Flags().Changed("since"); back && (len(a) > 1 || hasOwn && len(a) > 0) {
-				return &usageError{cmd, errors.New("with --since, the lines that are kept are tried: give none")}
-			} else if !back && (upTo != "" || workload != "") {
-				return &usageError{cmd, errors.New("--up-to and --workload go with --since")}
-			} else if back {
-				req, err := backtestRequest(since, upTo, workload, time.Now())
-				if err != nil {
-					return &usageError{cmd, err}
-				}
-				return c.with(cmd, func(ctx context.Context, client *api.Client) error {
-					name := "These conditions"
-					if hasOwn {
-						req.Rule = conditions(said, pattern, all, ignore, where)
-					} else {
-						r, err := c.findRule(ctx, client, a[0])
-						if err != nil {
-							return err
-						}
-						req.RuleID, name = r.ID, "Rule "+r.Name
-					}
-					return c.backtest(ctx, client, req, name)
-				})
 			}
 			return c.with(cmd, func(ctx context.Context, client *api.Client) error {
 				req := api.RuleTest{Pattern: pattern, All: all, Ignore: ignore, Where: where}
@@ -134,8 +124,11 @@ anything. It says what would have been told.`,
 	cmd.Flags().StringArrayVar(&all, "all", nil, "With --pattern or --where: another pattern that lines have to match too")
 	cmd.Flags().StringArrayVar(&ignore, "ignore", nil, "With --pattern or --where: lines that match this are no match")
 	cmd.Flags().StringArrayVar(&where, "where", nil, "Try this condition on a field instead of a rule, such as 'status >= 500', with --pattern or without")
-	addOptions[rule.Rule](c, cmd, true, append([]string{"record", "record_start"}, testedFields...)...)
-	cmd.Flags().StringVar(&since, "since", "", `Try it on the lines that are kept since then, e.g. "2026-01-02T15:04:05Z" or "24h"`)
+	addOptions[rule.Rule](c, cmd, true, append([]string{"record", "record_start"}, append(testedFields, backtestedFields...)...)...)
+	cmd.Flags().StringVar(&since, "since", "", `Try it on the lines that are kept since then, e.g. "2026-01-02T15:04:05Z", "24h" or "7d"`)
+	fileOption(cmd, &file)
+	cmd.Flags().StringVar(&against, "against", "", `With --since: tell what differs from the stored rule: "current"`)
+	complete(cmd, "against", current)
 	cmd.Flags().StringVar(&upTo, "up-to", "", "With --since: only on lines of before then")
 	cmd.Flags().StringVar(&workload, "workload", "", "With --since: only on lines of this workload's containers")
 	c.completeWorkloads(cmd)
@@ -153,24 +146,9 @@ func (c *cli) findRule(ctx context.Context, client *api.Client, ref string) (api
 	return ruleIn(c, ref, rules)
 }
 
-// backtestRequest reads of which lines a backtest is.
-func backtestRequest(since, upTo, workload string, now time.Time) (req api.BacktestRequest, err error) {
-	req.Workload = workload
-	if req.Since, err = parseTime(since, now); err != nil {
-		return req, fmt.Errorf("--since: %w", err)
-	}
-	if req.Until, err = parseTime(upTo, now); err != nil {
-		return req, fmt.Errorf("--up-to: %w", err)
-	}
-	return req, nil
-}
-
 // conditions are the fields of a rule that is given by options.
 func conditions(said api.RuleFields, pattern string, all, ignore, where []string) api.RuleFields {
 	f := maps.Clone(said)
-	if f == nil {
-		f = api.RuleFields{}
-	}
 	for name, values := range map[string][]string{"all": all, "ignore": ignore, "where": where} {
 		if len(values) > 0 {
 			f[name] = values
@@ -184,6 +162,9 @@ func conditions(said api.RuleFields, pattern string, all, ignore, where []string
 
 // testedFields are what can be tried of a rule besides its conditions.
 var testedFields = []string{"kind", "by", "at_least", "within_seconds", "distinct", "for_seconds", "at_most", "steps", "hit", "slower_than_seconds", "until", "field", "must", "must_not", "min_lines", "max_duration_seconds", "restarts", "of", "over", "window_seconds", "factor", "clear"}
+
+// backtestedFields are what can be tried besides on the lines that are kept.
+var backtestedFields = []string{"streams", "cooldown_seconds", "cooldown_by", "per", "grace_seconds", "arm", "when_stopped", "active", "on_stop", "forget_seconds"}
 
 // tester sends lines in portions and prints what matches.
 type tester struct {

@@ -15,7 +15,8 @@ import (
 // BacktestRequest asks what a rule would have told of the lines that are kept.
 type BacktestRequest struct {
 	RuleID   int64      `json:"rule_id,omitzero" doc:"A stored rule, whatever its state is"`
-	Rule     RuleFields `json:"rule,omitempty" doc:"Or one as it would be added"`
+	Rule     RuleFields `json:"rule,omitempty" doc:"One as it would be added; with rule_id, what is changed of that one"`
+	Against  int64      `json:"against,omitzero" doc:"The id of a stored rule: what differs from what that one would have told is told too"`
 	Since    time.Time  `json:"since,omitzero" doc:"Lines from then on; without it, of the last 24 hours"`
 	Until    time.Time  `json:"until,omitzero" doc:"And before then; without it, up to now"`
 	Workload string     `json:"workload_id,omitzero" maxLength:"512" doc:"Only of this workload's containers"`
@@ -42,7 +43,26 @@ type Backtest struct {
 	Containers []BacktestContainer `json:"containers" nullable:"false" doc:"Whose logs were looked at, 1,000 at most; those with the most hits first"`
 	Shapes     []BacktestShape     `json:"shapes" nullable:"false" doc:"The most frequent ones, 20 at most"`
 	Samples    []BacktestSample    `json:"samples" nullable:"false" doc:"The last hits, the newest first, 20 at most"`
+	Against    *BacktestDifference `json:"against,omitempty" doc:"What differs from the rule that it is compared with; absent without one"`
 	Warnings   []string            `json:"warnings" nullable:"false" doc:"What somebody who makes such a rule would like to know"`
+}
+
+// BacktestDifference is what differs of what two rules would have told of the same lines.
+type BacktestDifference struct {
+	Rule      string           `json:"rule" doc:"Name of the rule that it is compared with"`
+	Hits      int64            `json:"hits" doc:"Of that rule"`
+	Incidents int64            `json:"incidents"`
+	Messages  map[string]int64 `json:"messages" nullable:"false"`
+	Added     BacktestSide     `json:"added" doc:"Hits that this rule doesn't have"`
+	Gone      BacktestSide     `json:"gone" doc:"Hits that it has alone"`
+}
+
+// BacktestSide is hits that one of two rules has alone: those of the same container, values
+// and time are the same.
+type BacktestSide struct {
+	Hits    int64            `json:"hits"`
+	Hours   []BacktestHour   `json:"hours" nullable:"false"`
+	Samples []BacktestSample `json:"samples" nullable:"false" doc:"The last ones, the newest first, 20 at most"`
 }
 
 // BacktestHour is what came in an hour.
@@ -74,6 +94,8 @@ type BacktestSample struct {
 	At        time.Time `json:"at"`
 	Container string    `json:"container"`
 	Message   string    `json:"message"`
+	Before    []string  `json:"before,omitempty" doc:"Lines before it, of the last 5 hits, 3 at most"`
+	After     []string  `json:"after,omitempty" doc:"And behind it"`
 }
 
 func (s *server) backtest(api huma.API) {
@@ -115,7 +137,7 @@ func (s *server) backtestRule(ctx context.Context, in *struct{ Body BacktestRequ
 	if err != nil {
 		return nil, s.fail(err, "rule")
 	}
-	return &output[Backtest]{Body: backtestOut(&q.Rule, &b)}, nil
+	return &output[Backtest]{Body: backtestOut(&q, &b)}, nil
 }
 
 // backtestQuery is what a request asks for.
@@ -131,8 +153,8 @@ func (s *server) backtestQuery(ctx context.Context, in BacktestRequest) (q query
 	switch {
 	case !q.Since.Before(q.Until):
 		return q, invalid("since", "has to be before until, and before now")
-	case (in.RuleID != 0) == (len(in.Rule) > 0):
-		return q, invalid("rule", "give either a rule or a rule_id")
+	case in.RuleID == 0 && len(in.Rule) == 0:
+		return q, invalid("rule", "give a rule, a rule_id, or both")
 	case in.RuleID != 0:
 		if q.Rule, err = s.Store.Rule(ctx, in.RuleID); err != nil {
 			return q, s.fail(err, "rule")
@@ -140,30 +162,37 @@ func (s *server) backtestQuery(ctx context.Context, in BacktestRequest) (q query
 	default:
 		q.Rule = rule.New()
 		q.Rule.Name = "test"
-		if err := in.Rule.apply(&q.Rule); err != nil {
+	}
+	if in.Against != 0 {
+		other, err := s.Store.Rule(ctx, in.Against)
+		if err != nil {
 			return q, s.fail(err, "rule")
 		}
-		q.Rule.OverridesID = 0
-		if err := rule.Fields.Validate(q.Rule); err != nil {
-			return q, s.fail(err, "rule")
-		}
+		q.Against = &other
+	}
+	if len(in.Rule) == 0 {
+		return q, nil
+	}
+	if err := in.Rule.apply(&q.Rule); err != nil {
+		return q, s.fail(err, "rule")
+	}
+	q.Rule.OverridesID = 0
+	if err := rule.Fields.Validate(q.Rule); err != nil {
+		return q, s.fail(err, "rule")
 	}
 	return q, nil
 }
 
-func backtestOut(r *rule.Rule, b *query.Backtest) Backtest {
+func backtestOut(q *query.BacktestQuery, b *query.Backtest) Backtest {
 	out := Backtest{
 		Since: b.Since, Until: b.Until, Complete: b.Complete, Lines: b.Lines,
-		Matches: matches(r, b.Counts), Hits: b.Hits, Cooldown: b.Counts.Cooldown, Bucket: b.Counts.Bucket, Ignored: b.Counts.Ignored, GivenUp: b.Counts.GivenUp,
+		Matches: matches(&q.Rule, b.Counts), Hits: b.Hits, Cooldown: b.Counts.Cooldown, Bucket: b.Counts.Bucket, Ignored: b.Counts.Ignored, GivenUp: b.Counts.GivenUp,
 		Incidents: b.Incidents, Notices: b.Notices, Messages: b.Messages,
-		Hours: make([]BacktestHour, len(b.Hours)), Containers: make([]BacktestContainer, len(b.Containers)), Shapes: make([]BacktestShape, len(b.Shapes)),
-		Samples: make([]BacktestSample, len(b.Samples)), Warnings: append([]string{}, b.Warnings...),
+		Hours: backtestHours(b.Hours), Containers: make([]BacktestContainer, len(b.Containers)), Shapes: make([]BacktestShape, len(b.Shapes)),
+		Samples: backtestSamples(b.Samples), Warnings: append([]string{}, b.Warnings...),
 	}
 	if b.Lines > 0 {
 		out.NanosALine = b.Took.Nanoseconds() / b.Lines
-	}
-	for i, h := range b.Hours {
-		out.Hours[i] = BacktestHour(h)
 	}
 	for i, c := range b.Containers {
 		out.Containers[i] = BacktestContainer(c)
@@ -171,8 +200,27 @@ func backtestOut(r *rule.Rule, b *query.Backtest) Backtest {
 	for i, v := range b.Shapes {
 		out.Shapes[i] = BacktestShape{v.Readable, v.Hits}
 	}
-	for i, v := range b.Samples {
-		out.Samples[i] = BacktestSample(v)
+	if d := b.Against; d != nil {
+		side := func(v *query.BacktestSide) BacktestSide {
+			return BacktestSide{Hits: v.Hits, Hours: backtestHours(v.Hours), Samples: backtestSamples(v.Samples)}
+		}
+		out.Against = &BacktestDifference{Rule: q.Against.Name, Hits: d.Hits, Incidents: d.Incidents, Messages: d.Messages, Added: side(&d.Added), Gone: side(&d.Gone)}
+	}
+	return out
+}
+
+func backtestHours(all []query.BacktestHour) []BacktestHour {
+	out := make([]BacktestHour, len(all))
+	for i, h := range all {
+		out[i] = BacktestHour(h)
+	}
+	return out
+}
+
+func backtestSamples(all []query.BacktestSample) []BacktestSample {
+	out := make([]BacktestSample, len(all))
+	for i, v := range all {
+		out[i] = BacktestSample{At: v.At, Container: v.Container, Message: v.Message, Before: v.Before, After: v.After}
 	}
 	return out
 }

@@ -49,6 +49,10 @@ func TestBacktest(t *testing.T) {
 	if asked.Rule.Kind != "count" || !asked.Since.Equal(at) || asked.Until.Sub(asked.Since) != time.Minute || asked.Workload != "w" {
 		t.Errorf("%+v", asked)
 	}
+	must[Backtest](t)(ask(BacktestRequest{RuleID: r.ID, Rule: RuleFields{"pattern": "no memory"}, Against: r.ID}))
+	if asked.Rule.Name != "oom" || asked.Rule.Pattern != "no memory" || asked.Against.Pattern != "Out of memory" {
+		t.Errorf("%+v", asked)
+	}
 	found := s.Backtest
 	s.Backtest = func(context.Context, query.BacktestQuery) (query.Backtest, error) {
 		return query.Backtest{}, rule.CompileError{RuleID: 1, Name: "oom", Reason: "pattern missing closing )"}
@@ -58,8 +62,8 @@ func TestBacktest(t *testing.T) {
 	}
 	s.Backtest = found
 	for want, in := range map[string]BacktestRequest{
-		"either":       {RuleID: r.ID, Rule: RuleFields{"pattern": "x"}},
-		"either a":     {},
+		"or both":      {},
+		"no such":      {RuleID: r.ID, Against: 99},
 		"no such rule": {RuleID: 99},
 		"closing":      {Rule: RuleFields{"pattern": "("}},
 		"before until": {RuleID: r.ID, Since: time.Now().Add(time.Hour)},

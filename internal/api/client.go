@@ -188,9 +188,17 @@ func (c *Client) UpdateRule(ctx context.Context, id int64, f RuleFields) (r Rule
 	return r, err
 }
 
-// AddRule is CreateRule, and asks for the hint if it is told to.
-func (c *Client) AddRule(ctx context.Context, in RuleCreate, hint bool) (r SavedRule, err error) {
-	err = c.do(ctx, http.MethodPost, rulesPath, hintQuery(hint), in, &r)
+// AddRule is CreateRule, asks for the hint if it is told to, and has what the rule would
+// have told since a time, unless that is zero, be taken into the event log as history.
+func (c *Client) AddRule(ctx context.Context, in RuleCreate, hint bool, since time.Time) (r SavedRule, err error) {
+	q := hintQuery(hint)
+	if !since.IsZero() {
+		if q == nil {
+			q = url.Values{}
+		}
+		q.Set("since", since.UTC().Format(time.RFC3339Nano))
+	}
+	err = c.do(ctx, http.MethodPost, rulesPath, q, in, &r)
 	return r, err
 }
 

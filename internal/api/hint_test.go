@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"logscan/internal/rule"
 )
@@ -50,7 +51,7 @@ func TestHint(t *testing.T) {
 	if got := ask("PATCH", "/1?hint=true", `{"pattern":"bad"}`); got != "" || !strings.Contains(b.log.String(), "no hint about a rule") {
 		t.Errorf("not known: %s\n%s", got, &b.log)
 	}
-	saved := must[SavedRule](t)(b.AddRule(t.Context(), RuleCreate{Name: "n", Pattern: "x"}, true))
+	saved := must[SavedRule](t)(b.AddRule(t.Context(), RuleCreate{Name: "n", Pattern: "x"}, true, time.Time{}))
 	if saved.ID != 3 || saved.Hint == nil || saved.Hint.Matched != 3 {
 		t.Errorf("%+v", saved)
 	}

@@ -73,11 +73,20 @@ func (s *server) saved(ctx context.Context, in Hinted, r Rule) SavedRule {
 
 func (s *server) createRule(ctx context.Context, in *struct {
 	Hinted
-	Body RuleCreate
+	Since time.Time `query:"since" doc:"Take what the rule would have told of the lines since then into the event log, as history: nobody is told, and it is part of no incident"`
+	Body  RuleCreate
 }) (*created[SavedRule], error) {
 	r, err := in.Body.create()
-	if err == nil {
+	switch {
+	case err != nil:
+	case in.Since.IsZero():
 		r, err = s.Store.CreateRule(ctx, r)
+	case !in.Since.Before(time.Now()):
+		return nil, invalid("since", "has to be before now")
+	case r.State == rule.Off || r.State == "" && !r.Enabled:
+		return nil, invalid("since", "goes with a rule that is switched on, or in shadow")
+	default:
+		r, err = s.Store.CreateRuleWithHistory(ctx, r, in.Since)
 	}
 	if err != nil {
 		return nil, s.fail(err, "rule")

@@ -68,6 +68,8 @@ type scanning struct {
 	leftOut  atomic.Pointer[[]rule.CompileError]
 	unusable atomic.Pointer[[]trigger.Unusable]
 	noticed  chan struct{} // holds a token when notices may have changed
+	owed     chan struct{} // holds a token when histories may be owed
+	backtest query.BacktestConfig
 
 	asked    atomic.Uint64 // calls of reload
 	loading  sync.Mutex    // held while rules are compiled; guards the rest
@@ -113,7 +115,7 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 		bucket:   rule.Bucket{Burst: c.cfg.BucketBurst, Refill: c.cfg.BucketRefill},
 		redactor: c.cfg.Redact,
 		journals: c.journals, losses: c.losses, settings: c.control.settings,
-		noticed: make(chan struct{}, 1),
+		noticed: make(chan struct{}, 1), owed: make(chan struct{}, 1),
 	}
 	marks := marker{openKey(filepath.Join(c.cfg.DataDir, "mark.key"), c.log), s.snapshot.Load}
 	actionKey := marks.key.Derive("actions")
@@ -128,6 +130,8 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	db.UseWorkloads(func() map[string]time.Time { return lastLines(c.journals) })
 	s.scanner = scan.New(scan.Config{Journals: c.journals, Store: db, Route: s.router.Match, Echo: s.echo, Ready: c.ready, Bucket: s.bucket, Redact: c.cfg.Redact, Logger: c.log})
 	s.worker = trigger.NewWorker(trigger.WorkerConfig{Store: db, Route: s.router.Match, Mark: marks.mark, Logger: c.log, Targets: c.cfg.Targets})
+	s.backtest = query.BacktestConfig{Journals: c.journals, Dir: filepath.Join(c.cfg.DataDir, "backtests"), Bucket: s.bucket, Echo: s.echo, Redact: c.cfg.Redact}
+	_ = os.RemoveAll(s.backtest.Dir) // of one during which the process was killed
 	for said := false; ; {
 		err := s.reload(ctx)
 		if err == nil {
@@ -153,7 +157,9 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	full.WhyRule = func(ctx context.Context, q query.WhyRuleQuery) (query.RuleWhy, error) {
 		return c.searcher.WhyRule(ctx, why, q)
 	}
-	full.Backtest = backtests(c, s.bucket, s.echo)
+	full.Backtest = func(ctx context.Context, q query.BacktestQuery) (query.Backtest, error) {
+		return query.RunBacktest(ctx, s.backtest, q)
+	}
 	full.Degraded = func() []api.Reason { return append(c.control.reasons(), s.reasons()...) }
 	c.control.use(api.New(full))
 	c.control.setDatabase(nil)
@@ -171,22 +177,13 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	wg.Go(func() { s.scanner.Run(ctx) })
 	wg.Go(func() { s.worker.Run(ctx) })
 	wg.Go(func() { s.passTime(ctx) })
+	wg.Go(func() { s.findHistories(ctx) })
 	if s.asker != nil {
 		wg.Go(func() { s.asker.Run(ctx) })
 	}
 	wg.Go(func() { s.keepHouse(ctx, c.cfg) })
 	wg.Wait()
 	return nil
-}
-
-// backtests returns what tries rules on lines that are kept.
-func backtests(c scanningConfig, bucket rule.Bucket, verify func([]byte, int64) echo.Rules) func(context.Context, query.BacktestQuery) (query.Backtest, error) {
-	dir := filepath.Join(c.cfg.DataDir, "backtests")
-	_ = os.RemoveAll(dir) // of one during which the process was killed
-	cfg := query.BacktestConfig{Journals: c.journals, Dir: dir, Bucket: bucket, Echo: verify, Redact: c.cfg.Redact}
-	return func(ctx context.Context, q query.BacktestQuery) (query.Backtest, error) {
-		return query.RunBacktest(ctx, cfg, q)
-	}
 }
 
 // tellRestart puts into the event log why there is a new worker, if that is news.
@@ -285,6 +282,10 @@ func (s *scanning) load(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read silences: %w", err)
 	}
+	owed, err := s.store.Histories(ctx)
+	if err != nil {
+		return fmt.Errorf("read which histories are owed: %w", err)
+	}
 	s.incidents.load(rules, silences)
 	snapshot, bad := rule.Compile(rules, rule.WithBucket(s.bucket), rule.WithStats(s.stats), rule.WithPatterns(&s.patterns), rule.WithRedactor(s.redactor))
 	unusable := s.router.Set(triggers)
@@ -292,6 +293,7 @@ func (s *scanning) load(ctx context.Context) error {
 		s.asker.Set(triggers)
 	}
 	s.snapshot.Store(snapshot)
+	s.awaitHistories(owed)
 	s.scanner.SetSnapshot(snapshot)
 	s.leftOut.Store(&bad)
 	s.unusable.Store(&unusable)

@@ -37,7 +37,7 @@ func (e *Engine) armRule(rs *ruleState, c *containerState, at int64, started boo
 		case s == nil:
 			s = e.key(rs, key, at)
 			s.container = c.ID
-		case !started && s.armed:
+		case !started: // it is known what it waits for
 			return
 		}
 		e.wait(rs, s, at)
@@ -47,6 +47,7 @@ func (e *Engine) armRule(rs *ruleState, c *containerState, at int64, started boo
 		return
 	}
 	for _, s := range rs.in(scope) {
+		e.passAbsent(rs, s, at-slack)
 		if s.paused() || s.armed && r.Per == rule.PerContainer {
 			e.wait(rs, s, at)
 		}
@@ -114,6 +115,10 @@ func (e *Engine) wait(rs *ruleState, s *state, at int64) {
 	if s.open || s.armed && s.last >= at || at <= s.cleared {
 		return
 	}
+	e.passAbsent(rs, s, at-slack)
+	if s.open {
+		return
+	}
 	s.armed, s.last, s.wait = true, max(at, s.last), int64(rs.rule.Grace())
 	e.plan(rs, s)
 	e.dirty[s.key] = true
@@ -125,6 +130,7 @@ func (e *Engine) pause(rs *ruleState, s *state, at int64) {
 		return
 	}
 	e.settle(rs, s, s.to)
+	e.passAbsent(rs, s, at-slack)
 	if s.open {
 		e.end(rs, s, at, "no container runs any more")
 	}

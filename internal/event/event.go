@@ -85,6 +85,10 @@ const Record = "record"
 // Shadow is the key in a hit's metadata that is true where its rule is in shadow.
 const Shadow = "shadow"
 
+// History is the key in a hit's metadata that is true where its lines were written before
+// there was its rule: nobody was told, and it is part of no incident.
+const History = "history"
+
 // InShadow reports whether e is a hit of a rule in shadow, of which nobody is told.
 func (e Event) InShadow() bool {
 	shadow, _ := e.Metadata[Shadow].(bool)

@@ -271,7 +271,7 @@ func TestKillingThePluginTellsOfIncidentsOnce(t *testing.T) {
 		t.Errorf("the rule in shadow has %d hits and %d events with its mark, of %d lines", trials, n, lines)
 	}
 	// What is kept of all that was written tells which share of it a rule would match.
-	saved, err := c.AddRule(ctx, api.RuleCreate{Name: "late", Pattern: "^slow"}, true)
+	saved, err := c.AddRule(ctx, api.RuleCreate{Name: "late", Pattern: "^slow"}, true, time.Time{})
 	if err != nil || saved.Hint == nil || *saved.Hint != (api.Hint{Since: saved.Hint.Since, Lines: int64(lines*(len(causes)+1) + own), Matched: int64(lines)}) {
 		t.Errorf("the hint is %+v, %v, of %d lines", saved.Hint, err, lines*(len(causes)+1)+own)
 	}

@@ -162,7 +162,7 @@ exec postgres -D /tmp/db -k /tmp -c fsync=off -c listen_addresses= -c max_locks_
 	// A rule that is made now is told which share of those lines it would match.
 	stdout, stderr := e.Logs("client")
 	lines := int64(bytes.Count(stdout, []byte("\n")) + bytes.Count(stderr, []byte("\n")))
-	saved, err := c.AddRule(context.Background(), api.RuleCreate{Name: "hinted", Pattern: "^OOM command", RuleFields: only("client", "all")}, true)
+	saved, err := c.AddRule(context.Background(), api.RuleCreate{Name: "hinted", Pattern: "^OOM command", RuleFields: only("client", "all")}, true, time.Time{})
 	if err != nil || saved.Hint == nil || saved.Hint.Matched != 5 || saved.Hint.Lines != lines {
 		t.Errorf("of %d lines, 5 match: %+v, %v", lines, saved.Hint, err)
 	}

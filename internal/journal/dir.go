@@ -50,6 +50,8 @@ type Config struct {
 	// whether it was: after a kill between the two, see Gone. Nil: OnLoss is
 	// called after it.
 	Losing func(l Loss) (happened func(lost bool))
+	// Clock tells when containers start and end; time.Now.
+	Clock func() time.Time
 }
 
 // Dir is all journals of a host.
@@ -123,6 +125,9 @@ func OpenDir(cfg Config) (*Dir, error) {
 	}
 	if cfg.SegmentMin == 0 {
 		cfg.SegmentMin = segmentMin
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
 	}
 	d := &Dir{
 		cfg: cfg, wake: make(chan struct{}, 1), room: make(chan struct{}, 1),

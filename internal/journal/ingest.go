@@ -53,7 +53,7 @@ func (j *Journal) Attach(resumed bool) *Writer {
 	j.changedLocked()
 	w := &Writer{j: j}
 	if resumed {
-		w.resumed = time.Now()
+		w.resumed = j.dir.cfg.Clock()
 		w.doubt = j.doubt
 		j.resumedLocked(w)
 	}
@@ -320,7 +320,7 @@ func (w *Writer) Detach() (torn int64) {
 	if j.state.Attached == 0 {
 		j.state.Ends++
 		j.state.LastEnd = j.state.End
-		j.endRunLocked(w.endedAt(time.Now()))
+		j.endRunLocked(w.endedAt(j.dir.cfg.Clock()))
 		j.touch()
 	}
 	if j.of != nil {

@@ -107,7 +107,7 @@ func (d *Dir) create(l *log, c Container, made bool) (*Journal, error) {
 		j.hold = holdFor(c)
 	}
 	j.meta, j.unsaved, j.made = c, unsaved, j.made || made
-	j.beginRunLocked(c, time.Now())
+	j.beginRunLocked(c, d.cfg.Clock())
 	j.onDisk.Store(false)
 	j.mu.Unlock()
 	j.saveRuns()

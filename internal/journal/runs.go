@@ -60,7 +60,7 @@ func (j *Journal) Runs() (runs []Run, goesOn bool) {
 			j.runs[i].From = max(j.runs[i].From, j.state.Birth)
 		}
 	}
-	goesOn = j.state.Attached > 0 || !j.starting.IsZero() && time.Since(j.starting) < attachedSoon
+	goesOn = j.state.Attached > 0 || !j.starting.IsZero() && j.dir.cfg.Clock().Sub(j.starting) < attachedSoon
 	if !goesOn {
 		j.endRunLocked(time.Time{})
 	}
@@ -89,7 +89,7 @@ func (r *Run) Sure(now time.Time, ended bool) (is, sure bool) {
 func (j *Journal) Asked() {
 	j.mu.Lock()
 	n := len(j.runs) - 1
-	made := n >= 0 && j.state.Attached > 0 && !j.runs[n].Asked && j.runs[n].From == j.state.End && time.Since(j.runs[n].Started) < askedWithin
+	made := n >= 0 && j.state.Attached > 0 && !j.runs[n].Asked && j.runs[n].From == j.state.End && j.dir.cfg.Clock().Sub(j.runs[n].Started) < askedWithin
 	if made {
 		j.changeRunLocked(func(r *Run) { r.Asked = true })
 	}

@@ -15,6 +15,7 @@ import (
 	"logscan/internal/event"
 	"logscan/internal/incident"
 	"logscan/internal/journal"
+	"logscan/internal/lines"
 	"logscan/internal/redact"
 	"logscan/internal/rule"
 	"logscan/internal/scan"
@@ -36,10 +37,18 @@ type BacktestConfig struct {
 // BacktestQuery asks what a rule would have told.
 type BacktestQuery struct {
 	Rule         rule.Rule
+	Against      *rule.Rule // what differs from this one is asked for too; nil: nothing
 	Since, Until time.Time
 	Workload     string // only its containers; "" for all that the rule is for
 	Triggers     []trigger.Trigger
 	Silences     []silence.Silence
+
+	ends map[string]int64 // of a history: of the lines of each container
+}
+
+// wants reports whether a container's log may have lines that are asked for.
+func (q *BacktestQuery) wants(i journal.Info) bool {
+	return !i.LastLine.Before(q.Since) && (q.Workload == "" || i.Workload == q.Workload)
 }
 
 // Backtest is what a rule would have told of lines that are kept, if it had been there from
@@ -60,6 +69,10 @@ type Backtest struct {
 	Samples      []BacktestSample // the last ones, the newest first, MaxBacktestSamples at most
 	Ignored      map[string]int64 // lines, by the pattern to ignore
 	Warnings     []string
+	Against      *BacktestDifference // where that was asked for
+
+	told   []hit
+	events []event.Event // of a history
 }
 
 // Bounds of what a backtest tells.
@@ -67,6 +80,9 @@ const (
 	MaxBacktestShapes     = 20
 	MaxBacktestSamples    = 20
 	maxBacktestHits       = 20_000
+	MaxHistory            = 5_000 // hits of a rule that are taken into the event log as history
+	shownAround           = 5     // hits that have the lines around them
+	linesAround           = 3     // before and after each
 	maxBacktestIncidents  = 5_000
 	maxBacktestContainers = 1_000
 )
@@ -94,17 +110,41 @@ type BacktestShape struct {
 
 // BacktestSample is a hit.
 type BacktestSample struct {
-	At        time.Time
-	Container string
-	Message   string
+	At            time.Time
+	Container     string
+	Message       string
+	Before, After []string // lines around it, of the last shownAround hits
+
+	around *event.Around
 }
 
 var errTooManyHits = errors.New("query: too many hits")
 
-// RunBacktest runs the steps that run live, up to the messages that triggers would have
+// RunBacktest tells what a rule would have told and, where that is asked for, what differs
+// from what another one would have. Each takes the time, and the bounds, of a backtest.
+func RunBacktest(ctx context.Context, cfg BacktestConfig, q BacktestQuery) (Backtest, error) {
+	out, err := runBacktest(ctx, cfg, q)
+	if err != nil || q.Against == nil {
+		return out, err
+	}
+	other := q
+	other.Rule = *q.Against
+	if !out.Complete { // of the same time
+		other.Until = out.Until
+	}
+	against, err := runBacktest(ctx, cfg, other)
+	if err != nil {
+		return Backtest{}, err
+	}
+	out.Complete = out.Complete && against.Complete
+	out.Against = difference(&out, &against)
+	return out, nil
+}
+
+// runBacktest runs the steps that run live, up to the messages that triggers would have
 // been given, over lines that are kept. Where ctx ends, or there are too many hits, it says
 // what there was by then, and isn't complete.
-func RunBacktest(ctx context.Context, cfg BacktestConfig, q BacktestQuery) (Backtest, error) {
+func runBacktest(ctx context.Context, cfg BacktestConfig, q BacktestQuery) (Backtest, error) {
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return Backtest{}, fmt.Errorf("backtest: %w", err)
 	}
@@ -132,9 +172,7 @@ func RunBacktest(ctx context.Context, cfg BacktestConfig, q BacktestQuery) (Back
 	all, counts, err := scan.Replay(ctx, scan.ReplayConfig{
 		Config: scan.Config{Journals: cfg.Journals, Store: &b, Route: b.router.Match, Echo: cfg.Echo, Bucket: cfg.Bucket, Redact: cfg.Redact},
 		Rules:  snapshot, Since: q.Since, Until: q.Until,
-		Wants: func(i journal.Info) bool {
-			return !i.LastLine.Before(q.Since) && (q.Workload == "" || i.Workload == q.Workload)
-		},
+		Wants: q.wants, Ends: q.ends,
 		Clock: func(at time.Time) { b.now = at },
 		Pass:  func(ctx context.Context, at time.Time) error { return b.Store.Pass(ctx, at, at) },
 		Due:   b.Store.Due,
@@ -147,6 +185,12 @@ func RunBacktest(ctx context.Context, cfg BacktestConfig, q BacktestQuery) (Back
 	b.out.Counts = counts[r.ID]
 	if err := b.finish(context.WithoutCancel(ctx), all, errors.Is(err, errTooManyHits)); err != nil {
 		return Backtest{}, fmt.Errorf("backtest: %w", err)
+	}
+	b.showContext(cfg)
+	if matched := b.out.Counts.Hits + b.out.Counts.Cooldown + b.out.Counts.Bucket; b.out.Complete && b.out.Hits+matched == 0 {
+		if err := b.sayWhyNothing(ctx, cfg, snapshot, &r); err != nil && ctx.Err() == nil {
+			return Backtest{}, fmt.Errorf("backtest: %w", err)
+		}
 	}
 	return b.out, nil
 }
@@ -208,7 +252,12 @@ func (b *backtest) Commit(ctx context.Context, batch store.Batch, route func(eve
 	for i := range events {
 		b.hit(&events[i])
 	}
-	if b.out.Hits > maxBacktestHits {
+	most := int64(maxBacktestHits)
+	if b.query.ends != nil {
+		b.out.events = append(b.out.events, events...)
+		most = MaxHistory
+	}
+	if b.out.Hits > most {
 		return events, errTooManyHits
 	}
 	return events, nil
@@ -222,6 +271,9 @@ func (b *backtest) hit(e *event.Event) {
 	if id, ok := e.Metadata["container_id"].(string); ok {
 		b.containers[id]++
 	}
+	if b.query.Against != nil {
+		b.out.told = append(b.out.told, hitOf(e))
+	}
 	k := shape.Of([]byte(e.Message))
 	s := b.shapes[k]
 	if s == nil && len(b.shapes) < maxShapes {
@@ -231,7 +283,7 @@ func (b *backtest) hit(e *event.Event) {
 	if s != nil {
 		s.Hits++
 	}
-	b.out.Samples = append(b.out.Samples, BacktestSample{At: e.Time.UTC(), Container: name, Message: e.Message})
+	b.out.Samples = append(b.out.Samples, BacktestSample{At: e.Time.UTC(), Container: name, Message: e.Message, around: e.Around})
 	if len(b.out.Samples) > 2*MaxBacktestSamples {
 		b.out.Samples = slices.Delete(b.out.Samples, 0, MaxBacktestSamples)
 	}
@@ -252,9 +304,7 @@ func (b *backtest) finish(ctx context.Context, all []scan.Replayed, tooMany bool
 	slices.SortStableFunc(out.Containers, func(x, y BacktestContainer) int {
 		return cmp.Or(cmp.Compare(y.Hits, x.Hits), cmp.Compare(x.Name, y.Name))
 	})
-	for _, at := range slices.Sorted(maps.Keys(b.hours)) {
-		out.Hours = append(out.Hours, BacktestHour{time.Unix(at, 0).UTC(), b.hours[at]})
-	}
+	out.Hours = hoursOf(b.hours)
 	for _, s := range b.shapes {
 		out.Shapes = append(out.Shapes, *s)
 	}
@@ -262,13 +312,44 @@ func (b *backtest) finish(ctx context.Context, all []scan.Replayed, tooMany bool
 		return cmp.Or(cmp.Compare(y.Hits, x.Hits), cmp.Compare(x.Readable, y.Readable))
 	})
 	out.Shapes = out.Shapes[:min(len(out.Shapes), MaxBacktestShapes)]
-	slices.SortStableFunc(out.Samples, func(x, y BacktestSample) int { return y.At.Compare(x.At) })
-	out.Samples = out.Samples[:min(len(out.Samples), MaxBacktestSamples)]
+	out.Samples = latest(out.Samples)
 	if err := b.told(ctx); err != nil {
 		return err
 	}
 	b.warn(tooMany)
 	return nil
+}
+
+// showContext has the last hits have the lines around them.
+func (b *backtest) showContext(cfg BacktestConfig) {
+	for i := range b.out.Samples[:min(len(b.out.Samples), shownAround)] {
+		s := &b.out.Samples[i]
+		if s.around == nil {
+			continue
+		}
+		j, err := cfg.Journals.Acquire(s.around.Container)
+		if err != nil {
+			continue // it has been removed
+		}
+		around, err := lines.ReadAround(j, lines.Place{Stream: s.around.Stream, From: s.around.From, To: s.around.To, TimeNano: s.around.At}, lines.Surroundings{
+			Before: linesAround, After: linesAround, Within: time.Minute, Bytes: 4 * rule.MaxText, Max: rule.MaxText, Last: true,
+		})
+		j.Release()
+		if err != nil {
+			continue // nor can it be read
+		}
+		shown := func(all []lines.Line) (out []string) {
+			var texts [][]byte
+			for i := range all {
+				texts = append(texts, all[i].Text)
+			}
+			for _, text := range cfg.Redact.Lines(texts) {
+				out = append(out, rule.Clip(text))
+			}
+			return out
+		}
+		s.Before, s.After = shown(around.Before), shown(around.After)
+	}
 }
 
 // told counts incidents, what is to be said of them, and messages.

@@ -109,6 +109,73 @@ func TestBacktest(t *testing.T) {
 	}
 }
 
+// A rule is compared with another one: only what differs is told of hits.
+func TestBacktestAgainst(t *testing.T) {
+	d := newDir(t, journal.Config{})
+	l := newErrorLog(t, d, 1, "shop", true)
+	begin := time.Now().Add(-2 * time.Hour)
+	l.at, l.step = begin, time.Minute
+	for n := range 60 {
+		l.write(fmt.Sprint([]string{"disk", "net", "cpu"}[n%3], " error"))
+	}
+	r := rule.New()
+	r.Name, r.Pattern, r.CooldownSeconds = "errors", "(disk|net) error", 0
+	other := r
+	other.Pattern = "(net|cpu) error"
+	ops := opsTrigger(func(t *trigger.Trigger) { t.Mode = trigger.ModeEvents })
+	q := BacktestQuery{Rule: r, Against: &other, Since: begin.Add(-time.Hour), Until: time.Now(), Triggers: []trigger.Trigger{ops}}
+	b, err := RunBacktest(t.Context(), BacktestConfig{Journals: d, Dir: t.TempDir()}, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := b.Against
+	if b.Hits != 40 || a == nil || a.Hits != 40 || a.Added.Hits != 20 || a.Gone.Hits != 20 || b.Messages["ops"] != 40 || a.Messages["ops"] != 40 {
+		t.Fatalf("%+v, %+v", b, a)
+	}
+	hours := int64(0)
+	for _, h := range a.Gone.Hours {
+		hours += h.Hits
+	}
+	if hours != 20 || len(a.Added.Samples) != 20 || a.Added.Samples[0].Message != "disk error" || a.Gone.Samples[0].Message != "cpu error" || a.Gone.Samples[0].Container != "c1" {
+		t.Errorf("%+v", a)
+	}
+	if s := b.Samples[0]; len(s.Before) != 3 || s.Before[2] != "disk error" || len(s.After) != 1 || s.After[0] != "cpu error" {
+		t.Errorf("%+v", s)
+	}
+	if b, err = RunBacktest(t.Context(), BacktestConfig{Journals: d, Dir: t.TempDir()}, BacktestQuery{Rule: r, Against: &r, Since: q.Since, Until: q.Until}); err != nil || b.Against.Added.Hits+b.Against.Gone.Hits != 0 {
+		t.Errorf("against itself: %+v, %v", b.Against, err)
+	}
+}
+
+// Of a rule that hits nothing, it is said what could have been meant, and what was in the
+// way.
+func TestBacktestOfNothing(t *testing.T) {
+	d := newDir(t, journal.Config{})
+	l := newErrorLog(t, d, 1, "shop", true)
+	begin := time.Now().Add(-2 * time.Hour)
+	l.at, l.step = begin, time.Minute
+	for n := range 41 {
+		l.write(fmt.Sprint("probe ", n, ": Out of memory"), "all is well")
+	}
+	for _, tt := range []struct {
+		set  func(*rule.Rule)
+		want string
+	}{
+		{func(r *rule.Rule) { r.Pattern = "Out of memory: Killed" }, ""},
+		{func(r *rule.Rule) { r.Pattern = `Out of memory.*\d` }, `no line matches; lines with "Out of memory": 41, of which 41 without the rest of the pattern`},
+		{func(r *rule.Rule) { r.Ignore = []string{"^probe 4"}; r.Where = []string{"status >= 500"} }, `no line matches; lines with "Out of memory": 41, of which 39 without status >= 500, 2 ignored by ^probe 4`},
+		{func(r *rule.Rule) { r.Streams = "stdout" }, `no line matches; lines with "Out of memory": 41, of which 41 of stream stderr`},
+	} {
+		r := rule.New()
+		r.Name, r.Pattern = "oom", "Out of memory"
+		tt.set(&r)
+		b, err := RunBacktest(t.Context(), BacktestConfig{Journals: d, Dir: t.TempDir()}, BacktestQuery{Rule: r, Since: begin.Add(-time.Hour), Until: time.Now()})
+		if err != nil || strings.Join(b.Warnings, "\n") != tt.want {
+			t.Errorf("%q, %v; want %q", b.Warnings, err, tt.want)
+		}
+	}
+}
+
 // What would be too much to hear is said.
 func TestBacktestWarns(t *testing.T) {
 	d := newDir(t, journal.Config{})

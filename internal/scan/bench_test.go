@@ -2,13 +2,19 @@ package scan
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"logscan/internal/entry"
 	"logscan/internal/rule"
 	"logscan/internal/rule/match/matchtest"
+	"logscan/internal/store"
 )
 
 // BenchmarkScan is the cost of lines of 120 bytes from the journal through 1,000
@@ -116,4 +122,61 @@ func benchmarkScan(b *testing.B, kind func(n int, r *rule.Rule)) {
 		w.end()
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*lines), "ns/line")
+}
+
+// BenchmarkReplay is that of the same lines as BenchmarkScan's, and rules of kind line,
+// live and in a replay, in turn, in the
+// process's CPU time.
+func BenchmarkReplay(b *testing.B) {
+	const lines, block = 500_000, 1000
+	var rules []rule.Rule
+	for _, p := range matchtest.Rules(1000) {
+		r := rule.New()
+		r.Pattern = p.Pattern
+		rules = append(rules, r)
+	}
+	snapshot := compile(b, rules...)
+	text := bytes.Repeat([]byte(`0000000042 level=info msg="request handled" path=/api/v1/items/42 status=200 dur=12ms user=alice `), 2)
+	frame := entry.Append(nil, &entry.Entry{Source: "stdout", TimeNano: 1e18, Line: text[:120]})
+	var live, replayed time.Duration
+	for range b.N {
+		g := newRig(b)
+		w := g.container(0)
+		for range lines / block {
+			w.raw(bytes.Repeat(frame, block))
+		}
+		began := cpuTime(b)
+		g.start(snapshot)
+		eventually(b, "end", func() bool { return g.s.Stats().Lines == lines })
+		live += cpuTime(b) - began
+		g.stop()
+		w.end()
+		db, err := store.OpenScratch(filepath.Join(b.TempDir(), "scratch.db"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		began = cpuTime(b)
+		all, _, err := Replay(b.Context(), ReplayConfig{
+			Config: Config{Journals: g.dir, Store: db}, Rules: snapshot, Since: time.Unix(0, 1e18), Until: time.Unix(0, 1e18).Add(time.Minute),
+			Clock: func(time.Time) {}, Pass: func(context.Context, time.Time) error { return nil }, Due: db.Due,
+		})
+		replayed += cpuTime(b) - began
+		if err != nil || all[0].Lines != lines {
+			b.Fatal(all, err)
+		}
+		db.Close()
+	}
+	perLine := func(d time.Duration) float64 { return float64(d.Nanoseconds()) / float64(b.N*lines) }
+	b.ReportMetric(perLine(live), "live-ns/line")
+	b.ReportMetric(perLine(replayed), "replay-ns/line")
+	b.ReportMetric(replayed.Seconds()/live.Seconds(), "replay/live")
+}
+
+// cpuTime is how much of the processors' time this process has taken.
+func cpuTime(b *testing.B) time.Duration {
+	var r unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &r); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }

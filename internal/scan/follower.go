@@ -43,11 +43,12 @@ type follower struct {
 	stuck     atomic.Bool                    // its journal or cursor can't be read
 	where     atomic.Pointer[rule.Container] // which rules are for it; nil until its journal was opened
 
-	ended       atomic.Int64 // the number of the latest run whose end is stored, or of which nothing is to be stored
-	unknown     atomic.Bool  // whether the container runs that ran: time doesn't pass for it
-	uncommitted atomic.Int32 // cursors that were submitted
-	revision    atomic.Int64 // of the stored cursor; the committer counts it on
-	echoes      atomic.Int64 // lines that were hidden from rules
+	ended       atomic.Int64                    // the number of the latest run whose end is stored, or of which nothing is to be stored
+	begins      atomic.Pointer[map[int64]int64] // from where on rules are evaluated that are awaited; not to be changed
+	unknown     atomic.Bool                     // whether the container runs that ran: time doesn't pass for it
+	uncommitted atomic.Int32                    // cursors that were submitted
+	revision    atomic.Int64                    // of the stored cursor; the committer counts it on
+	echoes      atomic.Int64                    // lines that were hidden from rules
 
 	// The rest belongs to the worker that has it.
 	scanner  *Scanner
@@ -111,6 +112,7 @@ func (s *Scanner) newFollower(id string) *follower {
 func (f *follower) reset() {
 	f.loaded, f.at, f.rules, f.owed, f.run, f.runs = false, lines.Position{}, rule.State{}, false, 0, runs{}
 	f.records.ways, f.snapshot = nil, nil
+	f.begins.Store(nil)
 	f.done.Store(0)
 	f.hold.Store(0)
 	f.waitsFrom.Store(0)
@@ -148,6 +150,7 @@ func (s *Scanner) turn(f *follower) outcome {
 	// evaluated with what it set.
 	if snapshot := s.snapshot.Load(); f.snapshot != snapshot {
 		f.endRecords()
+		f.noteBegins(f.snapshot, snapshot)
 		f.snapshot, f.set = snapshot, snapshot.ForContainer(scopeOf(&f.meta))
 		if f.records.use(f.set) {
 			f.owed = true // or a restart would still begin there
@@ -274,7 +277,17 @@ func (f *follower) stops() {
 		return
 	}
 	f.run, f.owed = stopped, true
-	f.inputs = append(f.inputs, input{container: f.container(), stopped: f.now.UnixNano()})
+	f.inputs = append(f.inputs, input{container: f.container(), stopped: f.stoppedAt()})
+}
+
+// stoppedAt is when the container, which doesn't run, stopped, in nanoseconds; now where
+// its log doesn't know.
+func (f *follower) stoppedAt() int64 {
+	runs, goesOn := f.j.Runs()
+	if goesOn || len(runs) == 0 {
+		return f.now.UnixNano()
+	}
+	return min(runs[len(runs)-1].Ended.UnixNano(), f.now.UnixNano())
 }
 
 // atEnd reports whether all lines there are, and records, are evaluated.

@@ -142,26 +142,35 @@ func (s *Scanner) work() {
 		if !ok {
 			return
 		}
-		f.state.Store(running)
-		from, began := f.done.Load(), s.now()
-		outcome := s.turn(f)
-		f.heavy.Store(s.now().Sub(began) > heavyTurn)
-		if heavy {
-			s.queue.end()
-		}
-		switch outcome {
-		case caughtUp:
+		from := f.done.Load()
+		if s.takeTurn(f, heavy) == caughtUp {
 			gathers = f.done.Load()-from < muchSize
-			if f.state.CompareAndSwap(running, idle) {
-				continue
-			}
-		case gone:
-			if f.state.CompareAndSwap(running, dead) {
-				s.followers.CompareAndDelete(f.id, f)
-				continue
-			}
 		}
-		f.state.Store(queued)
-		s.queue.push(f)
 	}
+}
+
+// takeTurn gives a follower that was taken from the queue its turn, and puts it there
+// again where there is more.
+func (s *Scanner) takeTurn(f *follower, heavy bool) outcome {
+	f.state.Store(running)
+	began := s.now()
+	out := s.turn(f)
+	f.heavy.Store(s.now().Sub(began) > heavyTurn)
+	if heavy {
+		s.queue.end()
+	}
+	switch out {
+	case caughtUp:
+		if f.state.CompareAndSwap(running, idle) {
+			return out
+		}
+	case gone:
+		if f.state.CompareAndSwap(running, dead) {
+			s.followers.CompareAndDelete(f.id, f)
+			return out
+		}
+	}
+	f.state.Store(queued)
+	s.queue.push(f)
+	return out
 }

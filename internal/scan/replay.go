@@ -23,6 +23,9 @@ type ReplayConfig struct {
 	Rules        *rule.Snapshot
 	Since, Until time.Time               // lines from then on, and before then
 	Wants        func(journal.Info) bool // containers; nil: all
+	// Ends are behind the lines of each container, of no others, whose time may then be behind
+	// Until too; nil: their present ends.
+	Ends map[string]int64
 	// Clock is told the time, before what was written up to then comes into Store; Pass has
 	// it pass behind that.
 	Clock func(time.Time)
@@ -87,22 +90,50 @@ type replay struct {
 	at      int64   // up to when all is evaluated, in nanoseconds
 	feeds   []*feed // all there are
 	ahead   feeds   // those with a line to come
-	unended []*feed // those whose last lines may go on, or whose end isn't told
+	unended []*feed // those whose last lines may go on
 	given   given
+	stands  bool             // time doesn't pass any more
 	clocks  map[string]int64 // scratch
 }
 
 // feed is a container's log.
 type feed struct {
 	*follower
-	line   lines.Line // the next one
-	text   []byte     // of it
-	end    int64      // the offset up to which there are lines
-	over   bool       // there are no more
-	told   bool       // its end
-	starts int64      // when the container is told to have started; 0 for not, or not again
-	out    Replayed
+	line    lines.Line // the next one
+	text    []byte     // of it
+	end     int64      // the offset up to which there are lines
+	over    bool       // there are no more
+	history []journal.Run
+	begun   int  // how many of these have begun
+	running bool // the last of those hasn't ended
+	untold  bool // that it has begun: it may turn out to be none, as long as it is silent
+	out     Replayed
 }
+
+// turn is when the next of a container's runs begins, or the one under way ends, in
+// nanoseconds; never where none does.
+func (f *feed) turn() int64 {
+	switch {
+	case f.running && f.history[f.begun-1].Ended.IsZero():
+		return never
+	case f.running:
+		return f.history[f.begun-1].Ended.UnixNano()
+	case f.begun < len(f.history):
+		return f.history[f.begun].Started.UnixNano()
+	}
+	return never
+}
+
+// behind is where the lines end that were written before the next run.
+func (f *feed) behind() int64 {
+	if f.begun < len(f.history) {
+		return f.history[f.begun].From
+	}
+	return never
+}
+
+// done reports whether the lines before the next run are evaluated.
+func (f *feed) done() bool { return f.over || f.line.From >= f.behind() }
 
 // feeds are a heap by the time of the next line.
 type feeds []*feed
@@ -137,9 +168,16 @@ func (p *replay) open() error {
 			j.Release()
 			return err
 		}
+		end, wanted := p.cfg.Ends[info.ID]
+		if p.cfg.Ends != nil && !wanted {
+			j.Release()
+			continue
+		}
 		f := &feed{follower: p.s.newFollower(info.ID)}
 		f.j, f.meta, f.loaded = j, j.Container(), true
-		_, f.end = j.Bounds()
+		if _, f.end = j.Bounds(); wanted {
+			f.end = min(f.end, end)
+		}
 		f.src = lines.New(j, lines.Position{Next: from}, lines.Config{Max: p.s.cfg.MaxLine, Gap: p.s.cfg.FlushAfter})
 		f.records.start = startOf(&f.meta)
 		f.witnessed(p.cfg.Witness)
@@ -147,11 +185,9 @@ func (p *replay) open() error {
 		f.records.use(set)
 		f.now = p.s.now()
 		f.lookAtRuns()
+		f.remember()
 		state := j.State()
 		f.out = Replayed{Container: f.meta, Whole: state.First <= state.Birth || from > state.First}
-		if started := f.meta.Started; !started.IsZero() && started.Before(p.cfg.Until) {
-			f.starts = max(started.UnixNano(), p.at)
-		}
 		p.feeds = append(p.feeds, f)
 		if err := p.read(f); err != nil {
 			return err
@@ -182,6 +218,25 @@ func (f *feed) witnessed(w Witness) {
 	})
 }
 
+// remember has a feed know which runs its container has had that matter to lines from
+// its place on.
+func (f *feed) remember() {
+	all, _ := f.j.Runs()
+	for i := range all {
+		silent := all[i].From >= f.end
+		if i+1 < len(all) {
+			silent = all[i].From == all[i+1].From
+		}
+		switch r := all[i]; {
+		case r.N <= f.runs.told:
+		case r.Asked && silent: // somebody has read the log of a container that didn't run
+		default:
+			f.history = append(f.history, r)
+		}
+	}
+	f.runs.next = never // begins and ends are told here
+}
+
 // know has the engine know the rules from the beginning on, and what there was before them.
 func (p *replay) know() {
 	sums := &p.s.commits.sums
@@ -195,9 +250,7 @@ func (p *replay) know() {
 func (p *replay) begin() {
 	first := p.cfg.Until.UnixNano()
 	for _, f := range p.feeds {
-		if f.starts != 0 {
-			first = min(first, f.starts)
-		}
+		first = min(first, f.turn())
 	}
 	if len(p.ahead) > 0 {
 		first = min(first, p.ahead[0].line.TimeNano)
@@ -229,10 +282,10 @@ func (p *replay) read(f *feed) error {
 			return nil
 		case err != nil:
 			return err
-		case l.From >= f.end || l.TimeNano >= p.cfg.Until.UnixNano():
+		case l.From >= f.end || p.cfg.Ends == nil && l.TimeNano >= p.cfg.Until.UnixNano():
 			f.over = true
 			return nil
-		case l.TimeNano < p.cfg.Since.UnixNano():
+		case l.TimeNano < p.cfg.Since.UnixNano(), l.To > f.end: // such as one that wasn't whole there
 			_, _ = f.src.TakeEnd()
 			continue
 		}
@@ -258,8 +311,18 @@ func (p *replay) run(ctx context.Context) error {
 		}
 		runtime.Gosched()
 	}
-	return nil
+	if len(p.ahead) == 0 {
+		return nil
+	}
+	p.stands, p.at = true, p.at+int64(aheadOf)
+	if err := p.second(); err != nil {
+		return err
+	}
+	return p.commit(ctx)
 }
+
+// aheadOf is by how much lines may be behind Until.
+const aheadOf = 24 * time.Hour
 
 // next is up to when time passes now: a second where something is written, more while
 // nothing is, without a moment being passed over at which something is due.
@@ -271,8 +334,23 @@ func (p *replay) next() int64 {
 	if len(p.unended) > 0 {
 		next = p.at + int64(time.Second)
 	}
+	upTo := func(at int64) { // what is due before comes first
+		if at > p.at {
+			next = min(next, at)
+		} else {
+			next = min(next, p.at+int64(time.Second))
+		}
+	}
 	if len(p.ahead) > 0 {
-		next = min(next, max(p.ahead[0].line.TimeNano, p.at)+int64(time.Second))
+		upTo(p.ahead[0].line.TimeNano)
+	}
+	for _, f := range p.feeds {
+		if at := f.turn(); at >= p.at {
+			upTo(at)
+		}
+		if f.untold {
+			upTo(p.at)
+		}
 	}
 	if due := p.cfg.Due(); !due.IsZero() {
 		next = min(next, max(due.UnixNano(), p.at+int64(time.Second)))
@@ -283,10 +361,7 @@ func (p *replay) next() int64 {
 // second evaluates the lines that were written up to p.at.
 func (p *replay) second() error {
 	for _, f := range p.feeds {
-		if f.starts != 0 && f.starts < p.at && p.cfg.Rules.Waits() {
-			p.given.inputs = append(p.given.inputs, input{container: f.container(), started: f.starts})
-			f.run, f.starts = f.meta.Started.UnixNano(), 0
-		}
+		p.turns(f, p.at)
 	}
 	for len(p.ahead) > 0 && p.ahead[0].line.TimeNano < p.at {
 		f := p.ahead[0]
@@ -303,7 +378,63 @@ func (p *replay) second() error {
 		}
 	}
 	p.unended = slices.DeleteFunc(p.unended, func(f *feed) bool { return p.settle(f) })
+	for _, f := range p.feeds {
+		p.turns(f, p.at)
+		if f.untold {
+			if _, sure := f.history[f.begun-1].Sure(p.s.now(), false); sure {
+				f.tellBegin()
+				p.take(f)
+			}
+		}
+	}
 	return nil
+}
+
+// turns has runs of a feed's container begin and end that did before a time, behind the
+// lines of those before.
+func (p *replay) turns(f *feed, before int64) {
+	if f.turn() >= before || p.stands {
+		return
+	}
+	f.now = p.s.now()
+	f.matching = f.set.Begin()
+	for f.turn() < before && (!f.running || f.done()) {
+		p.turn(f)
+	}
+	f.matching.End()
+	p.take(f)
+}
+
+// tellBegin tells that the run under way is one.
+func (f *feed) tellBegin() {
+	if f.untold {
+		f.untold = false
+		f.beginRun(&f.history[f.begun-1], true)
+	}
+}
+
+// turn has the next run of a feed's container begin, or the one under way end.
+func (p *replay) turn(f *feed) {
+	waits := p.cfg.Rules.Waits()
+	if !f.running {
+		r := &f.history[f.begun]
+		f.begun, f.running = f.begun+1, true
+		if waits {
+			f.inputs = append(f.inputs, input{container: f.container(), started: max(r.Started.UnixNano(), p.cfg.Since.UnixNano())})
+		}
+		f.untold = f.runs.on
+		return
+	}
+	f.records.end(f.behind())
+	f.tellBegin()
+	f.addUp()
+	f.running = false
+	if waits {
+		f.inputs = append(f.inputs, input{container: f.container(), stopped: f.history[f.begun-1].Ended.UnixNano()})
+	}
+	if f.runs.on {
+		f.endRun()
+	}
 }
 
 // lines evaluates a feed's lines up to p.at, or up to the next one of another feed.
@@ -316,6 +447,10 @@ func (p *replay) lines(f *feed) error {
 	f.matching = f.set.Begin()
 	defer f.matching.End()
 	for !f.over && f.line.TimeNano < upTo {
+		for f.line.From >= f.behind() { // its run has begun, whatever the clock said
+			p.turn(f)
+		}
+		f.tellBegin()
 		f.count(&f.line)
 		f.records.add(f.src, &f.line, &f.matching)
 		at := time.Unix(0, f.line.TimeNano).UTC()
@@ -332,25 +467,17 @@ func (p *replay) lines(f *feed) error {
 	return nil
 }
 
-// settle ends what goes on no more of a feed's lines, and reports whether nothing is open.
+// settle ends what goes on no more of a feed's lines, and reports whether no record is open.
 func (p *replay) settle(f *feed) bool {
 	f.now = p.s.now()
 	f.matching = f.set.Begin()
-	quiet := time.Duration(p.at - f.last)
-	if f.over && quiet >= 2*time.Second {
-		f.records.end(math.MaxInt64)
-	} else if quiet > 0 {
+	if quiet := time.Duration(p.at - f.last); quiet > 0 {
 		f.records.quiet(quiet)
 	}
 	f.addUp()
 	f.matching.End()
-	if f.over && !f.told && quiet >= 2*time.Second {
-		f.told = true
-		f.endRuns()
-		f.stops()
-	}
 	p.take(f)
-	return f.records.wait() == 0 && (!f.over || f.told)
+	return f.records.wait() == 0
 }
 
 // take takes what a feed gave.
@@ -372,7 +499,7 @@ func (p *replay) take(f *feed) {
 func (p *replay) commit(ctx context.Context) error {
 	sums := &p.s.commits.sums
 	var c clocks
-	if sums.waiting() {
+	if sums.waiting() && !p.stands {
 		c = clocks{now: p.at, all: p.at, of: p.clocks}
 		for _, f := range p.feeds {
 			p.clocks[f.id] = p.at

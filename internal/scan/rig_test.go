@@ -55,7 +55,7 @@ func (g *rig) openJournals(cfg journal.Config) {
 			g.s.Notify(id)
 		}
 	}
-	cfg.OnAppend, cfg.OnDetach = notify, notify
+	cfg.OnAppend, cfg.OnAttach, cfg.OnDetach = notify, notify, notify
 	cfg.SegmentMin = 1
 	var err error
 	if g.dir, err = journal.OpenDir(cfg); err != nil {

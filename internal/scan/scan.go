@@ -67,6 +67,7 @@ type Scanner struct {
 	log       *slog.Logger
 	tick      time.Duration
 	now       func() time.Time
+	awaited   atomic.Pointer[[]int64]       // see Await
 	snapshot  atomic.Pointer[rule.Snapshot] // nil until there are rules to go by: lines wait
 	followers sync.Map                      // container id → *follower
 	queue     queue

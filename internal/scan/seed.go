@@ -106,7 +106,7 @@ func (s *Scanner) shapesBefore(u correlate.Unseeded, snapshot *rule.Snapshot) ([
 // was, by window, of each container.
 func (s *Scanner) countedBefore(u correlate.Unseeded, snapshot *rule.Snapshot) (out []correlate.Counted, err error) {
 	// Lines of before the rule may be on their way.
-	for until := time.Now().Add(correlate.Slack); s.now().UnixNano() < u.Before+int64(correlate.Slack) && time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+	for until := time.Now().Add(correlate.Slack); time.Now().UnixNano() < u.Before+int64(correlate.Slack) && time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
 		if s.stopping.Load() {
 			return nil, errStopping
 		}

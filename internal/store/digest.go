@@ -84,7 +84,7 @@ const maxSummed = 20
 func summary(ctx context.Context, db *sql.DB, from, to time.Time) (trigger.Summary, error) {
 	sum := trigger.Summary{From: from, To: to}
 	rows, err := db.QueryContext(ctx, `SELECT ifnull(workload_id, ''), ifnull(rule_name, 'logscan'), count(DISTINCT incident_id), sum(1 + ifnull(metadata ->> '$.suppressed', 0)) n
-		FROM event_log WHERE created_at >= ? AND created_at < ? AND metadata ->> '$.shadow' IS NULL GROUP BY 1, 2 ORDER BY n DESC, 1, 2`, nanos(from), nanos(to))
+		FROM event_log WHERE created_at >= ? AND created_at < ? AND metadata ->> '$.shadow' IS NULL AND metadata ->> '$.history' IS NULL GROUP BY 1, 2 ORDER BY n DESC, 1, 2`, nanos(from), nanos(to))
 	all, err := collect(rows, err, func(r row) (l trigger.SummaryLine, err error) {
 		return l, r.Scan(&l.Workload, &l.Rule, &l.Incidents, &l.Matches)
 	})
@@ -128,7 +128,7 @@ const (
 	lost = `SELECT coalesce(sum(metadata ->> '$.times'), 0), coalesce(sum(metadata ->> '$.bytes'), 0), coalesce(sum(metadata ->> '$.frames'), 0), count(DISTINCT container_id)
 		FROM event_log INDEXED BY event_log_created WHERE created_at >= ? AND created_at < ? AND source = 'system' AND metadata ->> '$.about' = 'loss'`
 	noisiest = `SELECT rule_name, sum(1 + ifnull(metadata ->> '$.suppressed', 0)) n, count(*), sum(octet_length(message) + octet_length(metadata))
-		FROM event_log INDEXED BY event_log_created WHERE created_at >= ? AND created_at < ? AND source <> 'system' AND rule_name IS NOT NULL AND metadata ->> '$.shadow' IS NULL GROUP BY rule_name ORDER BY n DESC, rule_name LIMIT 1`
+		FROM event_log INDEXED BY event_log_created WHERE created_at >= ? AND created_at < ? AND source <> 'system' AND rule_name IS NOT NULL AND metadata ->> '$.shadow' IS NULL AND metadata ->> '$.history' IS NULL GROUP BY rule_name ORDER BY n DESC, rule_name LIMIT 1`
 	// messagesOf are those of which an incident, or the event, is of a rule.
 	messagesOf = `SELECT (SELECT count(*) FROM deliveries INDEXED BY deliveries_message WHERE message <> '' AND created_at >= ?1 AND created_at < ?2
 			AND EXISTS (SELECT 1 FROM json_each(message, '$.notices') WHERE value ->> '$.rule' = ?3))

@@ -64,6 +64,11 @@ func (s *Store) Rule(ctx context.Context, id int64) (rule.Rule, error) {
 // fields say is the caller's to check (rule.Fields); what depends on other
 // rules is checked here, and a *fields.Error says what is wrong.
 func (s *Store) CreateRule(ctx context.Context, r rule.Rule) (rule.Rule, error) {
+	return s.createRule(ctx, r, func(*sql.Tx, int64) error { return nil })
+}
+
+// createRule is CreateRule, and does something more in its transaction.
+func (s *Store) createRule(ctx context.Context, r rule.Rule, more func(tx *sql.Tx, id int64) error) (rule.Rule, error) {
 	r.CreatedAt = instant(nanos(s.now()))
 	r.UpdatedAt = r.CreatedAt
 	if err := rule.Fields.Settle(&r); err != nil {
@@ -86,7 +91,10 @@ func (s *Store) CreateRule(ctx context.Context, r rule.Rule) (rule.Rule, error) 
 		if err == nil {
 			r.ID, err = res.LastInsertId()
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		return more(tx, r.ID)
 	})
 	if err != nil {
 		return rule.Rule{}, err

@@ -1,0 +1,88 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"maps"
+	"time"
+
+	"logscan/internal/event"
+	"logscan/internal/rule"
+)
+
+// History is owed of a rule: what it would have told of the lines that were written since
+// a time, before there was the rule.
+type History struct {
+	RuleID int64
+	Since  time.Time
+}
+
+// CreateRuleWithHistory is CreateRule, and has the rule's history be owed.
+func (s *Store) CreateRuleWithHistory(ctx context.Context, r rule.Rule, since time.Time) (rule.Rule, error) {
+	return s.createRule(ctx, r, func(tx *sql.Tx, id int64) error {
+		_, err := tx.ExecContext(ctx, "INSERT INTO rule_histories VALUES (?, ?)", id, nanos(since))
+		return err
+	})
+}
+
+// Histories returns those that are owed, by rule.
+func (s *Store) Histories(ctx context.Context) (out []History, err error) {
+	rows, err := s.r.QueryContext(ctx, "SELECT rule_id, since FROM rule_histories ORDER BY rule_id")
+	if err != nil {
+		return nil, wrap("read histories", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var h History
+		var since int64
+		if err := rows.Scan(&h.RuleID, &since); err != nil {
+			return nil, wrap("read histories", err)
+		}
+		h.Since = instant(since)
+		out = append(out, h)
+	}
+	return out, wrap("read histories", rows.Err())
+}
+
+// PutHistory stores the events of a history that is owed, which is then owed no more, in
+// one transaction. Of one that isn't, nothing is stored. The events are marked, are part of
+// no incident, and nobody is told.
+func (s *Store) PutHistory(ctx context.Context, ruleID int64, events []event.Event) error {
+	_, err := s.tx(ctx, func(tx *sql.Tx) ([]event.Event, error) {
+		err := found(tx.ExecContext(ctx, "DELETE FROM rule_histories WHERE rule_id = ?", ruleID))
+		if errors.Is(err, ErrNotFound) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		var stored []event.Event
+		for _, e := range events {
+			e.Metadata = maps.Clone(e.Metadata)
+			e.Metadata[event.History] = true
+			e.ID, e.IncidentID, e.CreatedAt = 0, 0, time.Time{}
+			e, ok, err := s.insertOr(ctx, tx, e, bare, nil)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				stored = append(stored, e)
+			}
+		}
+		return stored, nil
+	})
+	return wrap("store history", err)
+}
+
+// bare is an event that the database refuses, without what the container wrote.
+func bare(e event.Event, _ error) event.Event {
+	m := map[string]any{event.History: true}
+	for _, name := range []string{"rule_id", "rule_name", "workload_id", "container_id", "container_name", "line_time"} {
+		if v, ok := e.Metadata[name]; ok {
+			m[name] = v
+		}
+	}
+	e.Message, e.Metadata, e.Around = "A hit whose text can't be stored.", m, nil
+	return e
+}
