@@ -106,7 +106,7 @@ and 2 rules whose pattern doesn't match (--all shows them)`, "why", "--container
 	says(`quiet … stdout | error in another way
 
 Rule errors: a hit, event `+fmt.Sprint(quiet.ID)+`.
-  It is part of incident 2, which counts 1 since … and is open.
+  It is part of incident …, which counts 1 since … and is open.
   … opened
     Silenced by 1: container=quiet
     Not told choosy: left out by --min-severity

@@ -576,7 +576,8 @@ func (w *why) follow(ctx context.Context, v *WhyRule, i incident.Incident, at ti
 			out.Silence = &w.silences[s]
 		}
 		for _, f := range fates[k] {
-			if f.Field != "mode" { // Each has it
+			each := slices.ContainsFunc(w.triggers, func(t trigger.Trigger) bool { return t.ID == f.TriggerID && t.Mode == trigger.ModeEvents })
+			if !each || f.State == trigger.FateTold || f.State == trigger.FateHeld { // else Each has it
 				out.Fates = append(out.Fates, f)
 			}
 		}

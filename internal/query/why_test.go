@@ -380,6 +380,9 @@ func TestWhyTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	first = l.of(WhyQuery{Container: "c1", Line: 1}, r)
+	if got := fates(first.Notices[0].Fates); strings.Contains(got, "each") {
+		t.Errorf("told of each event, and of incidents: %s", got)
+	}
 	if f := first.Notices[0].Fates; f[len(f)-1].TriggerID != late.ID || f[len(f)-1].Why != "the trigger was made later" {
 		t.Errorf("%+v", f)
 	}
