@@ -9,6 +9,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"logscan/internal/blockfilter"
 	"logscan/internal/entry"
 )
 
@@ -27,7 +28,7 @@ type Reader struct {
 
 	seg    segment // what file belongs to
 	file   *os.File
-	points []point // of seg where it is compressed
+	index  trailer // of seg where it is compressed
 	dec    *zstd.Decoder
 	in     []byte
 	buf    []byte
@@ -191,13 +192,13 @@ func (r *Reader) open() error {
 		if err != nil {
 			return err
 		}
-		r.seg, r.file, r.points = seg, file, nil
+		r.seg, r.file, r.index = seg, file, trailer{}
 		if seg.compressed {
-			if _, r.points, err = readTrailer(name); r.Patient && r.fault.withinGrace(err, r.j.dir.gracePeriod) {
+			if r.index, err = trailerOf(file); r.Patient && r.fault.withinGrace(err, r.j.dir.gracePeriod) {
 				r.closeFile()
 				return err
 			} else if err != nil {
-				r.points = nil // unpack fails, and the segment is passed over
+				r.index.points = nil // unpack fails, and the segment is passed over
 			}
 		}
 		return nil
@@ -213,7 +214,7 @@ func (r *Reader) skipTo(off int64) {
 func (r *Reader) skipBad() {
 	points := r.seg.points
 	if r.seg.compressed {
-		points = r.points
+		points = r.index.points
 	}
 	rel := r.pos - r.seg.base
 	i := sort.Search(len(points), func(i int) bool { return points[i].offset > rel })
@@ -293,19 +294,18 @@ func (r *Reader) run(b []byte) ([]byte, error) {
 
 // unpack decompresses the block that holds pos.
 func (r *Reader) unpack() ([]byte, error) {
-	if len(r.points) == 0 {
+	points := r.index.points
+	if len(points) == 0 {
 		return nil, errIndex
 	}
 	rel := r.pos - r.seg.base
-	i := sort.Search(len(r.points), func(i int) bool { return r.points[i].offset > rel }) - 1
-	p := r.points[i]
-	end, unpacked := int64(-1), r.seg.size-p.offset
-	if i+1 < len(r.points) {
-		end, unpacked = r.points[i+1].pos, r.points[i+1].offset-p.offset
-	} else if info, err := r.file.Stat(); err == nil {
-		end = info.Size() - int64(len(r.points)*sealedPointLen+footerLen+skippableLen)
+	i := sort.Search(len(points), func(i int) bool { return points[i].offset > rel }) - 1
+	p := points[i]
+	end, unpacked := r.index.pos, r.seg.size-p.offset
+	if i+1 < len(points) {
+		end, unpacked = points[i+1].pos, points[i+1].offset-p.offset
 	}
-	if n := end - p.pos; n <= 0 || n > maxBlock+4096 || unpacked > maxBlock {
+	if n := end - p.pos; n <= 0 || n > maxBlock+4096+blockfilter.MaxLen || unpacked > maxBlock {
 		return nil, errIndex
 	}
 	if cap(r.in) < int(end-p.pos) {

@@ -5,7 +5,11 @@
 //
 // # Search
 //
-//	request ─▶ plan: containers, their segments and blocks by time ─▶ blocks ─▶ lines ─▶ match ─▶ merge ─▶ hits
+//	request ─▶ plan: containers, their segments and blocks by time and filter ─▶ blocks ─▶ lines ─▶ match ─▶ merge ─▶ hits
+//
+// Of compressed segments, blocks are passed over that can't hold what a match of the pattern
+// has to: package blockfilter tells which. They are part of Progress, and not of what
+// Summary says was read.
 //
 // # Order
 //

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"logscan/internal/blockfilter"
 	"logscan/internal/journal"
 	"logscan/internal/rule"
 )
@@ -126,6 +127,7 @@ type search struct {
 	ahead   span   // the times of the blocks that are to be looked at
 	from    *place // that hits are to lie behind, in the order wanted
 	set     *rule.Set
+	wanted  *blockfilter.Wanted // what a line that is looked for has; nil where nothing is known
 	match   rule.Matching
 	state   rule.State
 	cursors cursors
@@ -196,7 +198,7 @@ func (s *Searcher) prepare(ctx context.Context, r Request, out Output) (*search,
 		run.from = &p
 	}
 	var err error
-	run.set, err = run.compile()
+	run.set, run.wanted, err = run.compile()
 	return run, err
 }
 

@@ -64,8 +64,8 @@ func (s *search) turn(c *cursor) error {
 	}
 	if len(c.blocks) == 0 {
 		next := c.pop()
-		blocks := s.journal.Blocks(next.at)
-		if len(blocks) == 0 {
+		blocks, ok := s.journal.Blocks(next.at, s.wanted)
+		if !ok {
 			s.skipped += next.to - next.at
 		}
 		c.unfold(next, blocks, s.ahead)
