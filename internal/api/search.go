@@ -45,6 +45,7 @@ type searchInput struct {
 	Limit      int       `query:"limit" minimum:"0" maximum:"1000000" doc:"How many hits at most; 0 is the most there can be"`
 	Before     int       `query:"before" minimum:"0" maximum:"200" doc:"How many lines of the container's log are given with a hit that stand before it"`
 	After      int       `query:"after" minimum:"0" maximum:"200" doc:"How many that stand behind it"`
+	Records    bool      `query:"records" doc:"Whether a hit is the whole record that its line lies in, as a stack trace, once for each record"`
 	From       string    `query:"from" maxLength:"256" doc:"Go on where the summary of a search like this one said, in next"`
 }
 
@@ -74,6 +75,7 @@ type SearchHit struct {
 	Container   string `json:"container" doc:"The container's name"`
 	Workload    string `json:"workload"`
 	SearchLine
+	Record []SearchLine `json:"record,omitempty" doc:"The lines of the record that it lies in, where records are looked for"`
 	Spans  [][]int      `json:"spans,omitempty" doc:"Where the pattern matches, in bytes of the text: pairs of from and to"`
 	Before []SearchLine `json:"before,omitempty" doc:"Lines of the log before it"`
 	After  []SearchLine `json:"after,omitempty" doc:"Lines of the log behind it"`
@@ -215,7 +217,7 @@ func (in *searchInput) request() query.Request {
 	return query.Request{
 		Pattern: in.Pattern, Fixed: in.Fixed, IgnoreCase: in.IgnoreCase, Invert: in.Invert, Where: in.Where, Stream: in.Stream,
 		Since: in.Since, Until: in.Until, Containers: in.Container, Workload: in.Workload,
-		Order: in.Order, Show: in.Show, Limit: in.Limit, Before: in.Before, After: in.After, From: in.From,
+		Order: in.Order, Show: in.Show, Limit: in.Limit, Before: in.Before, After: in.After, Records: in.Records, From: in.From,
 	}
 }
 
@@ -233,7 +235,7 @@ func linesOut(lines []query.Line) (out []SearchLine) {
 func hitOut(h *query.Hit) *SearchHit {
 	out := &SearchHit{
 		ContainerID: h.Container.ID, Container: h.Container.Name, Workload: h.Container.Workload,
-		SearchLine: lineOut(&h.Line), Before: linesOut(h.Before), After: linesOut(h.After),
+		SearchLine: lineOut(&h.Line), Record: linesOut(h.Record), Before: linesOut(h.Before), After: linesOut(h.After),
 	}
 	if len(h.Spans) == 0 {
 		return out
@@ -306,7 +308,7 @@ func searchValues(q SearchQuery) url.Values {
 			v.Set(name, text)
 		}
 	}
-	for name, is := range map[string]bool{"fixed": q.Fixed, "ignore_case": q.IgnoreCase, "invert": q.Invert} {
+	for name, is := range map[string]bool{"fixed": q.Fixed, "ignore_case": q.IgnoreCase, "invert": q.Invert, "records": q.Records} {
 		if is {
 			v.Set(name, "true")
 		}

@@ -26,6 +26,7 @@ type cursor struct {
 	bytes     int     // that they take
 	evicted   *place  // of the first hit, where the hits were given up
 	oldest    bool    // first
+	record    extent  // of the last hit, where hits are records
 
 	index int // in the heap
 }

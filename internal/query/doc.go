@@ -19,6 +19,12 @@
 // first, or the oldest. Both are the same order, and a Token is a place in it, so that it
 // can be gone on from there, whatever has been written or removed since.
 //
+// # Records
+//
+// A hit can be the whole record that its line lies in, as package lines tells them by their
+// form. Which lines are one is found out of what is near: 128 KiB before the line, 96 KiB
+// behind. The record is given where its first line comes that is looked for.
+//
 // # What it promises
 //
 //   - The lines are those that package lines gives to rules, whichever block reading begins

@@ -58,6 +58,7 @@ type Request struct {
 	Show          string // "" = Lines
 	Limit         int    // hits; 0 = MaxLimit
 	Before, After int    // lines of context
+	Records       bool   // a hit is the record that its line lies in, as a stack trace, and each record is one
 	From          string // a Token to go on from; "" = begin
 }
 
@@ -102,8 +103,8 @@ func (r *Request) settle() error {
 	if !r.Since.IsZero() && !r.Until.IsZero() && !r.Since.Before(r.Until) {
 		return refuse("until", "must be behind since")
 	}
-	if r.Show != Lines && (r.Limit > 0 || r.From != "" || r.Before+r.After > 0) {
-		return refuse("show", "must be %s where there is a limit, a place to go on from, or lines of context", Lines)
+	if r.Show != Lines && (r.Limit > 0 || r.From != "" || r.Before+r.After > 0 || r.Records) {
+		return refuse("show", "must be %s where there is a limit, a place to go on from, lines of context, or records", Lines)
 	}
 	if len(r.Containers) > MaxContainers {
 		return refuse("container", "are %d; the most is %d", len(r.Containers), MaxContainers)

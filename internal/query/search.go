@@ -75,6 +75,7 @@ type Line struct {
 type Hit struct {
 	Line
 	Container     *journal.Container
+	Record        []Line  // the lines of the record that it lies in, where records are looked for
 	Spans         [][]int // matches of the pattern, in bytes of Text; none where lines without one are looked for
 	Before, After []Line  // of the log, whatever their stream
 
@@ -313,7 +314,14 @@ func (s *search) beyond(p place) bool {
 // give gives the next hit of a container.
 func (s *search) give(c *cursor) error {
 	h := &c.hits[0]
-	if s.Before+s.After > 0 {
+	again := false
+	if s.Records {
+		var err error
+		if again, err = s.widen(c, h); err != nil {
+			return err
+		}
+	}
+	if s.Before+s.After > 0 && !again {
 		if err := s.surround(c, h); err != nil {
 			return err
 		}
@@ -321,13 +329,17 @@ func (s *search) give(c *cursor) error {
 	if !s.Invert && s.Pattern != "" && s.match.Match(&s.state, rule.Line{Stream: h.Stream, TimeNano: h.TimeNano, Text: h.Text}) {
 		h.Spans = s.match.Spans(rule.Line{Text: h.Text}, maxSpans)
 	}
-	s.sum.Hits++
 	last := h.place
 	s.last = &last
 	size := hitSize + len(h.Text)
 	c.bytes -= size
 	s.waiting -= size
-	c.hits, s.given = c.hits[1:], true
+	c.hits = c.hits[1:]
+	if again {
+		return nil
+	}
+	s.sum.Hits++
+	s.given = true
 	return s.out.Hit(h)
 }
 

@@ -220,13 +220,17 @@ func (s *search) surround(c *cursor, h *Hit) (err error) {
 	if s.open(s.journals, c.container.ID) != nil {
 		return nil // it is gone, or the disk fails: there are none
 	}
+	begin, end := h.to, h.to
+	if len(h.Record) > 0 {
+		begin, end = h.Record[0].To, h.Record[len(h.Record)-1].To
+	}
 	if s.Request.Before > 0 {
-		if h.Before, err = s.linesBefore(h.to, s.Request.Before); err != nil {
+		if h.Before, err = s.linesBefore(begin, s.Request.Before); err != nil {
 			return err
 		}
 	}
 	if s.Request.After > 0 {
-		h.After, err = s.linesAfter(h.to, c.all[len(c.all)-1].to, s.Request.After)
+		h.After, err = s.linesAfter(end, c.all[len(c.all)-1].to, s.Request.After)
 	}
 	return err
 }
