@@ -24,7 +24,9 @@ type Reader struct {
 	pos     int64 // offset of the next frame
 	Skipped int64 // bytes that were no longer there, or not readable
 	Patient bool  // a disk that fails is tried again for a while: Next returns the error
-	Aside   bool  // what is in memory for the first who comes to it is left to others
+	// Aside leaves memory to others: what is there for the first who comes to it, and
+	// the room in the page cache that reading would take.
+	Aside bool
 
 	seg    segment // what file belongs to
 	file   *os.File
@@ -37,6 +39,7 @@ type Reader struct {
 	skip   int64     // bytes that are no frame, with errDamaged
 	logged int64     // base of the last segment, plus 1, that had a bad place
 	fault  diskFault // for a Patient one
+	cold   int64     // behind what was read of file last that wasn't in the page cache, see readAt
 }
 
 // errDamaged means that no frame is at the reader's position.
@@ -193,6 +196,10 @@ func (r *Reader) open() error {
 			return err
 		}
 		r.seg, r.file, r.index = seg, file, trailer{}
+		if r.Aside {
+			r.cold = 0
+			forgetting(file)
+		}
 		if seg.compressed {
 			if r.index, err = trailerOf(file); r.Patient && r.fault.withinGrace(err, r.j.dir.gracePeriod) {
 				r.closeFile()
@@ -251,7 +258,7 @@ func (r *Reader) read() ([]byte, error) {
 		end = r.seg.points[near].offset
 	}
 	b := r.grow(int(min(end-rel, maxBlock)))
-	if _, err := r.file.ReadAt(b, rel); err != nil {
+	if err := r.readAt(b, rel); err != nil {
 		return nil, err
 	}
 	if end-rel > maxBlock { // rubbish; a frame would be whole
@@ -312,7 +319,7 @@ func (r *Reader) unpack() ([]byte, error) {
 		r.in = make([]byte, end-p.pos)
 	}
 	in := r.in[:end-p.pos]
-	if _, err := r.file.ReadAt(in, p.pos); err != nil {
+	if err := r.readAt(in, p.pos); err != nil {
 		return nil, err
 	}
 	if r.dec == nil {

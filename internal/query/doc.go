@@ -37,6 +37,7 @@
 //   - Memory is bounded, whatever matches: hits that wait for their turn take maxWaiting at
 //     most, and where there are more they are read again. So is time, and how many searches
 //     run at once; they read on one core less than there are, in turns, and yield after
-//     each. Blocks that are in memory for rules are left to them.
+//     each. Blocks that are in memory for rules are left to them, and what wasn't in the
+//     page cache isn't there afterwards.
 //   - It ends soon when its context does.
 package query
