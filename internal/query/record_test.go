@@ -60,12 +60,10 @@ func expectedRecords(logs []*log, r Request) (out []string) {
 	for _, l := range logs {
 		id, name := l.j.Container().ID, l.j.Container().Name
 		var texts []string
-		var ends []int64
 		at := map[int64]int{}
 		var every []lines.Line
 		for k, w := range l.lines {
 			at[w.to()] = k
-			ends = append(ends, w.to())
 			texts = append(texts, fmt.Sprintf("%s %d %q", w.stream, w.nano, w.text(0)))
 			every = append(every, lines.Line{Stream: w.stream, TimeNano: w.nano, Text: []byte(w.text(0)), From: w.chunks[0].from, To: w.to()})
 		}
