@@ -99,6 +99,7 @@ func (s *searchFlags) flags(f *pflag.FlagSet) {
 	f.IntVarP(&s.Before, "before", "B", 0, "Show so many lines before each hit")
 	f.IntVarP(&s.After, "after", "A", 0, "Show so many lines behind each hit")
 	f.IntVarP(&s.around, "around", "C", 0, "Show so many lines before each hit, and behind")
+	f.BoolVar(&s.Records, "records", false, "A hit is the whole record that its line lies in, such as a stack trace")
 	f.BoolVar(&s.count, "count", false, "Only print how many hits each container has")
 	f.BoolVar(&s.list, "list", false, "Only print the containers that have one")
 	f.BoolVarP(&s.times, "timestamps", "t", false, "Show the time of each line")
@@ -141,8 +142,8 @@ func (s *searchFlags) settle(cmd *cobra.Command, now time.Time) (err error) {
 	switch {
 	case s.count && s.list:
 		return wrong("either --count or --list, not both")
-	case (s.count || s.list) && (s.Limit > 0 || s.Before+s.After > 0 || s.format != "" || s.times):
-		return wrong("--count and --list show no lines: leave out --limit, --format, --timestamps and lines of context")
+	case (s.count || s.list) && (s.Limit > 0 || s.Before+s.After > 0 || s.Records || s.format != "" || s.times):
+		return wrong("--count and --list show no lines: leave out --limit, --records, --format, --timestamps and lines of context")
 	case s.count:
 		s.Show = query.Counts
 	case s.list:

@@ -66,10 +66,20 @@ func TestSearchGroups(t *testing.T) {
 		}
 		return api.SearchRecord{Hit: h}
 	}
+	record := func(container string, n, from, to int) api.SearchRecord {
+		r := hit(container, n, 0)
+		r.Hit.Spans = [][]int{{0, 4}}
+		for k := from; k <= to; k++ {
+			r.Hit.Record = append(r.Hit.Record, line(k))
+		}
+		r.Hit.Before = []api.SearchLine{line(from - 1)}
+		return r
+	}
 	for _, tt := range []struct {
 		hits []api.SearchRecord
 		want string
 	}{
+		{[]api.SearchRecord{record("a", 9, 8, 10), record("a", 4, 4, 4)}, "a - line 7\na | line 8\na | line 9\na | line 10\n--\na - line 3\na | line 4\n"},
 		{[]api.SearchRecord{hit("a", 9, 1), hit("a", 8, 1), hit("a", 2, 1)}, "a - line 7\na | line 8\na | line 9\na - line 10\n--\na - line 1\na | line 2\na - line 3\n"},
 		{[]api.SearchRecord{hit("a", 2, 1), hit("a", 4, 1)}, "a - line 1\na | line 2\na - line 3\na | line 4\na - line 5\n"},
 		{[]api.SearchRecord{hit("a", 2, 1), hit("b", 3, 1)}, "a - line 1\na | line 2\na - line 3\n--\nb - line 2\nb | line 3\nb - line 4\n"},

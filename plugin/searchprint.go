@@ -97,14 +97,21 @@ func (p *searchPrinter) found(c api.SearchContainer) error {
 
 // hit shows a hit, or adds it to those around it.
 func (p *searchPrinter) hit(h api.SearchHit) error {
-	if p.flags.Before+p.flags.After == 0 {
+	if p.flags.Before+p.flags.After == 0 && !p.flags.Records {
 		return p.line(h, groupLine{h.SearchLine, true, h.Spans})
 	}
 	var lines []groupLine
 	for _, l := range h.Before {
 		lines = append(lines, groupLine{SearchLine: l})
 	}
-	lines = append(lines, groupLine{h.SearchLine, true, h.Spans})
+	for _, l := range h.Record {
+		lines = append(lines, groupLine{SearchLine: l, hit: true})
+	}
+	if k := slices.IndexFunc(lines, func(l groupLine) bool { return l.hit && l.Offset == h.Offset }); k >= 0 {
+		lines[k].spans = h.Spans
+	} else {
+		lines = append(lines, groupLine{h.SearchLine, true, h.Spans})
+	}
 	for _, l := range h.After {
 		lines = append(lines, groupLine{SearchLine: l})
 	}

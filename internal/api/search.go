@@ -40,13 +40,14 @@ type LineFilter struct {
 
 type searchInput struct {
 	LineFilter
-	Until  time.Time `query:"until" doc:"Written before then"`
-	Order  string    `query:"order" enum:"newest,oldest" doc:"Which hits come first; by default the newest"`
-	Show   string    `query:"show" enum:"lines,counts,containers" doc:"What is given: lines that match, or by container how many there are, or the containers that have one; by default lines"`
-	Limit  int       `query:"limit" minimum:"0" maximum:"1000000" doc:"How many hits at most; 0 is the most there can be"`
-	Before int       `query:"before" minimum:"0" maximum:"200" doc:"How many lines of the container's log are given with a hit that stand before it"`
-	After  int       `query:"after" minimum:"0" maximum:"200" doc:"How many that stand behind it"`
-	From   string    `query:"from" maxLength:"256" doc:"Go on where the summary of a search like this one said, in next"`
+	Until   time.Time `query:"until" doc:"Written before then"`
+	Order   string    `query:"order" enum:"newest,oldest" doc:"Which hits come first; by default the newest"`
+	Show    string    `query:"show" enum:"lines,counts,containers" doc:"What is given: lines that match, or by container how many there are, or the containers that have one; by default lines"`
+	Limit   int       `query:"limit" minimum:"0" maximum:"1000000" doc:"How many hits at most; 0 is the most there can be"`
+	Before  int       `query:"before" minimum:"0" maximum:"200" doc:"How many lines of the container's log are given with a hit that stand before it"`
+	After   int       `query:"after" minimum:"0" maximum:"200" doc:"How many that stand behind it"`
+	Records bool      `query:"records" doc:"Whether a hit is the whole record that its line lies in, as a stack trace, once for each record"`
+	From    string    `query:"from" maxLength:"256" doc:"Go on where the summary of a search like this one said, in next"`
 }
 
 // SearchRecord is a line of the answer to a search. It holds one thing: a hit or a
@@ -81,6 +82,7 @@ type FoundLine struct {
 // SearchHit is a line that was looked for, with lines around it.
 type SearchHit struct {
 	FoundLine
+	Record []SearchLine `json:"record,omitempty" doc:"The lines of the record that it lies in, where records are looked for"`
 	Before []SearchLine `json:"before,omitempty" doc:"Lines of the log before it"`
 	After  []SearchLine `json:"after,omitempty" doc:"Lines of the log behind it"`
 }
@@ -141,7 +143,7 @@ func (in *searchInput) request() query.Request {
 	return query.Request{
 		Pattern: in.Pattern, Fixed: in.Fixed, IgnoreCase: in.IgnoreCase, Invert: in.Invert, Where: in.Where, Stream: in.Stream,
 		Since: in.Since, Until: in.Until, Containers: in.Container, Workload: in.Workload,
-		Order: in.Order, Show: in.Show, Limit: in.Limit, Before: in.Before, After: in.After, From: in.From,
+		Order: in.Order, Show: in.Show, Limit: in.Limit, Before: in.Before, After: in.After, Records: in.Records, From: in.From,
 	}
 }
 
@@ -157,7 +159,7 @@ func linesOut(lines []query.Line) (out []SearchLine) {
 }
 
 func hitOut(h *query.Hit) *SearchHit {
-	return &SearchHit{FoundLine: foundLineOut(h), Before: linesOut(h.Before), After: linesOut(h.After)}
+	return &SearchHit{FoundLine: foundLineOut(h), Record: linesOut(h.Record), Before: linesOut(h.Before), After: linesOut(h.After)}
 }
 
 func foundLineOut(h *query.Hit) FoundLine {
@@ -229,7 +231,7 @@ func (c *Client) Search(ctx context.Context, q SearchQuery, fn func(SearchRecord
 func searchValues(q SearchQuery) url.Values {
 	return lineValues(
 		map[string]string{"pattern": q.Pattern, "stream": q.Stream, "workload": q.Workload, "order": q.Order, "show": q.Show, "from": q.From},
-		map[string]bool{"fixed": q.Fixed, "ignore_case": q.IgnoreCase, "invert": q.Invert},
+		map[string]bool{"fixed": q.Fixed, "ignore_case": q.IgnoreCase, "invert": q.Invert, "records": q.Records},
 		map[string]int{"limit": q.Limit, "before": q.Before, "after": q.After},
 		map[string]time.Time{"since": q.Since, "until": q.Until},
 		map[string][]string{"where": q.Where, "container": q.Containers},

@@ -92,6 +92,9 @@ func TestSearch(t *testing.T) {
 				for _, s := range r.Hit.Spans {
 					text += fmt.Sprintf(" <%s>", r.Hit.Text[s[0]:s[1]])
 				}
+				for _, l := range r.Hit.Record {
+					text += " |" + l.Text
+				}
 				for _, l := range r.Hit.Before {
 					text += " -" + l.Text
 				}
@@ -125,6 +128,7 @@ func TestSearch(t *testing.T) {
 		{SearchQuery{Pattern: "boom", Before: 1, After: 2}, []string{"web !boom: Out of memory <boom> -GET / 200 +GET /x 500 status=500 +out\uFFFD of\x1b memory"}},
 		{SearchQuery{Workload: "shop/web", Since: logStart.Add(3 * time.Second)}, []string{"web out\uFFFD of\x1b memory"}},
 		{SearchQuery{Containers: []string{"bbb"}, Until: logStart.Add(time.Second)}, []string{"db ready"}},
+		{SearchQuery{Pattern: "500", Records: true}, []string{"web GET /x 500 status=500 <500> <500> |GET /x 500 status=500"}},
 		{SearchQuery{Pattern: "of", Show: query.Counts}, []string{"db 1", "web 2"}},
 		{SearchQuery{Pattern: "GET", Show: query.Containers}, []string{"web 1"}},
 	} {

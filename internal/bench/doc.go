@@ -1,7 +1,7 @@
 // Bench measures logscan beside what it competes with, on a private Engine, and
 // says which of its targets hold:
 //
-//	go run ./internal/bench [-quick] [-scale] [-run NAME,…] [-runs N] [-out DIR]
+//	go run ./internal/bench [-quick] [-scale] [-run NAME,…] [-runs N] [-size MiB] [-out DIR]
 //
 // `make bench` builds what it needs and calls it. Each part writes a file of
 // its own into DIR, and all that are there make up DIR.md, so that parts may be
@@ -15,6 +15,7 @@
 //	latency  from a line's write in a container to the webhook's arrival
 //	scale    carry over numbers of containers and rules and lengths of lines
 //	matcher  the matcher's own benchmark
+//	search   searches of a week's logs, beside ripgrep; -size MiB has fewer
 //
 // Alternatives are measured in turns (A B C A B C …), so that what slows the
 // machine slows all of them. Ratios are taken within a turn; tables give the

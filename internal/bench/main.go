@@ -34,6 +34,7 @@ var parts = []part{
 	{name: "hostile", run: hostile},
 	{name: "matcher", run: matcher},
 	{name: "told", run: told, alone: true},
+	{name: "search", run: search, alone: true},
 	{name: "scale", run: scale, opt: true},
 }
 
@@ -42,6 +43,7 @@ type bench struct {
 	quick  bool
 	runs   int
 	rules  int    // loaded into logscan
+	size   int    // MiB of text that is searched; 0 = as usual
 	plugin string // plugin directory, as `make plugin` builds it
 	tools  string // directory of the programs that buildTools builds
 	// logcheck is where Debian's logcheck-database is unpacked.
@@ -66,6 +68,7 @@ func main() {
 	out := flag.String("out", "build/bench", "directory for results; the report is DIR.md")
 	plugin := flag.String("plugin", "build/plugin", "plugin directory")
 	flag.StringVar(&b.logcheck, "logcheck", "build/tools", "directory where Debian's logcheck-database is unpacked")
+	flag.IntVar(&b.size, "size", 0, "MiB of text that the part search looks through; default 1024, or 64 with -quick")
 	flag.IntVar(&b.rules, "rules", 1000, "rules loaded into logscan")
 	flag.Parse()
 	b.quick, b.runs = *quick, *runs

@@ -83,8 +83,8 @@ func lastOffset(path string) (end int64, err error) {
 		}
 		size := info.Size()
 		if strings.HasPrefix(suffix, compressedSuffix) {
-			sum, _, err := readTrailer(filepath.Join(path, f.Name()))
-			if size = sum.size; err != nil {
+			t, err := readTrailer(filepath.Join(path, f.Name()))
+			if size = t.size; err != nil {
 				size = segmentMax
 			}
 		}

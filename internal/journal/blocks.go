@@ -1,6 +1,11 @@
 package journal
 
-import "sort"
+import (
+	"os"
+	"sort"
+
+	"logscan/internal/blockfilter"
+)
 
 // Span is a run of frames that an index tells of. Times are in nanoseconds since 1970.
 type Span struct {
@@ -23,18 +28,19 @@ func (j *Journal) Segments() []Span {
 	return out
 }
 
-// Blocks returns the blocks of the segment that begins at an offset, oldest first; none
-// where it is gone. Where its index can't be read, it is one block.
-func (j *Journal) Blocks(from int64) []Span {
+// Blocks returns the blocks of the segment that begins at an offset, oldest first, but for
+// those that surely have no end of a line that holds what is wanted; nil wants all. It is
+// false where the segment is gone. Where its index can't be read, it is one block.
+func (j *Journal) Blocks(from int64, wanted *blockfilter.Wanted) ([]Span, bool) {
 	j.mu.Lock()
 	seg, ok := j.lookupLocked(from)
 	j.mu.Unlock()
 	if !ok || seg.base != from || seg.size == 0 {
-		return nil
+		return nil, false
 	}
-	points, err := j.pointsOf(&seg)
+	points, may, err := j.pointsHolding(&seg, wanted)
 	if err != nil || len(points) == 0 {
-		points = []point{{maxTime: noTime}}
+		points, may = []point{{maxTime: noTime}}, anyBlock
 	}
 	out := make([]Span, 0, len(points))
 	for i, p := range points {
@@ -42,11 +48,31 @@ func (j *Journal) Blocks(from int64) []Span {
 		if i+1 < len(points) {
 			b.To, b.MaxTime = seg.base+points[i+1].offset, points[i+1].maxTime
 		}
-		if b.From < b.To {
+		if b.From < b.To && may(i) {
 			out = append(out, b)
 		}
 	}
-	return out
+	return out, true
+}
+
+func anyBlock(int) bool { return true }
+
+// pointsHolding returns a segment's index, and which of its blocks may hold what is wanted.
+func (j *Journal) pointsHolding(s *segment, wanted *blockfilter.Wanted) ([]point, func(block int) bool, error) {
+	if !s.compressed || wanted == nil {
+		points, err := j.pointsOf(s)
+		return points, anyBlock, err
+	}
+	f, err := os.Open(segmentPath(j.path, s.base, compressedSuffix))
+	if err != nil {
+		return nil, nil, err
+	}
+	defer f.Close()
+	t, err := trailerOf(f)
+	if err != nil {
+		return nil, nil, err
+	}
+	return t.points, t.holding(f, wanted), nil
 }
 
 // Boundary returns where the block begins that holds an offset, or else the one behind

@@ -9,6 +9,8 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 	"golang.org/x/sys/unix"
+
+	"logscan/internal/blockfilter"
 )
 
 // maxBlock bounds what a compressed block may unpack to: the frames between two
@@ -17,7 +19,7 @@ const maxBlock = 2 << 20
 
 // compress writes a rotated segment's compressed twin and puts it in the raw
 // one's place. Readers that have the raw one open go on reading it.
-func (j *Journal) compress(seg *segment, enc *zstd.Encoder) error {
+func (j *Journal) compress(seg *segment, with *compressor) error {
 	for i := 1; i <= len(seg.points); i++ {
 		end := seg.size
 		if i < len(seg.points) {
@@ -40,7 +42,7 @@ func (j *Journal) compress(seg *segment, enc *zstd.Encoder) error {
 	if err != nil {
 		return err
 	}
-	if err = writeCompressed(tmp, raw, seg, enc); err == nil {
+	if err = with.write(tmp, raw, seg); err == nil {
 		err = tmp.Sync()
 	}
 	if cerr := tmp.Close(); err == nil {
@@ -48,7 +50,7 @@ func (j *Journal) compress(seg *segment, enc *zstd.Encoder) error {
 	}
 	if err == nil {
 		// Read it back before the raw one goes.
-		_, _, err = readTrailer(name + tmpSuffix)
+		_, err = readTrailer(name + tmpSuffix)
 	}
 	if err != nil {
 		os.Remove(name + tmpSuffix)
@@ -82,14 +84,32 @@ func (j *Journal) compress(seg *segment, enc *zstd.Encoder) error {
 	return os.Remove(name + tmpSuffix) // retention was faster
 }
 
-func writeCompressed(dst io.Writer, raw io.ReaderAt, seg *segment, enc *zstd.Encoder) error {
+// filterShare is how much of its blocks' compressed size a filter takes, at most.
+const filterShare = 1.5 / 100
+
+// compressor compresses segments, one after the other.
+type compressor struct {
+	enc     *zstd.Encoder
+	filter  blockfilter.Builder
+	in, out []byte
+}
+
+func newCompressor() (*compressor, error) {
+	enc, err := newEncoder()
+	return &compressor{enc: enc}, err
+}
+
+func (c *compressor) close() { c.enc.Close() }
+
+// write writes the blocks of a raw segment, each so many with their filter, and the index.
+func (c *compressor) write(dst io.Writer, raw io.ReaderAt, seg *segment) error {
 	w := bufio.NewWriterSize(dst, 256<<10)
 	points := append([]point(nil), seg.points...)
 	if last := len(points) - 1; points[last].offset == seg.size {
 		points = points[:last]
 	}
-	var in, out []byte
-	pos := int64(0)
+	c.filter.Reset()
+	pos, filtered := int64(0), int64(0) // filtered: up to where there are filters
 	for i := range points {
 		points[i].pos = pos
 		end := seg.size
@@ -97,17 +117,24 @@ func writeCompressed(dst io.Writer, raw io.ReaderAt, seg *segment, enc *zstd.Enc
 			end = points[i+1].offset
 		}
 		n := int(end - points[i].offset)
-		if cap(in) < n {
-			in = make([]byte, n)
+		if cap(c.in) < n {
+			c.in = make([]byte, n)
 		}
-		if _, err := raw.ReadAt(in[:n], points[i].offset); err != nil {
+		in := c.in[:n]
+		if _, err := raw.ReadAt(in, points[i].offset); err != nil {
 			return err
 		}
-		out = enc.EncodeAll(in[:n], out[:0])
-		if _, err := w.Write(out); err != nil {
+		c.out = c.enc.EncodeAll(in, c.out[:0])
+		c.filter.Add(in)
+		size := pos + int64(len(c.out)) - filtered
+		if c.filter.Len() == blockfilter.MaxBlocks || i == len(points)-1 {
+			c.out = c.filter.Append(c.out, int(float64(size)*filterShare), c.enc)
+			filtered = pos + int64(len(c.out))
+		}
+		if _, err := w.Write(c.out); err != nil {
 			return err
 		}
-		pos += int64(len(out))
+		pos += int64(len(c.out))
 	}
 	if _, err := w.Write(appendTrailer(nil, seg.summary, points)); err != nil {
 		return err
@@ -154,39 +181,72 @@ func restoreRaw(path string, base, limit int64) error {
 	return os.Rename(name+tmpSuffix, name)
 }
 
+// trailer is what lies behind a compressed segment's blocks.
+type trailer struct {
+	summary
+	points []point
+	pos    int64 // where it begins in the file
+}
+
 // readTrailer reads the index at a compressed segment's end.
-func readTrailer(name string) (summary, []point, error) {
+func readTrailer(name string) (trailer, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return summary{}, nil, err
+		return trailer{}, err
 	}
 	defer f.Close()
+	return trailerOf(f)
+}
+
+func trailerOf(f *os.File) (t trailer, err error) {
 	info, err := f.Stat()
 	if err != nil {
-		return summary{}, nil, err
+		return t, err
 	}
 	if info.Size() < footerLen+skippableLen {
-		return summary{}, nil, errIndex
+		return t, errIndex
 	}
 	foot := make([]byte, footerLen)
 	if _, err := f.ReadAt(foot, info.Size()-footerLen); err != nil {
-		return summary{}, nil, err
+		return t, err
 	}
 	_, count, err := footer(foot)
 	if err != nil {
-		return summary{}, nil, err
+		return t, err
 	}
 	payload := int64(count)*sealedPointLen + footerLen
-	if payload+skippableLen > info.Size() {
-		return summary{}, nil, errIndex
+	if t.pos = info.Size() - payload - skippableLen; t.pos < 0 {
+		return t, errIndex
 	}
 	b := make([]byte, payload)
 	if _, err := f.ReadAt(b, info.Size()-payload); err != nil {
-		return summary{}, nil, err
+		return t, err
 	}
-	sum, points, err := sealedPoints(b)
-	if err == nil && points[len(points)-1].pos >= info.Size()-payload-skippableLen {
+	t.summary, t.points, err = sealedPoints(b)
+	if err == nil && t.points[len(t.points)-1].pos >= t.pos {
 		err = errIndex
 	}
-	return sum, points, err
+	return t, err
+}
+
+// holding returns the blocks of a compressed segment that may hold what is wanted; a
+// filter that can't be used tells nothing.
+func (t *trailer) holding(f io.ReaderAt, wanted *blockfilter.Wanted) func(block int) bool {
+	var sets []*blockfilter.Set
+	for from := 0; from < len(t.points); from += blockfilter.MaxBlocks {
+		to, end := min(from+blockfilter.MaxBlocks, len(t.points)), t.pos
+		if to < len(t.points) {
+			end = t.points[to].pos
+		}
+		var set *blockfilter.Set
+		if filter, err := blockfilter.Read(f, end, to-from); err == nil {
+			holding := filter.Holding(wanted)
+			set = &holding
+		}
+		sets = append(sets, set)
+	}
+	return func(block int) bool {
+		set := sets[block/blockfilter.MaxBlocks]
+		return set == nil || set.Has(block%blockfilter.MaxBlocks)
+	}
 }

@@ -36,6 +36,8 @@
 // if it is still there, each block between two points as one zstd frame, followed
 // by a skippable zstd frame (RFC 8878, 3.1.2) with the index, so that `zstd -dc`
 // gives the raw segment back: format.go has its form.
+// Behind each blockfilter.MaxBlocks blocks, and the last, lies the filter of these, which
+// is such a frame too; segments without are as good. Package blockfilter has its form.
 //
 // It is written beside the raw one, synced and renamed, and only then the raw
 // one is unlinked. Where both exist, the raw one is the truth.

@@ -287,9 +287,9 @@ func TestCompressionFails(t *testing.T) {
 		"renamed, but the raw one stays": func(g *rig) func() {
 			s := g.j.segments[0]
 			raw, _ := os.ReadFile(segmentPath(g.j.path, 0, rawSuffix))
-			enc, _ := newEncoder()
-			defer enc.Close()
-			if err := g.j.compress(s, enc); err != nil {
+			with, _ := newCompressor()
+			defer with.close()
+			if err := g.j.compress(s, with); err != nil {
 				g.t.Fatal(err)
 			}
 			os.WriteFile(segmentPath(g.j.path, 0, rawSuffix), raw, 0o600)

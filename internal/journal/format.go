@@ -106,6 +106,9 @@ type summary struct {
 //	                        | size, frames, max time (3 × 8), count uint32,  |
 //	                        | crc32c of all before it, "logscan1"            |
 //	                        +------------------------------------------------+
+//
+// A block's frame ends where the next one's begins, or the trailer: with it may come a
+// filter, which zstd passes over.
 func appendTrailer(b []byte, s summary, ps []point) []byte {
 	b = binary.LittleEndian.AppendUint32(b, skippableMagic)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(ps)*sealedPointLen+footerLen))

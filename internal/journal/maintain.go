@@ -90,17 +90,17 @@ func (j *Journal) compressRotated(ctx context.Context) {
 	if len(rotated) == 0 || wait {
 		return
 	}
-	enc, err := newEncoder()
+	with, err := newCompressor()
 	if err != nil {
 		j.log.Error("compress", "err", err)
 		return
 	}
-	defer enc.Close()
+	defer with.close()
 	for _, s := range rotated {
 		if ctx.Err() != nil {
 			return
 		}
-		err := j.compress(s, enc)
+		err := j.compress(s, with)
 		if errors.Is(err, os.ErrNotExist) {
 			j.dropGone(s.base)
 		} else if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/klauspost/compress/zstd"
 
+	"logscan/internal/blockfilter"
 	"logscan/internal/entry"
 )
 
@@ -23,11 +24,13 @@ type Reader struct {
 	pos     int64 // offset of the next frame
 	Skipped int64 // bytes that were no longer there, or not readable
 	Patient bool  // a disk that fails is tried again for a while: Next returns the error
-	Aside   bool  // what is in memory for the first who comes to it is left to others
+	// Aside leaves memory to others: what is there for the first who comes to it, and
+	// the room in the page cache that reading would take.
+	Aside bool
 
 	seg    segment // what file belongs to
 	file   *os.File
-	points []point // of seg where it is compressed
+	index  trailer // of seg where it is compressed
 	dec    *zstd.Decoder
 	in     []byte
 	buf    []byte
@@ -36,6 +39,7 @@ type Reader struct {
 	skip   int64     // bytes that are no frame, with errDamaged
 	logged int64     // base of the last segment, plus 1, that had a bad place
 	fault  diskFault // for a Patient one
+	cold   int64     // behind what was read of file last that wasn't in the page cache, see readAt
 }
 
 // errDamaged means that no frame is at the reader's position.
@@ -191,13 +195,17 @@ func (r *Reader) open() error {
 		if err != nil {
 			return err
 		}
-		r.seg, r.file, r.points = seg, file, nil
+		r.seg, r.file, r.index = seg, file, trailer{}
+		if r.Aside {
+			r.cold = 0
+			forgetting(file)
+		}
 		if seg.compressed {
-			if _, r.points, err = readTrailer(name); r.Patient && r.fault.withinGrace(err, r.j.dir.gracePeriod) {
+			if r.index, err = trailerOf(file); r.Patient && r.fault.withinGrace(err, r.j.dir.gracePeriod) {
 				r.closeFile()
 				return err
 			} else if err != nil {
-				r.points = nil // unpack fails, and the segment is passed over
+				r.index.points = nil // unpack fails, and the segment is passed over
 			}
 		}
 		return nil
@@ -213,7 +221,7 @@ func (r *Reader) skipTo(off int64) {
 func (r *Reader) skipBad() {
 	points := r.seg.points
 	if r.seg.compressed {
-		points = r.points
+		points = r.index.points
 	}
 	rel := r.pos - r.seg.base
 	i := sort.Search(len(points), func(i int) bool { return points[i].offset > rel })
@@ -250,7 +258,7 @@ func (r *Reader) read() ([]byte, error) {
 		end = r.seg.points[near].offset
 	}
 	b := r.grow(int(min(end-rel, maxBlock)))
-	if _, err := r.file.ReadAt(b, rel); err != nil {
+	if err := r.readAt(b, rel); err != nil {
 		return nil, err
 	}
 	if end-rel > maxBlock { // rubbish; a frame would be whole
@@ -293,26 +301,25 @@ func (r *Reader) run(b []byte) ([]byte, error) {
 
 // unpack decompresses the block that holds pos.
 func (r *Reader) unpack() ([]byte, error) {
-	if len(r.points) == 0 {
+	points := r.index.points
+	if len(points) == 0 {
 		return nil, errIndex
 	}
 	rel := r.pos - r.seg.base
-	i := sort.Search(len(r.points), func(i int) bool { return r.points[i].offset > rel }) - 1
-	p := r.points[i]
-	end, unpacked := int64(-1), r.seg.size-p.offset
-	if i+1 < len(r.points) {
-		end, unpacked = r.points[i+1].pos, r.points[i+1].offset-p.offset
-	} else if info, err := r.file.Stat(); err == nil {
-		end = info.Size() - int64(len(r.points)*sealedPointLen+footerLen+skippableLen)
+	i := sort.Search(len(points), func(i int) bool { return points[i].offset > rel }) - 1
+	p := points[i]
+	end, unpacked := r.index.pos, r.seg.size-p.offset
+	if i+1 < len(points) {
+		end, unpacked = points[i+1].pos, points[i+1].offset-p.offset
 	}
-	if n := end - p.pos; n <= 0 || n > maxBlock+4096 || unpacked > maxBlock {
+	if n := end - p.pos; n <= 0 || n > maxBlock+4096+blockfilter.MaxLen || unpacked > maxBlock {
 		return nil, errIndex
 	}
 	if cap(r.in) < int(end-p.pos) {
 		r.in = make([]byte, end-p.pos)
 	}
 	in := r.in[:end-p.pos]
-	if _, err := r.file.ReadAt(in, p.pos); err != nil {
+	if err := r.readAt(in, p.pos); err != nil {
 		return nil, err
 	}
 	if r.dec == nil {

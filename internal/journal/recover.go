@@ -63,8 +63,8 @@ func (j *Journal) recover(patient bool) error {
 		if raw[base] { // killed between rename and unlink; the raw one is the truth
 			os.Remove(segmentPath(j.path, base, compressedSuffix))
 			delete(compressed, base)
-		} else if sum, _, err := readTrailer(segmentPath(j.path, base, compressedSuffix)); err == nil && sum.size <= limits[base] {
-			j.segments = append(j.segments, &segment{summary: sum, base: base, compressed: true})
+		} else if t, err := readTrailer(segmentPath(j.path, base, compressedSuffix)); err == nil && t.size <= limits[base] {
+			j.segments = append(j.segments, &segment{summary: t.summary, base: base, compressed: true})
 		} else if give(err) {
 			return err
 		} else if err := restoreRaw(j.path, base, limits[base]); err != nil {

@@ -103,6 +103,6 @@ func (j *Journal) pointsOf(s *segment) ([]point, error) {
 	if !s.compressed {
 		return s.points, nil
 	}
-	_, points, err := readTrailer(segmentPath(j.path, s.base, compressedSuffix))
-	return points, err
+	t, err := readTrailer(segmentPath(j.path, s.base, compressedSuffix))
+	return t.points, err
 }

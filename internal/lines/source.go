@@ -26,7 +26,7 @@ type Config struct {
 	Gap time.Duration // by the entries' time, after which the other stream ends an unfinished line; 10 s
 	// Patient has a disk that fails tried again for a while: Fill returns the error.
 	Patient bool
-	// Aside leaves what the journal has in memory, for the first who comes to it, to others.
+	// Aside leaves memory to others, as a journal.Reader's.
 	Aside bool
 }
 

@@ -26,6 +26,7 @@ type cursor struct {
 	bytes     int     // that they take
 	evicted   *place  // of the first hit, where the hits were given up
 	oldest    bool    // first
+	record    extent  // of the last hit, where hits are records
 
 	index int // in the heap
 }
@@ -90,13 +91,21 @@ func (c *cursor) unfold(s block, blocks []journal.Span, of span) {
 	}
 }
 
-// take takes the next blocks, which are adjacent.
+// take takes the next blocks, as far as they are adjacent.
 func (c *cursor) take() []block {
-	n := min(c.width, len(c.blocks))
+	most := min(c.width, len(c.blocks))
+	n := 1
 	if c.oldest {
+		for n < most && c.blocks[n].at == c.blocks[n-1].to {
+			n++
+		}
 		c.taken, c.blocks = c.blocks[:n], c.blocks[n:]
 	} else {
-		left := len(c.blocks) - n
+		last := len(c.blocks)
+		for n < most && c.blocks[last-n].at == c.blocks[last-n-1].to {
+			n++
+		}
+		left := last - n
 		c.taken, c.blocks = c.blocks[left:], c.blocks[:left]
 	}
 	c.rest = c.blocks

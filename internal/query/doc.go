@@ -6,7 +6,11 @@
 //
 // # Search
 //
-//	request ─▶ plan: containers, their segments and blocks by time ─▶ blocks ─▶ lines ─▶ match ─▶ merge ─▶ hits
+//	request ─▶ plan: containers, their segments and blocks by time and filter ─▶ blocks ─▶ lines ─▶ match ─▶ merge ─▶ hits
+//
+// Of compressed segments, blocks are passed over that can't hold what a match of the pattern
+// has to: package blockfilter tells which. They are part of Progress, and not of what
+// Summary says was read.
 //
 // # Order
 //
@@ -15,6 +19,12 @@
 // several are merged by time, and at the same time by the container's id. The newest come
 // first, or the oldest. Both are the same order, and a Token is a place in it, so that it
 // can be gone on from there, whatever has been written or removed since.
+//
+// # Records
+//
+// A hit can be the whole record that its line lies in, as package lines tells them by their
+// form. Which lines are one is found out of what is near: 128 KiB before the line, 96 KiB
+// behind. The record is given where its first line comes that is looked for.
 //
 // # What it promises
 //
@@ -28,7 +38,8 @@
 //   - Memory is bounded, whatever matches: hits that wait for their turn take maxWaiting at
 //     most, and where there are more they are read again. So is time, and how many searches
 //     run at once; they read on one core less than there are, in turns, and yield after
-//     each. Blocks that are in memory for rules are left to them.
+//     each. Blocks that are in memory for rules are left to them, and what wasn't in the
+//     page cache isn't there afterwards.
 //   - It ends soon when its context does.
 //
 // # Tail

@@ -58,7 +58,8 @@ func expected(t testing.TB, logs []*log, r Request) []string {
 		before := int64(math.MinInt64)
 		k := 0
 		for _, s := range l.j.Segments() {
-			for _, b := range l.j.Blocks(s.From) {
+			blocks, _ := l.j.Blocks(s.From, nil)
+			for _, b := range blocks {
 				least := max(before, b.Before)
 				run := least
 				for ; k < len(kept) && kept[k].to() <= b.To; k++ {

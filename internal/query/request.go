@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"logscan/internal/blockfilter"
 	"logscan/internal/fields"
 	"logscan/internal/journal"
 	"logscan/internal/rule"
@@ -57,6 +58,7 @@ type Request struct {
 	Show          string // "" = Lines
 	Limit         int    // hits; 0 = MaxLimit
 	Before, After int    // lines of context
+	Records       bool   // a hit is the record that its line lies in, as a stack trace, and each record is one
 	From          string // a Token to go on from; "" = begin
 }
 
@@ -101,8 +103,8 @@ func (r *Request) settle() error {
 	if !r.Since.IsZero() && !r.Until.IsZero() && !r.Since.Before(r.Until) {
 		return refuse("until", "must be behind since")
 	}
-	if r.Show != Lines && (r.Limit > 0 || r.From != "" || r.Before+r.After > 0) {
-		return refuse("show", "must be %s where there is a limit, a place to go on from, or lines of context", Lines)
+	if r.Show != Lines && (r.Limit > 0 || r.From != "" || r.Before+r.After > 0 || r.Records) {
+		return refuse("show", "must be %s where there is a limit, a place to go on from, lines of context, or records", Lines)
 	}
 	if len(r.Containers) > MaxContainers {
 		return refuse("container", "are %d; the most is %d", len(r.Containers), MaxContainers)
@@ -121,8 +123,9 @@ func (r *Request) settle() error {
 	return nil
 }
 
-// compile makes a set of one rule of what is looked for: matching is that of rules.
-func (r *Request) compile() (*rule.Set, error) {
+// compile makes a set of one rule of what is looked for: matching is that of rules. Wanted
+// is what a filter of blocks is to be asked; nil where it can't help.
+func (r *Request) compile() (set *rule.Set, wanted *blockfilter.Wanted, err error) {
 	expr := r.Pattern
 	switch {
 	case expr == "":
@@ -130,30 +133,33 @@ func (r *Request) compile() (*rule.Set, error) {
 	case r.Fixed && len(expr) <= rule.MaxPattern/2:
 		expr = regexp.QuoteMeta(expr)
 	case r.Fixed:
-		return nil, refuse("pattern", "is %d bytes long; the most of a text is %d", len(expr), rule.MaxPattern/2)
+		return nil, nil, refuse("pattern", "is %d bytes long; the most of a text is %d", len(expr), rule.MaxPattern/2)
 	}
 	if err := rule.CheckPattern(expr); err != nil {
-		return nil, refuse("pattern", "%v", err)
+		return nil, nil, refuse("pattern", "%v", err)
 	}
 	if r.IgnoreCase {
 		expr = "(?i)" + expr
 	}
-	wanted := rule.New()
-	wanted.ID, wanted.Name, wanted.Pattern, wanted.Where = 1, "search", expr, r.Where
+	looked := rule.New()
+	looked.ID, looked.Name, looked.Pattern, looked.Where = 1, "search", expr, r.Where
 	if r.Invert {
-		wanted.Pattern, wanted.Ignore = "^", []string{expr}
+		looked.Pattern, looked.Ignore = "^", []string{expr}
 	}
 	if len(r.Where) > rule.MaxConditions {
-		return nil, refuse("where", "are %d conditions; the most is %d: join some values by in", len(r.Where), rule.MaxConditions)
+		return nil, nil, refuse("where", "are %d conditions; the most is %d: join some values by in", len(r.Where), rule.MaxConditions)
 	}
-	snapshot, bad := rule.Compile([]rule.Rule{wanted})
+	snapshot, bad := rule.Compile([]rule.Rule{looked})
 	if len(bad) == 0 {
-		return snapshot.For(""), nil
+		if !r.Invert {
+			wanted = blockfilter.Want(rule.Required(expr))
+		}
+		return snapshot.For(""), wanted, nil
 	}
 	if reason, ok := strings.CutPrefix(bad[0].Reason, "where: "); ok {
-		return nil, refuse("where", "%s", reason)
+		return nil, nil, refuse("where", "%s", reason)
 	}
-	return nil, refuse("pattern", "%s", strings.TrimPrefix(bad[0].Reason, "pattern "))
+	return nil, nil, refuse("pattern", "%s", strings.TrimPrefix(bad[0].Reason, "pattern "))
 }
 
 // means reports whether a request is about a container, and notes which of the names that

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"logscan/internal/blockfilter"
 	"logscan/internal/journal"
 	"logscan/internal/rule"
 )
@@ -74,6 +75,7 @@ type Line struct {
 type Hit struct {
 	Line
 	Container     *journal.Container
+	Record        []Line  // the lines of the record that it lies in, where records are looked for
 	Spans         [][]int // matches of the pattern, in bytes of Text; none where lines without one are looked for
 	Before, After []Line  // of the log, whatever their stream
 
@@ -126,6 +128,7 @@ type search struct {
 	ahead   span   // the times of the blocks that are to be looked at
 	from    *place // that hits are to lie behind, in the order wanted
 	set     *rule.Set
+	wanted  *blockfilter.Wanted // what a line that is looked for has; nil where nothing is known
 	match   rule.Matching
 	state   rule.State
 	cursors cursors
@@ -203,7 +206,7 @@ func (s *Searcher) prepare(ctx context.Context, r Request, out Output) (*search,
 		run.from = &p
 	}
 	var err error
-	run.set, err = run.compile()
+	run.set, run.wanted, err = run.compile()
 	return run, err
 }
 
@@ -324,7 +327,14 @@ func (s *search) beyond(p place) bool {
 // give gives the next hit of a container.
 func (s *search) give(c *cursor) error {
 	h := &c.hits[0]
-	if s.Before+s.After > 0 {
+	again := false
+	if s.Records {
+		var err error
+		if again, err = s.widen(c, h); err != nil {
+			return err
+		}
+	}
+	if s.Before+s.After > 0 && !again {
 		if err := s.surround(c, h); err != nil {
 			return err
 		}
@@ -332,13 +342,17 @@ func (s *search) give(c *cursor) error {
 	if !s.Invert && s.Pattern != "" && s.match.Match(&s.state, rule.Line{Stream: h.Stream, TimeNano: h.TimeNano, Text: h.Text}) {
 		h.Spans = s.match.Spans(rule.Line{Text: h.Text}, maxSpans)
 	}
-	s.sum.Hits++
 	last := h.place
 	s.last = &last
 	size := hitSize + len(h.Text)
 	c.bytes -= size
 	s.waiting -= size
-	c.hits, s.given = c.hits[1:], true
+	c.hits = c.hits[1:]
+	if again {
+		return nil
+	}
+	s.sum.Hits++
+	s.given = true
 	return s.out.Hit(h)
 }
 

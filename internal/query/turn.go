@@ -64,8 +64,8 @@ func (s *search) turn(c *cursor) error {
 	}
 	if len(c.blocks) == 0 {
 		next := c.pop()
-		blocks := s.journal.Blocks(next.at)
-		if len(blocks) == 0 {
+		blocks, ok := s.journal.Blocks(next.at, s.wanted)
+		if !ok {
 			s.skipped += next.to - next.at
 		}
 		c.unfold(next, blocks, s.ahead)
@@ -220,13 +220,17 @@ func (s *search) surround(c *cursor, h *Hit) (err error) {
 	if s.open(s.journals, c.container.ID) != nil {
 		return nil // it is gone, or the disk fails: there are none
 	}
+	begin, end := h.to, h.to
+	if len(h.Record) > 0 {
+		begin, end = h.Record[0].To, h.Record[len(h.Record)-1].To
+	}
 	if s.Request.Before > 0 {
-		if h.Before, err = s.linesBefore(h.to, s.Request.Before); err != nil {
+		if h.Before, err = s.linesBefore(begin, s.Request.Before); err != nil {
 			return err
 		}
 	}
 	if s.Request.After > 0 {
-		h.After, err = s.linesAfter(h.to, c.all[len(c.all)-1].to, s.Request.After)
+		h.After, err = s.linesAfter(end, c.all[len(c.all)-1].to, s.Request.After)
 	}
 	return err
 }

@@ -114,7 +114,7 @@ func (u *uncovering) read(ctx context.Context, journals *journal.Dir, set *rule.
 		return err
 	}
 	_, end := j.Bounds()
-	src := lines.New(j, lines.Position{Next: from}, lines.Config{})
+	src := lines.New(j, lines.Position{Next: from}, lines.Config{Aside: true})
 	defer src.Close()
 	defer func() { u.out.Unread += src.Skipped }()
 	u.matching = set.Begin()

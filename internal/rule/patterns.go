@@ -24,6 +24,16 @@ func WithPatterns(p *Patterns) Option {
 	return func(s *Snapshot) { s.compiler = p }
 }
 
+// Required returns sets of texts of which every match of a pattern holds one each, as
+// match.Pattern's; nil where nothing is known of them.
+func Required(expr string) [][]string {
+	tree, err := parsePattern(expr)
+	if err != nil {
+		return nil
+	}
+	return match.PatternOf(expr, tree).Required()
+}
+
 // get compiles a pattern, if it isn't known or in next already, for which it is
 // kept.
 func (p *Patterns) get(expr string, next map[string]*pattern) *pattern {

@@ -49,6 +49,7 @@ for what in "$@"; do
 		[ -e /usr/include/hs/hs.h ] || packages+=(libvectorscan-dev)
 		need g++ g++
 		need rg ripgrep
+		need zstdcat zstd
 		need pkg-config pkg-config
 		[ -d "${BUILD:-build}/tools/etc/logcheck" ] || unpack+=(logcheck-database)
 		;;

@@ -47,6 +47,23 @@ func PatternOf(expr string, tree *syntax.Regexp) *Pattern {
 	return &Pattern{expr: expr, weight: weigh(tree), facts: analyze(tree)}
 }
 
+// Required returns sets of texts of which every match holds one each; nil where nothing is
+// known of them. The ASCII letters of a match may be of either case, and where the
+// pattern's are too, U+212A and U+017F may stand for k and s.
+func (p *Pattern) Required() (sets [][]string) {
+	for _, s := range p.facts.all() {
+		if shortest(s.lits) == 0 {
+			continue
+		}
+		var texts []string
+		for _, l := range minimal(s).lits {
+			texts = append(texts, l.text)
+		}
+		sets = append(sets, texts)
+	}
+	return sets
+}
+
 func (p *Pattern) tree() *syntax.Regexp {
 	tree, err := syntax.Parse(p.expr, syntax.Perl)
 	if err != nil {
