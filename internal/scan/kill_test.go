@@ -13,6 +13,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -332,7 +333,8 @@ func scanPipe(t *testing.T, root, rules string) {
 		t.Fatal(err)
 	}
 	// That a record isn't added to is not known from its lines, but by when they are read.
-	s = New(Config{Journals: dir, Store: db, CommitEvery: time.Millisecond, RecordAfter: time.Hour})
+	var attached atomic.Bool
+	s = New(Config{Journals: dir, Store: db, CommitEvery: time.Millisecond, RecordAfter: time.Hour, Ready: attached.Load})
 	s.tick = 10 * time.Millisecond
 	s.SetSnapshot(killRules(t, rules))
 	ctx, cancel := context.WithCancel(context.Background())
@@ -352,6 +354,7 @@ func scanPipe(t *testing.T, root, rules string) {
 		t.Fatal(err)
 	}
 	a := j.Attach(true)
+	attached.Store(true)
 	for {
 		_, err := a.Ingest(pipe, 1<<20)
 		if err == io.EOF {

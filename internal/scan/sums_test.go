@@ -240,19 +240,21 @@ func TestEditInTraffic(t *testing.T) {
 	g.caughtUp()
 }
 
-// TestEndedBeforeItsFirstTurn has nothing be missed of a container that had ended before
-// it was known.
+// TestEndedBeforeItsFirstTurn has nothing be missed of a container that had ended in time
+// before it was known, however late that is.
 func TestEndedBeforeItsFirstTurn(t *testing.T) {
 	g := newRig(t)
 	r := kindRule(t, 1, rule.KindAbsent, "done", func(r *rule.Rule) { r.ForSeconds, r.GraceSeconds = 60, 0 })
 	c := g.container(0)
-	c.nano = time.Now().Add(-2 * time.Minute).UnixNano()
+	c.nano = time.Now().UnixNano()
 	c.lines("done")
 	c.end()
-	g.start(compileAll(t, r))
 	other := g.container(1)
-	other.nano = time.Now().Add(-2 * time.Minute).UnixNano()
+	other.nano = time.Now().UnixNano()
 	other.lines("done")
+	var ahead atomic.Int64
+	ahead.Store(int64(2 * time.Minute))
+	g.startAt(compileAll(t, r), &ahead)
 	eventually(t, "another one being missed", func() bool { g.s.Pass(); return len(g.events()) > 0 })
 	g.caughtUp()
 	if e := g.events(); len(e) != 1 || e[0].Metadata["container_name"] != "c1" {

@@ -108,11 +108,10 @@ func readContext(ctx context.Context, db queryer, eventID int64) (Context, error
 		if err != nil {
 			return c, fmt.Errorf("context of event %d: %w", eventID, err)
 		}
-		own := slices.IndexFunc(all, func(l event.ContextLine) bool { return l.Container != "" })
-		if own < 0 {
-			own = len(all)
+		c.Lines = all
+		if own := slices.IndexFunc(all, func(l event.ContextLine) bool { return l.Container != "" }); own >= 0 {
+			c.Lines, c.Siblings = all[:own:own], all[own:]
 		}
-		c.Lines, c.Siblings = all[:own:own], all[own:]
 	}
 	return c, nil
 }
