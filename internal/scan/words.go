@@ -21,7 +21,7 @@ const (
 	wordsLines  = 50
 	streamLines = 10
 	// wordsRead is of how many lines they are chosen, and wordsBytes how much these are.
-	wordsRead  = 4000
+	wordsRead  = 20_000
 	wordsBytes = 256 << 10
 	// shortRun is how long a run is of which they are kept, whatever they say.
 	shortRun = 10 * time.Second

@@ -22,8 +22,8 @@ const (
 	// seem to wait for longer than they may: they were made when the clock was ahead.
 	othersWait = "SELECT coalesce(max(next_at), 0) FROM deliveries INDEXED BY deliveries_awaiting WHERE trigger_id = ? AND next_at <= ? AND awaits <> 0 AND state = 'pending'"
 	// awaitedDue has deliveries of a trigger be due that wait for nothing any more, nor for one
-	// before them.
-	awaitedDue = `UPDATE deliveries SET next_at = ?1, awaits = 0 WHERE trigger_id = ?2 AND awaits = -1 AND awaits <> 0 AND state = 'pending'
+	// before them: not later than they were, where the clock is ahead now.
+	awaitedDue = `UPDATE deliveries SET next_at = min(next_at, ?1), awaits = 0 WHERE trigger_id = ?2 AND awaits = -1 AND awaits <> 0 AND state = 'pending'
 		AND seq < coalesce((SELECT min(seq) FROM deliveries WHERE trigger_id = ?2 AND awaits <> 0 AND awaits > 0 AND state = 'pending'), ?3)`
 )
 
