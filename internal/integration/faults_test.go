@@ -293,10 +293,6 @@ func (f fault) run(t *testing.T) (o outcome) {
 	o.countHits(t, c, marks)
 	e.Eventually(2*time.Minute, "every event delivered", func() bool {
 		st, err := c.Stats(t.Context())
-		if err == nil && st.Deliveries.Pending > 0 {
-			ds, _ := c.Deliveries(t.Context(), api.DeliveryQuery{State: "pending", Limit: 3})
-			t.Logf("%d pending %d delivered: %+v", st.Deliveries.Pending, st.Deliveries.Delivered, ds)
-		}
 		return err == nil && st.Deliveries.Pending == 0
 	})
 	o.countDeliveries(hooks, len(hits(t, c, "mark")))

@@ -61,7 +61,7 @@ func TestHistory(t *testing.T) {
 		for _, v := range events() {
 			of[history(v)]++
 		}
-		return of[true] >= 30 && of[false] >= 10
+		return of[true] >= 1 && of[true]+of[false] >= 40 // where it begins is up to the worker that was killed
 	})
 	if err := os.WriteFile(filepath.Join(dir, "end"), nil, 0o644); err != nil {
 		t.Fatal(err)

@@ -41,7 +41,9 @@ func (s *Scanner) Begins(rule int64) (offsets map[string]int64, known bool) {
 }
 
 // noteBegins notes from where on a snapshot's rules are evaluated that are awaited, where
-// the one before doesn't know them; nil: there was none since f began to read.
+// that isn't known: it is stored with the first cursor behind, so that it stays whatever a
+// restart reads again. The snapshot before is nil where there was none since f began to
+// read.
 func (f *follower) noteBegins(before, snapshot *rule.Snapshot) {
 	awaited := f.scanner.awaited.Load()
 	if awaited == nil {

@@ -1,6 +1,7 @@
 package scan
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -38,12 +39,28 @@ func TestBegins(t *testing.T) {
 			p.clock.Add(int64(time.Second))
 			write()
 			if step == made {
+				for n, pattern := range []string{"Cart", `#(\d+)`} {
+					r := rule.New()
+					r.Name, r.Pattern = fmt.Sprint("rule ", n), pattern
+					add := p.db.CreateRule
+					if n == 1 {
+						add = func(ctx context.Context, r rule.Rule) (rule.Rule, error) {
+							return p.db.CreateRuleWithHistory(ctx, r, time.Unix(0, 0))
+						}
+					}
+					if _, err := add(t.Context(), r); err != nil {
+						t.Fatal(err)
+					}
+				}
 				p.awaited, p.rules = []int64{2}, compile(t, rule.Rule{Pattern: "Cart"}, rule.Rule{Pattern: `#(\d+)`})
 				p.s.Await(p.awaited)
 				p.s.SetSnapshot(p.rules)
 				write()
 			}
-			if p.rnd.IntN(8) == 0 {
+			if p.rnd.IntN(8) == 0 || step == made && seed%2 == 0 {
+				if p.rnd.IntN(2) == 0 {
+					p.catchUp()
+				}
 				p.drop()
 				p.scans()
 			}

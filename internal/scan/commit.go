@@ -33,6 +33,7 @@ type progress struct {
 	cursor store.Cursor
 	hold   int64
 	ended  int64 // see follower.ended
+	begins *map[int64]int64
 	n      int32 // submissions that it stands for
 }
 
@@ -252,6 +253,11 @@ func (c *committer) commit() {
 	for f, p := range cursors {
 		p.cursor.Revision = f.revision.Add(1)
 		b.Cursors = append(b.Cursors, p.cursor)
+		if p.begins != nil {
+			for id, at := range *p.begins {
+				b.Begins = append(b.Begins, store.Begin{RuleID: id, ContainerID: f.id, Offset: at})
+			}
+		}
 	}
 	if (len(cursors) > 0 || b.Correlated != nil) && !c.persist(b) {
 		return

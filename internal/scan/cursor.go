@@ -68,6 +68,13 @@ func (s *Scanner) load(f *follower, j *journal.Journal) error {
 			adoptStreaks(&f.rules, c.Position)
 		}
 	}
+	if awaited := s.awaited.Load(); awaited != nil && len(*awaited) > 0 {
+		begins, err := s.cfg.Store.Begins(context.Background(), f.id)
+		if err != nil {
+			return err
+		}
+		f.begins.Store(&begins)
+	}
 	if _, end := j.Bounds(); at.Next > end {
 		// The database survived a power cut that the log's end did not.
 		s.log.Warn("log ends before its cursor; going on at its end", "container", f.id, "cursor", at.Next, "end", end)
@@ -106,7 +113,7 @@ func (s *Scanner) submit(f *follower, events []event.Event) {
 	g := given{events: events, suppressed: suppressed(f.rules.TakeSuppressed(), &f.meta), inputs: f.inputs, urgent: f.urgent, heft: f.heft}
 	f.inputs, f.urgent, f.heft = nil, false, 0
 	s.commits.add(f, progress{
-		n: 1, hold: f.from(at.Start()), ended: f.runs.ended(),
+		n: 1, hold: f.from(at.Start()), ended: f.runs.ended(), begins: f.begins.Load(),
 		cursor: store.Cursor{ContainerID: f.id, Position: position, State: state},
 	}, g)
 }

@@ -25,6 +25,7 @@ type Store interface {
 	Cursor(ctx context.Context, containerID string) (store.Cursor, bool, error)
 	Cursors(ctx context.Context) ([]store.Cursor, error)
 	DeleteCursor(ctx context.Context, containerID string) error
+	Begins(ctx context.Context, containerID string) (map[int64]int64, error)
 	Correlated(ctx context.Context) (rows []correlate.Row, revision int64, err error)
 	OwedContexts(ctx context.Context, after int64, limit int) ([]store.Owed, error)
 	PutContexts(ctx context.Context, all []store.Context) error

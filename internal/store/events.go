@@ -39,6 +39,7 @@ type Cursor struct {
 // Batch is what one Commit makes true at once.
 type Batch struct {
 	Cursors []Cursor
+	Begins  []Begin       // those that are known stay as they are
 	Events  []event.Event // ID is given; CreatedAt too, where it is zero
 	// Suppressed is what rules held back: no events, it counts in incidents behind
 	// those. Settings are given.
@@ -72,6 +73,9 @@ func (s *Store) Commit(ctx context.Context, b Batch, route func(event.Event) []i
 			if err := putCorrelated(ctx, tx, *b.Correlated); err != nil {
 				return err
 			}
+		}
+		if err := putBegins(ctx, tx, b.Begins); err != nil {
+			return err
 		}
 		for _, c := range b.Cursors {
 			if err := s.putCursor(ctx, tx, c); err != nil {

@@ -18,6 +18,39 @@ type History struct {
 	Since  time.Time
 }
 
+// Begin is the offset from which on lines of a container are evaluated by a rule whose
+// history is owed.
+type Begin struct {
+	RuleID      int64
+	ContainerID string
+	Offset      int64
+}
+
+// putBegins stores those of rules whose histories are owed that aren't known.
+func putBegins(ctx context.Context, tx *sql.Tx, all []Begin) error {
+	for _, b := range all {
+		if _, err := tx.ExecContext(ctx, "INSERT OR IGNORE INTO rule_begins SELECT rule_id, ?, ? FROM rule_histories WHERE rule_id = ?", b.ContainerID, b.Offset, b.RuleID); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Begins returns where rules begin in the log of a container, by rule, as far as that is
+// stored: of those whose histories are owed.
+func (s *Store) Begins(ctx context.Context, containerID string) (map[int64]int64, error) {
+	out := map[int64]int64{}
+	rows, err := s.r.QueryContext(ctx, "SELECT rule_id, begins FROM rule_begins WHERE container_id = ?", containerID)
+	_, err = collect(rows, err, func(r row) (id int64, err error) {
+		var at int64
+		if err = r.Scan(&id, &at); err == nil {
+			out[id] = at
+		}
+		return id, err
+	})
+	return out, wrap("read where rules begin", err)
+}
+
 // CreateRuleWithHistory is CreateRule, and has the rule's history be owed.
 func (s *Store) CreateRuleWithHistory(ctx context.Context, r rule.Rule, since time.Time) (rule.Rule, error) {
 	return s.createRule(ctx, r, func(tx *sql.Tx, id int64) error {
