@@ -150,3 +150,24 @@ func TestNearLines(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// Lines that come while the clock is ahead have nothing wait until it is as late as that.
+func TestAwaitedArriveWhileTheClockIsAhead(t *testing.T) {
+	s, now := openTest(t), time.Unix(1_800_000_000, 0)
+	s.UseClock(func() time.Time { return now })
+	a := addTrigger(t, s, "a")
+	tr := must[trigger.Trigger](t)(s.Trigger(t.Context(), a))
+	tr.ContextWaitSeconds = 2
+	must[trigger.Trigger](t)(s.UpdateTrigger(t.Context(), tr))
+	e := hit("one", nil)
+	e.Around = &event.Around{Container: "c", To: 1, After: 3}
+	id := emit(t, s, to(a), e)[0].ID
+	now = now.Add(time.Hour)
+	if err := s.PutContexts(t.Context(), []Context{{EventID: id, Lines: []event.ContextLine{{Text: "own", Own: true}}, Own: true, Whole: true}}); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(-time.Hour)
+	if got := due(t, s, a, now.Add(2*time.Second)); !slices.Equal(got, []string{"one"}) {
+		t.Errorf("due are %v", got)
+	}
+}
