@@ -2,9 +2,11 @@ package api
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -18,6 +20,16 @@ const (
 	ndjson    = "application/x-ndjson"
 	wentWrong = "something went wrong inside logscan; its log says more"
 )
+
+// registerLines has an operation be answered in lines of JSON, each a Record.
+func registerLines[Record, In any](api huma.API, op huma.Operation, answer func(api huma.API, hc huma.Context, in *In)) {
+	op.Responses = map[string]*huma.Response{"200": {
+		Description: "OK", Content: map[string]*huma.MediaType{ndjson: {Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Record](), true, "")}},
+	}}
+	huma.Register(api, op, func(_ context.Context, in *In) (*huma.StreamResponse, error) {
+		return &huma.StreamResponse{Body: func(hc huma.Context) { answer(api, hc, in) }}, nil
+	})
+}
 
 // linesAnswer is one of lines of JSON that is streamed.
 type linesAnswer struct {

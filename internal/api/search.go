@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -118,12 +117,7 @@ type SearchSummary struct {
 func (s *server) searches(api huma.API) {
 	op := operation(http.MethodGet, searchPath, "search", "Look for lines in all logs that are kept", 200, 404, 422, 503)
 	op.Description = "The answer is streamed: a line of JSON for each record. One that ends without a summary or an error was cut off."
-	op.Responses = map[string]*huma.Response{"200": {
-		Description: "OK", Content: map[string]*huma.MediaType{ndjson: {Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[SearchRecord](), true, "")}},
-	}}
-	huma.Register(api, op, func(ctx context.Context, in *searchInput) (*huma.StreamResponse, error) {
-		return &huma.StreamResponse{Body: func(hc huma.Context) { s.search(api, hc, in) }}, nil
-	})
+	registerLines[SearchRecord](api, op, s.search)
 }
 
 // search answers a search.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"reflect"
 	"strconv"
 	"time"
 
@@ -74,12 +73,7 @@ func (s *server) tails(api huma.API) {
 	op := operation(http.MethodGet, tailPath, "tail", "Show the last lines of logs, and those that are written", 200, 404, 422, 503)
 	op.Description = "The answer is streamed: a line of JSON for each record. One that ends without end or an error was cut off. " +
 		"Who takes less than is written is told of what was passed over, and who takes nothing for 5 minutes is cut off."
-	op.Responses = map[string]*huma.Response{"200": {
-		Description: "OK", Content: map[string]*huma.MediaType{ndjson: {Schema: api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[TailRecord](), true, "")}},
-	}}
-	huma.Register(api, op, func(ctx context.Context, in *tailInput) (*huma.StreamResponse, error) {
-		return &huma.StreamResponse{Body: func(hc huma.Context) { s.tail(api, hc, in) }}, nil
-	})
+	registerLines[TailRecord](api, op, s.tail)
 }
 
 // tail answers a tail.

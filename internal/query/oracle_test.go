@@ -184,6 +184,20 @@ func request(random *rand.Rand, logs []*log) Request {
 	return r
 }
 
+// pages shows the hits of a search, page by page.
+func pages(t *testing.T, s *Searcher, page Request, show func(*Hit) string) (got []string) {
+	t.Helper()
+	for {
+		sum, err := s.Search(t.Context(), page, Output{Hit: func(h *Hit) error { got = append(got, show(h)); return nil }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if page.From = sum.Next; page.From == "" {
+			return got
+		}
+	}
+}
+
 // agree compares searches with what was written.
 func agree(t *testing.T, random *rand.Rand, s *Searcher, logs []*log, n int) {
 	t.Helper()
@@ -200,16 +214,7 @@ func agree(t *testing.T, random *rand.Rand, s *Searcher, logs []*log, n int) {
 			r.Limit = 0
 			want := expected(t, logs, r)
 			page.Limit = max(page.Limit, len(want)/5)
-			var got []string
-			for {
-				sum, err := s.Search(t.Context(), page, Output{Hit: func(h *Hit) error { got = append(got, showHit(h)); return nil }})
-				if err != nil {
-					t.Fatal(err)
-				}
-				if page.From = sum.Next; page.From == "" {
-					break
-				}
-			}
+			got := pages(t, s, page, showHit)
 			if !slices.Equal(got, want) {
 				differ(t, page, got, want)
 			}

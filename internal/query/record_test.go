@@ -161,18 +161,9 @@ func TestRecords(t *testing.T) {
 				if limit > 20 && r.Before > 0 {
 					continue
 				}
-				var got []string
 				page := r
 				page.Limit = limit
-				for {
-					sum, err := s.Search(t.Context(), page, Output{Hit: func(h *Hit) error { got = append(got, showRecord(h)); return nil }})
-					if err != nil {
-						t.Fatal(err)
-					}
-					if page.From = sum.Next; page.From == "" {
-						break
-					}
-				}
+				got := pages(t, s, page, showRecord)
 				if !slices.Equal(got, want) {
 					differ(t, page, got, want)
 				}
