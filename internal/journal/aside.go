@@ -2,6 +2,7 @@ package journal
 
 import (
 	"os"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,27 +17,42 @@ func forgetting(f *os.File) {
 // in the page cache isn't there afterwards: so much is read that nobody asks for again, and
 // it would take the place of what others do.
 func (r *Reader) readAt(b []byte, off int64) error {
-	if !r.Aside {
-		_, err := r.file.ReadAt(b, off)
+	var resident []byte
+	page := int64(os.Getpagesize())
+	from := off &^ (page - 1)
+	if r.Aside {
+		resident, _ = residentPages(int(r.file.Fd()), from, int(off-from)+len(b)) // where it can't be known, nothing is dropped
+	}
+	if _, err := r.file.ReadAt(b, off); err != nil {
 		return err
 	}
-	fd := int(r.file.Fd())
-	n, err := unix.Preadv2(fd, [][]byte{b}, off, unix.RWF_NOWAIT)
-	if n = max(n, 0); n == len(b) {
-		return nil
+	for n := 0; n < len(resident); n++ {
+		first := n
+		for n < len(resident) && resident[n]&1 == 0 {
+			n++
+		}
+		if n > first {
+			_ = unix.Fadvise(int(r.file.Fd()), from+int64(first)*page, int64(n-first)*page, unix.FADV_DONTNEED) // a hint
+		}
 	}
-	cold := err == nil || err == unix.EAGAIN // else it can't be known
-	if _, err := r.file.ReadAt(b[n:], off+int64(n)); err != nil {
-		return err
-	}
-	if !cold {
-		return nil
-	}
-	from, to := off+int64(n), off+int64(len(b))
-	if off == r.cold {
-		from = off &^ int64(os.Getpagesize()-1) // the page that the block before has begun
-	}
-	r.cold = to
-	_ = unix.Fadvise(fd, from, to-from, unix.FADV_DONTNEED) // a hint, about whole pages
 	return nil
+}
+
+// residentPages returns a byte for each page of a part of a file, which begins with a page:
+// its lowest bit is 1 where the page is in the page cache.
+func residentPages(fd int, from int64, length int) ([]byte, error) {
+	if length == 0 {
+		return nil, nil
+	}
+	m, err := unix.Mmap(fd, from, length, unix.PROT_READ, unix.MAP_SHARED) // it is never read
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Munmap(m)
+	page := os.Getpagesize()
+	pages := make([]byte, (length+page-1)/page)
+	if _, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&m[0])), uintptr(length), uintptr(unsafe.Pointer(&pages[0]))); errno != 0 {
+		return nil, errno
+	}
+	return pages, nil
 }

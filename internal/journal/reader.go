@@ -39,7 +39,6 @@ type Reader struct {
 	skip   int64     // bytes that are no frame, with errDamaged
 	logged int64     // base of the last segment, plus 1, that had a bad place
 	fault  diskFault // for a Patient one
-	cold   int64     // behind what was read of file last that wasn't in the page cache, see readAt
 }
 
 // errDamaged means that no frame is at the reader's position.
@@ -197,7 +196,6 @@ func (r *Reader) open() error {
 		}
 		r.seg, r.file, r.index = seg, file, trailer{}
 		if r.Aside {
-			r.cold = 0
 			forgetting(file)
 		}
 		if seg.compressed {
