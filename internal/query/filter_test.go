@@ -61,7 +61,7 @@ func TestFilters(t *testing.T) {
 		}
 		return sum
 	}
-	for range 25 {
+	for range 10 {
 		w := l.lines[random.IntN(len(l.lines))]
 		if !w.finished {
 			continue
@@ -96,7 +96,7 @@ func TestFilters(t *testing.T) {
 	if sum := compare(Request{Pattern: "quite another thing", IgnoreCase: true}); sum.Bytes > size/4 {
 		t.Errorf("of what isn't there, %d bytes of %d were read", sum.Bytes, size)
 	}
-	for _, expr := range []string{"kelvin", "MISS", "ärger", "disk space", "task killed|kelvin", "sk"} {
+	for _, expr := range []string{"kelvin", "MISS", "task killed|ärger", "sk"} {
 		compare(Request{Pattern: expr, IgnoreCase: true})
 	}
 }

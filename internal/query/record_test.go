@@ -136,7 +136,7 @@ func TestRecords(t *testing.T) {
 	dir := newDir(t, journal.Config{})
 	var logs []*log
 	for i, name := range []string{"web", "job"} {
-		l := newLog(t, dir, journal.Container{ID: strings.Repeat(fmt.Sprint(i), 64), Name: name, Options: journal.Options{MaxSize: 200 << 10, MaxFile: 9, Compress: true}}, random)
+		l := newLog(t, dir, journal.Container{ID: strings.Repeat(fmt.Sprint(i), 64), Name: name, Options: journal.Options{MaxSize: 100 << 10, MaxFile: 9, Compress: true}}, random)
 		logs = append(logs, l)
 	}
 	for len(logs[0].j.Segments()) < 3 {
@@ -148,25 +148,24 @@ func TestRecords(t *testing.T) {
 		return c >= 2 && raw == 1
 	})
 	s := New(dir, nil)
-	for _, r := range []Request{
+	for n, r := range []Request{
 		{Pattern: "timeout"}, {Pattern: "Caused by"}, {Pattern: "take[24]"}, {Pattern: "request 7 "}, {Pattern: "raise|took 1. ms", Before: 2, After: 3}, {Pattern: "GET /cart 3", After: 1}, {Pattern: "nothing like it"},
 	} {
-		for _, r.Order = range Orders {
-			r.Records = true
-			want := expectedRecords(logs, r)
-			if (len(want) == 0) != (r.Pattern == "nothing like it") {
-				t.Fatalf("%d records of %q", len(want), r.Pattern)
+		r.Order = Orders[n%2]
+		r.Records = true
+		want := expectedRecords(logs, r)
+		if (len(want) == 0) != (r.Pattern == "nothing like it") {
+			t.Fatalf("%d records of %q", len(want), r.Pattern)
+		}
+		for _, limit := range []int{0, 1 + len(want)/7} {
+			if limit > 20 && r.Before > 0 {
+				continue
 			}
-			for _, limit := range []int{0, 1 + len(want)/7} {
-				if limit > 20 && r.Before > 0 {
-					continue
-				}
-				page := r
-				page.Limit = limit
-				got := pages(t, s, page, showRecord)
-				if !slices.Equal(got, want) {
-					differ(t, page, got, want)
-				}
+			page := r
+			page.Limit = limit
+			got := pages(t, s, page, showRecord)
+			if !slices.Equal(got, want) {
+				differ(t, page, got, want)
 			}
 		}
 	}
