@@ -188,7 +188,7 @@ func TestDiskBudget(t *testing.T) {
 	for range 2 {
 		e.Wait(e.Run(opts, "loggen", "-n", "10000", "-len", "100")) // 1.25 MB each
 	}
-	e.Eventually(time.Minute, "the budget held", func() bool { return bytes() <= budget })
+	e.Eventually(4*time.Minute, "the budget held", func() bool { return bytes() <= budget })
 	if n := kept(oldest); n > 30_000 {
 		t.Errorf("%d lines of the container that stopped first are there", n)
 	}
@@ -201,7 +201,7 @@ func TestDiskBudget(t *testing.T) {
 	e.Docker("kill", "-s", "TERM", running) // 10 MB alone
 	e.Wait(running)
 	// Of a log that is being read or scanned just then, the last segment stays.
-	e.Eventually(time.Minute, "the budget held by one container", func() bool { return bytes() <= budget && kept("box-4") < 2000 })
+	e.Eventually(4*time.Minute, "the budget held by one container", func() bool { return bytes() <= budget && kept("box-4") < 2000 })
 	logs := readLogs(t, client, running, logOptions{})
 	if n := len(logs); n < 20_000 {
 		t.Errorf("%d lines are left of the container that stopped last", n)
@@ -211,7 +211,7 @@ func TestDiskBudget(t *testing.T) {
 			t.Fatalf("line %d of %d is %q", i, len(logs), k.text)
 		}
 	}
-	e.Eventually(time.Minute, "an event about what is lost", func() bool {
+	e.Eventually(4*time.Minute, "an event about what is lost", func() bool {
 		page, err := c.Events(context.Background(), api.EventQuery{Source: "system"})
 		if err != nil {
 			t.Fatal(err)
