@@ -171,6 +171,29 @@ func TestBudgetLooksAgain(t *testing.T) {
 	}
 }
 
+// What is known of a container's runs may be written behind another one's end: that makes
+// its log no younger.
+func TestAgeGoesByLines(t *testing.T) {
+	root := t.TempDir()
+	stopped(t, root, 3)
+	oldest := ""
+	for range 2 {
+		d, err := OpenDir(Config{Root: root})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.retain()
+		if got := d.byAge()[0].ID; oldest != "" && got != oldest {
+			t.Errorf("the oldest is %s, not %s", got, oldest)
+		}
+		oldest = d.byAge()[0].ID
+		if err := os.WriteFile(filepath.Join(d.pathOf(oldest), runsName), []byte("[]\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		d.Close()
+	}
+}
+
 // A root that can't be used is no reason to stop: what a container says is
 // drained, dropped and reported, and kept as soon as there is a root.
 func TestRootComesBack(t *testing.T) {
