@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"logscan/internal/rule"
+	"logscan/internal/store"
 )
 
 // Await has it be noted, of rules of the next snapshots that others had not, from where on
@@ -67,6 +68,7 @@ func (f *follower) noteBegins(before, snapshot *rule.Snapshot) {
 			at = f.from(at) // what is kept of records is evaluated by it too
 		}
 		now[id], f.owed = at, true
+		f.noted = append(f.noted, store.Begin{RuleID: id, ContainerID: f.id, Offset: at})
 	}
 	f.begins.Store(&now)
 }

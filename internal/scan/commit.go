@@ -33,7 +33,6 @@ type progress struct {
 	cursor store.Cursor
 	hold   int64
 	ended  int64 // see follower.ended
-	begins *map[int64]int64
 	n      int32 // submissions that it stands for
 }
 
@@ -74,6 +73,7 @@ type given struct {
 	events     []event.Event
 	suppressed []incident.Hit
 	inputs     []input
+	begins     []store.Begin
 	urgent     bool // some inputs may make a hit at once
 	heft       int  // bytes of records
 }
@@ -82,6 +82,7 @@ func (g *given) add(more given) {
 	g.events = append(g.events, more.events...)
 	g.suppressed = append(g.suppressed, more.suppressed...)
 	g.inputs = append(g.inputs, more.inputs...)
+	g.begins = append(g.begins, more.begins...)
 	g.heft += more.heft
 }
 
@@ -240,7 +241,7 @@ func (c *committer) commit() {
 	c.waits, c.cursors = given{}, map[*follower]progress{}
 	c.timePass = false
 	c.mu.Unlock()
-	b := store.Batch{Events: g.events, Suppressed: g.suppressed, Cursors: make([]store.Cursor, 0, len(cursors))}
+	b := store.Batch{Begins: g.begins, Events: g.events, Suppressed: g.suppressed, Cursors: make([]store.Cursor, 0, len(cursors))}
 	if !c.load() {
 		return
 	}
@@ -253,11 +254,6 @@ func (c *committer) commit() {
 	for f, p := range cursors {
 		p.cursor.Revision = f.revision.Add(1)
 		b.Cursors = append(b.Cursors, p.cursor)
-		if p.begins != nil {
-			for id, at := range *p.begins {
-				b.Begins = append(b.Begins, store.Begin{RuleID: id, ContainerID: f.id, Offset: at})
-			}
-		}
 	}
 	if (len(cursors) > 0 || b.Correlated != nil) && !c.persist(b) {
 		return

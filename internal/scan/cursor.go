@@ -110,10 +110,10 @@ func (s *Scanner) submit(f *follower, events []event.Event) {
 	state = f.records.append(nil, state)
 	f.owed, f.sent = false, f.now
 	f.uncommitted.Add(1)
-	g := given{events: events, suppressed: suppressed(f.rules.TakeSuppressed(), &f.meta), inputs: f.inputs, urgent: f.urgent, heft: f.heft}
-	f.inputs, f.urgent, f.heft = nil, false, 0
+	g := given{events: events, suppressed: suppressed(f.rules.TakeSuppressed(), &f.meta), inputs: f.inputs, begins: f.noted, urgent: f.urgent, heft: f.heft}
+	f.inputs, f.noted, f.urgent, f.heft = nil, nil, false, 0
 	s.commits.add(f, progress{
-		n: 1, hold: f.from(at.Start()), ended: f.runs.ended(), begins: f.begins.Load(),
+		n: 1, hold: f.from(at.Start()), ended: f.runs.ended(),
 		cursor: store.Cursor{ContainerID: f.id, Position: position, State: state},
 	}, g)
 }

@@ -12,6 +12,7 @@ import (
 	"logscan/internal/journal"
 	"logscan/internal/lines"
 	"logscan/internal/rule"
+	"logscan/internal/store"
 )
 
 const (
@@ -75,16 +76,17 @@ type follower struct {
 	look     func(rule.Line, int)
 	alarm    *time.Timer // for records that may be over
 	events   []event.Event
-	inputs   []input // for rules that add matches up
-	urgent   bool    // some may make a hit at once
-	unsure   bool    // it isn't known yet whether the container runs
-	runs     runs    // for rules of kind run
-	heard    int64   // the latest run that ended whose last words are seen to
-	run      int64   // the start that was submitted, in nanoseconds; stopped that there is none; 0 for neither
-	unseen   int     // bytes of frames and lines since the clock was looked at
-	heft     int     // bytes of the records of events and inputs
-	lines    int64   // evaluated in this turn
-	last     int64   // the time of the last one
+	inputs   []input       // for rules that add matches up
+	noted    []store.Begin // where rules begin, that isn't submitted
+	urgent   bool          // some may make a hit at once
+	unsure   bool          // it isn't known yet whether the container runs
+	runs     runs          // for rules of kind run
+	heard    int64         // the latest run that ended whose last words are seen to
+	run      int64         // the start that was submitted, in nanoseconds; stopped that there is none; 0 for neither
+	unseen   int           // bytes of frames and lines since the clock was looked at
+	heft     int           // bytes of the records of events and inputs
+	lines    int64         // evaluated in this turn
+	last     int64         // the time of the last one
 	overflow int64
 	hidden   int64
 }
@@ -112,6 +114,7 @@ func (s *Scanner) newFollower(id string) *follower {
 func (f *follower) reset() {
 	f.loaded, f.at, f.rules, f.owed, f.run, f.runs = false, lines.Position{}, rule.State{}, false, 0, runs{}
 	f.records.ways, f.snapshot = nil, nil
+	f.noted = nil
 	f.begins.Store(nil)
 	f.done.Store(0)
 	f.hold.Store(0)

@@ -60,22 +60,15 @@ func (s *Store) CreateRuleWithHistory(ctx context.Context, r rule.Rule, since ti
 }
 
 // Histories returns those that are owed, by rule.
-func (s *Store) Histories(ctx context.Context) (out []History, err error) {
+func (s *Store) Histories(ctx context.Context) ([]History, error) {
 	rows, err := s.r.QueryContext(ctx, "SELECT rule_id, since FROM rule_histories ORDER BY rule_id")
-	if err != nil {
-		return nil, wrap("read histories", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var h History
+	owed, err := collect(rows, err, func(r row) (h History, err error) {
 		var since int64
-		if err := rows.Scan(&h.RuleID, &since); err != nil {
-			return nil, wrap("read histories", err)
-		}
+		err = r.Scan(&h.RuleID, &since)
 		h.Since = instant(since)
-		out = append(out, h)
-	}
-	return out, wrap("read histories", rows.Err())
+		return h, err
+	})
+	return owed, wrap("read histories", err)
 }
 
 // PutHistory stores the events of a history that is owed, which is then owed no more, in
