@@ -5,8 +5,9 @@
 //
 // A filter knows of each block which grams of four bytes are in the lines that may end in
 // it, in either case: a byte counts with 0x20 set, of the text as of what is looked for.
-// A gram is a hash of 16 bits or, where there is little room, fewer. What is in more than half of the blocks tells little,
-// and is left out; so are the most frequent of the others, as far as room asks for it.
+// A gram is a hash of 16 bits or, where there is little room, fewer. What is in more than
+// half of the blocks tells little, and is left out; so are the most frequent of the others,
+// as far as room asks for it.
 //
 // A line in chunks counts, as far as it has come, for each block with a chunk of it,
 // whatever ends it there. Where its beginning isn't known, or frames are damaged, or a

@@ -29,8 +29,8 @@ type nearMisses struct {
 // sayWhyNothing says of a rule that no line matches how many of the lines have the text that
 // its pattern asks for and is rarest, and what keeps them from being matches.
 func (b *backtest) sayWhyNothing(ctx context.Context, cfg BacktestConfig, snapshot *rule.Snapshot, r *rule.Rule) error {
-	required := match.RequiredBy(r.Pattern)
-	if required == nil || r.Pattern == "" {
+	required := rule.Rarest(r.Pattern)
+	if required == nil || !required.Telling() {
 		return nil
 	}
 	near := nearMisses{stopped: map[string]int{}}

@@ -87,11 +87,8 @@ func (s *Searcher) WhyRule(ctx context.Context, cfg WhyConfig, q WhyRuleQuery) (
 	w.nearly(&r)
 	defer w.end()
 	s.containers(&w, snapshot)
-	all, counts, err := scan.Replay(ctx, scan.ReplayConfig{
-		Config: scan.Config{Journals: s.journals, Store: unstored{}, Echo: cfg.Echo, Bucket: cfg.Bucket, Redact: cfg.Redact},
-		Rules:  snapshot, Since: q.Since, Until: q.Until, Wants: func(i journal.Info) bool { return !i.LastLine.Before(q.Since) && !w.replaced[i.Workload] },
-		Clock: func(time.Time) {}, Due: func() time.Time { return time.Time{} }, Witness: &w,
-	})
+	wants := func(i journal.Info) bool { return !i.LastLine.Before(q.Since) && !w.replaced[i.Workload] }
+	all, counts, err := s.witnessed(ctx, cfg, scan.ReplayConfig{Rules: snapshot, Since: q.Since, Until: q.Until, Wants: wants, Witness: &w})
 	if err != nil {
 		return RuleWhy{}, err
 	}
@@ -177,7 +174,9 @@ func (w *ruleWitness) nearly(r *rule.Rule) {
 		snapshot, _ := rule.Compile([]rule.Rule{one})
 		return snapshot.For("").Begin()
 	}
-	w.out.Rarest = rule.Rarest(r.Pattern)
+	if required := rule.Rarest(r.Pattern); required != nil {
+		w.out.Rarest = required.Texts
+	}
 	quoted := make([]string, len(w.out.Rarest))
 	for i, text := range w.out.Rarest {
 		quoted[i] = regexp.QuoteMeta(text)

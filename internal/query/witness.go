@@ -187,11 +187,7 @@ func (w *why) replay(ctx context.Context, back time.Duration, wants func(journal
 	set := w.snapshot.ForContainer(scopeOf(w.out.Container))
 	w.seen = newWitness(w.out.Container.ID, w.out.Line, set.Ways())
 	since := w.time().Add(-back)
-	all, _, err := scan.Replay(ctx, scan.ReplayConfig{
-		Config: scan.Config{Journals: w.journals, Store: unstored{}, Echo: w.cfg.Echo, Bucket: w.cfg.Bucket, Redact: w.cfg.Redact},
-		Rules:  w.snapshot, Since: since, Until: w.time().Add(whyAfter), Wants: wants,
-		Clock: func(time.Time) {}, Due: func() time.Time { return time.Time{} }, Witness: w.seen,
-	})
+	all, _, err := w.witnessed(ctx, w.cfg, scan.ReplayConfig{Rules: w.snapshot, Since: since, Until: w.time().Add(whyAfter), Wants: wants, Witness: w.seen})
 	if err != nil {
 		return err
 	}
@@ -244,6 +240,13 @@ func reach(r *rule.Rule) time.Duration {
 		return r.For() + r.Grace()
 	}
 	return whyBack
+}
+
+// witnessed is a replay of which only the witness is asked.
+func (s *Searcher) witnessed(ctx context.Context, cfg WhyConfig, r scan.ReplayConfig) ([]scan.Replayed, map[int64]rule.Counts, error) {
+	r.Config = scan.Config{Journals: s.journals, Store: unstored{}, Echo: cfg.Echo, Bucket: cfg.Bucket, Redact: cfg.Redact}
+	r.Clock, r.Due = func(time.Time) {}, func() time.Time { return time.Time{} }
+	return scan.Replay(ctx, r)
 }
 
 // unstored is a store for replays of which only the witness is asked: it keeps nothing.

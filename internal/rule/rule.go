@@ -206,10 +206,9 @@ func CheckPattern(pattern string) error {
 	return err
 }
 
-// Rarest returns the texts of which each line has one that matches a pattern, whatever the
-// case of their letters: of those that can be told, the rarest in common lines. Nil where
-// none can.
-func Rarest(pattern string) []string {
+// Rarest returns texts of which each line has one that a pattern matches, as
+// match.Pattern's; nil where nothing is known of them, or the pattern can't be used.
+func Rarest(pattern string) *match.Required {
 	tree, err := parsePattern(pattern)
 	if err != nil {
 		return nil

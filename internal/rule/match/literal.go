@@ -318,20 +318,6 @@ func rarest(sets []set) (best set, ok bool) {
 	return best, ok
 }
 
-// Rarest returns the texts of which each match of the pattern has one: those that are
-// rarest in common lines; nil where nothing is known of its matches. Of those whose letters
-// may be of either case, they are small.
-func (p *Pattern) Rarest() (texts []string) {
-	best, ok := rarest(p.facts.all())
-	if !ok {
-		return nil
-	}
-	for _, l := range best.lits {
-		texts = append(texts, l.text)
-	}
-	return texts
-}
-
 // commonness is how often a set's literals occur in common lines. It is no matter
 // of Stats: what is known of an expression holds for all Matchers.
 func commonness(s set) float64 {

@@ -2,7 +2,7 @@ package match
 
 import (
 	"regexp"
-	"regexp/syntax"
+	"slices"
 	"strings"
 )
 
@@ -13,18 +13,10 @@ type Required struct {
 	re    *regexp.Regexp
 }
 
-// tellingBytes is how long a text is, at least, that says something of a line.
-const tellingBytes = 3
-
-// RequiredBy returns what each match of a pattern has; nil where that is nothing of
-// tellingBytes, or the pattern can't be used.
-func RequiredBy(pattern string) *Required {
-	tree, err := syntax.Parse(pattern, syntax.Perl)
-	if err != nil {
-		return nil
-	}
-	best, ok := rarest(analyze(tree.Simplify()).all())
-	if !ok || shortest(best.lits) < tellingBytes {
+// Rarest returns what each match of the pattern has; nil where nothing is known of that.
+func (p *Pattern) Rarest() *Required {
+	best, ok := rarest(p.facts.all())
+	if !ok {
 		return nil
 	}
 	r := &Required{}
@@ -38,6 +30,14 @@ func RequiredBy(pattern string) *Required {
 	}
 	r.re = regexp.MustCompile(strings.Join(either, "|"))
 	return r
+}
+
+// tellingBytes is how long a text is, at least, that says something of a line.
+const tellingBytes = 3
+
+// Telling reports whether each of the texts says something of a line that has it.
+func (r *Required) Telling() bool {
+	return !slices.ContainsFunc(r.Texts, func(text string) bool { return len(text) < tellingBytes })
 }
 
 // In reports whether a text has one of them.

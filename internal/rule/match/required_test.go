@@ -5,11 +5,21 @@ import (
 	"testing"
 )
 
-func TestRequiredBy(t *testing.T) {
+func TestRarest(t *testing.T) {
+	rarest := func(pattern string) *Required {
+		p, err := NewPattern(pattern)
+		if err != nil {
+			return nil
+		}
+		if r := p.Rarest(); r != nil && r.Telling() {
+			return r
+		}
+		return nil
+	}
 	for pattern, want := range map[string]string{
 		`card reader \d+ failed`: "card reader ", `(?i)Out of Memory`: "out of memory", `timeout|refused`: "timeout refused", `\d+`: "", `(`: "",
 	} {
-		r := RequiredBy(pattern)
+		r := rarest(pattern)
 		got := ""
 		if r != nil {
 			got = strings.Join(r.Texts, " ")
@@ -18,7 +28,7 @@ func TestRequiredBy(t *testing.T) {
 			t.Errorf("%s: %q", pattern, got)
 		}
 	}
-	if r := RequiredBy(`(?i)Out of Memory`); !r.In([]byte("OUT of memory.")) || r.In([]byte("out of")) {
+	if r := rarest(`(?i)Out of Memory`); !r.In([]byte("OUT of memory.")) || r.In([]byte("out of")) {
 		t.Error("in")
 	}
 }
