@@ -236,7 +236,12 @@ func (p *past) drop() {
 
 // turns gives turns to those who wait for theirs, the last ones maybe not.
 func (p *past) turns(all bool) {
-	for p.s.queue.anyLocked() && (all || p.rnd.IntN(8) > 0) {
+	waiting := func() bool {
+		p.s.queue.mu.Lock() // a follower's timer may push meanwhile
+		defer p.s.queue.mu.Unlock()
+		return p.s.queue.anyLocked()
+	}
+	for waiting() && (all || p.rnd.IntN(8) > 0) {
 		f, heavy, _ := p.s.queue.pop(false)
 		p.s.takeTurn(f, heavy)
 	}
