@@ -11,9 +11,8 @@ import (
 	"logscan/internal/rule"
 )
 
-// trial tries a rule on lines, by the engine that runs live.
+// trial tries rules on lines, by the engine that runs live.
 type trial struct {
-	rule     *rule.Rule
 	snapshot *rule.Snapshot
 	set      *rule.Set
 }
@@ -21,14 +20,16 @@ type trial struct {
 // trialStart is the time of the first line of a trial.
 var trialStart = time.Unix(1e9, 0).UnixNano()
 
-func newTrial(t testing.TB, r rule.Rule) *trial {
+func newTrial(t testing.TB, rules ...rule.Rule) *trial {
 	t.Helper()
-	r.ID = 1
-	snapshot, bad := rule.Compile([]rule.Rule{r})
-	if len(bad) > 0 {
-		t.Fatalf("%s: %s", r.Name, bad[0].Reason)
+	for n := range rules {
+		rules[n].ID = int64(n) + 1
 	}
-	return &trial{&r, snapshot, snapshot.For("")}
+	snapshot, bad := rule.Compile(rules)
+	for _, b := range bad {
+		t.Fatalf("%s: %s", b.Name, b.Reason)
+	}
+	return &trial{snapshot, snapshot.For("")}
 }
 
 // records makes records of lines, all written at the times given, or at once.
@@ -56,20 +57,20 @@ func (tr *trial) records(m *rule.Matching, texts []string, at []time.Duration, g
 	records.End(math.MaxInt64, record)
 }
 
-// matches reports whether the rule's own conditions hold of a line, or of the lines of a
-// record.
-func (tr *trial) matches(text string) (matched bool) {
+// matching returns the names of the rules of which the conditions that hits are made of
+// hold of a line, or of the lines of a record.
+func (tr *trial) matching(text string) (names []string) {
 	m := tr.set.Begin()
 	defer m.End()
 	var state rule.State
 	tr.records(&m, strings.Split(text, "\n"), nil, func(r rule.Record) {
 		m.Evaluate(&state, r, nil, func(rule.Line, int) {
-			for _, p := range m.Parts() {
-				matched = matched || p.String() == ""
+			for _, r := range m.Telling() {
+				names = append(names, r.Name)
 			}
 		})
 	})
-	return matched
+	return names
 }
 
 // hits is how many hits lines add up to that begin with times such as "+90s ", each later
@@ -83,7 +84,7 @@ func (tr *trial) hits(t testing.TB, timed []string) (n int) {
 		first, text, _ := strings.Cut(line, " ")
 		d, err := time.ParseDuration(strings.TrimPrefix(first, "+"))
 		if err != nil || first[0] != '+' {
-			t.Fatalf("%s: %q begins with no time such as +90s", tr.rule.Name, line)
+			t.Fatalf("%q begins with no time such as +90s", line)
 		}
 		if until = max(until, d); text != "" {
 			texts, at = append(texts, text), append(at, d)
