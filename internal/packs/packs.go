@@ -1,7 +1,7 @@
 // Package packs has what people who know a program watch for in its log: for each
 // program, a pack of rules, and for each rule lines that it has to hit and lines that it
-// must not. Packs are files NAME.yaml of this directory, in the form of logscan's own
-// files, with a head:
+// must not. Packs are files NAME.yaml of this directory, as package config has them,
+// with a head:
 //
 //	version: 1
 //	pack: redis
@@ -29,9 +29,9 @@ import (
 	"strings"
 	"sync"
 
+	"logscan/internal/config"
 	"logscan/internal/glob"
 	"logscan/internal/nearest"
-	"logscan/internal/rule"
 )
 
 //go:embed *.yaml
@@ -43,27 +43,8 @@ type Pack struct {
 	Description string
 	Sources     []string // addresses of what the rules are written from
 	Images      []string // globs of images that the program comes in, as docker ps shows them; none for any
-	Rules       []Rule   // in the order of the file
-	YAML        []byte   // the file
-}
-
-// Rule is a rule of a pack, with what it is tried on.
-type Rule struct {
-	rule.Rule
-	Tests []Test
-}
-
-// Test is lines that a rule is tried on.
-type Test struct {
-	Hits   []string // each matches by itself
-	Misses []string // none matches
-	Lines  []string // in order, each behind a time such as "+90s "
-	Expect Expect   // of Lines
-}
-
-// Expect is what lines add up to.
-type Expect struct {
-	Hits int
+	Rules       int      // how many there are
+	YAML        []byte   // the file, as package config parses it
 }
 
 var load = sync.OnceValues(func() (all []Pack, err error) {
@@ -76,14 +57,15 @@ var load = sync.OnceValues(func() (all []Pack, err error) {
 		if err != nil {
 			return nil, err
 		}
-		p, err := parse(f.Name(), data)
+		set, err := config.Parse([]config.File{{Name: f.Name(), Data: data}}, config.Unknown)
 		if err != nil {
 			return nil, err
 		}
-		if want := strings.TrimSuffix(f.Name(), path.Ext(f.Name())); p.Name != want {
+		head := set.Pack
+		if want := strings.TrimSuffix(f.Name(), path.Ext(f.Name())); head.Name != want {
 			return nil, fmt.Errorf("%s: pack: has to be %s, as the file is called", f.Name(), want)
 		}
-		all = append(all, p)
+		all = append(all, Pack{head.Name, head.Description, head.Sources, head.Images, len(set.Rules), data})
 	}
 	return all, nil
 })

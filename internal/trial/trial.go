@@ -21,6 +21,7 @@ type Line struct {
 type Result struct {
 	Hits      int64 // events that there would be
 	Incidents int64 // that would be opened
+	Matches   int64 // texts that fulfil conditions of which hits are made, whatever comes of them
 	Lines     []int // numbers of the lines that make a hit, of a rule of kind line
 	GivenUp   bool  // a line would have taken too much work
 }
@@ -92,7 +93,12 @@ func (t *trying) record(r *lines.Record) {
 			t.sums.Line()
 		}
 	}
-	for _, h := range t.matching.Evaluate(&t.state, of, nil, nil) {
+	matched := func(rule.Line, int) {
+		if len(t.matching.Telling()) > 0 {
+			t.out.Matches++
+		}
+	}
+	for _, h := range t.matching.Evaluate(&t.state, of, nil, matched) {
 		for n := h.From; n < h.To; n++ {
 			t.out.Lines = append(t.out.Lines, int(n))
 		}
