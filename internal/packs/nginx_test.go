@@ -70,7 +70,7 @@ func (m *machine) listen(serve func(net.Conn)) int {
 
 func testNginx(t *testing.T, m *machine) {
 	m.dir("/tmp/nginx", wwwData)
-	start := func(config string) *program {
+	start := func(m *machine, config string) *program {
 		m.file("/tmp/nginx.conf", config)
 		return m.start(wwwData, "/usr/sbin/nginx", "-e", "stderr", "-c", "/tmp/nginx.conf")
 	}
@@ -82,7 +82,7 @@ func testNginx(t *testing.T, m *machine) {
 		m := &machine{t, m.root}
 		m.file("/tmp/nginx/index.html", "well\n")
 		config := nginxConfig(512, fmt.Sprintf(`server { listen 127.0.0.1:%d; root /tmp/nginx; location /well { return 200 "well\n"; } location /old { return 301 /; } location /no { deny all; } location /in { proxy_pass http://127.0.0.1:%d/well; } }`, port, port))
-		p := start(config)
+		p := start(m, config)
 		m.eventually("answer", reached)
 		for n := range 200 {
 			for _, path := range []string{"/", "/index.html", "/old", "/no", "/in", "/missing", fmt.Sprintf("/?q=500&n=%d", n), "/well/error/failed"} {
@@ -124,7 +124,7 @@ func testNginx(t *testing.T, m *machine) {
 		location /upload { client_max_body_size 10; proxy_pass http://127.0.0.1:%d; }
 		location /full { client_body_temp_path /tmp/nginx/small; client_body_buffer_size 1k; proxy_pass http://127.0.0.1:%d; }
 	}`, port, m.port(), silent, closing, wide, wide, closing, closing))
-		p := start(config)
+		p := start(m, config)
 		m.eventually("answer", reached)
 		for range 3 {
 			for _, path := range []string{"/gone", "/silent", "/closing", "/wide", "/tls", "/name", "/private"} {
@@ -148,7 +148,7 @@ func testNginx(t *testing.T, m *machine) {
 		log := second.ended()
 		log = append(log, p.end(syscall.SIGQUIT)...)
 
-		few := start(nginxConfig(6, fmt.Sprintf(`server { listen 127.0.0.1:%d; location /well { return 200 "well\n"; } }`, port)))
+		few := start(m, nginxConfig(6, fmt.Sprintf(`server { listen 127.0.0.1:%d; location /well { return 200 "well\n"; } }`, port)))
 		m.eventually("answer", reached)
 		for range 8 {
 			c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), time.Second)
@@ -158,7 +158,7 @@ func testNginx(t *testing.T, m *machine) {
 		}
 		few.says("worker_connections are not enough", 1)
 		log = append(log, few.end(syscall.SIGTERM)...)
-		wrong := start("server { }\n")
+		wrong := start(m, "server { }\n")
 		log = append(log, wrong.ended()...)
 		access, err := os.ReadFile(m.path("/tmp/nginx/access.log"))
 		m.must(err)

@@ -18,7 +18,7 @@ func testPostgreSQL(t *testing.T, m *machine) {
 	if out := m.run(postgres, "/usr/bin/initdb", "-k", "-D", data, "-A", "scram-sha-256", "--pwfile=/tmp/password", "--locale=C", "--wal-segsize=1"); !strings.Contains(out, "Success") {
 		t.Fatal(out)
 	}
-	start := func(options ...string) *program {
+	start := func(m *machine, options ...string) *program {
 		args := []string{"/usr/bin/postgres", "-D", data, "-k", "/tmp/postgresql", "-c", "listen_addresses=", "-c", "dynamic_shared_memory_type=mmap",
 			"-c", "fsync=off", "-c", "shared_buffers=1MB", "-c", "max_wal_size=4MB", "-c", "log_line_prefix=%m [%p] "}
 		for _, o := range options {
@@ -49,7 +49,7 @@ func testPostgreSQL(t *testing.T, m *machine) {
 		m := &machine{t, m.root}
 		var log []string
 		for n := range 3 {
-			p := start("log_statement=ddl", "log_connections=on", "log_disconnections=on", "log_checkpoints=on", "log_lock_waits=on", "log_autovacuum_min_duration=0", "log_min_duration_statement=0")
+			p := start(m, "log_statement=ddl", "log_connections=on", "log_disconnections=on", "log_checkpoints=on", "log_lock_waits=on", "log_autovacuum_min_duration=0", "log_min_duration_statement=0")
 			ready(m)
 			ask(fmt.Sprintf("create table t%d (n int primary key, s text)", n), fmt.Sprintf("insert into t%d select n, 'FATAL: panic, no space left' from generate_series(1, 1000) n", n), "vacuum analyze", "checkpoint")
 			for k := range 20 {
@@ -65,7 +65,7 @@ func testPostgreSQL(t *testing.T, m *machine) {
 
 	t.Run("troubles", func(t *testing.T) {
 		m := &machine{t, m.root}
-		p := start("max_connections=5", "superuser_reserved_connections=1", "max_locks_per_transaction=10", "deadlock_timeout=100ms", "archive_mode=on", "archive_command=false", "max_wal_senders=0")
+		p := start(m, "max_connections=5", "superuser_reserved_connections=1", "max_locks_per_transaction=10", "deadlock_timeout=100ms", "archive_mode=on", "archive_command=false", "max_wal_senders=0")
 		ready(m)
 		for range 5 {
 			psql("postgres", "postgres", "wrong", "select 1")
@@ -102,11 +102,11 @@ func testPostgreSQL(t *testing.T, m *machine) {
 		busy.Wait()
 		p.says("database system is ready to accept connections", 2)
 		ready(m)
-		if out := ask("create table fill as select repeat('x', 1000) from generate_series(1, 300000)"); !strings.Contains(out, "No space left") {
+		if out := ask("create table fill as select repeat('x', 1000) from generate_series(1, 300000)"); !strings.Contains(out, "could not extend file") {
 			t.Fatalf("the disk takes it: %s", out)
 		}
 		m.eventually("answer of PostgreSQL", func() bool { return strings.Contains(ask("select 1"), "1") })
-		again := start() // while the first one runs
+		again := start(m) // while the first one runs
 		log := again.ended()
 		log = append(log, p.end(syscall.SIGINT)...)
 
@@ -115,14 +115,14 @@ func testPostgreSQL(t *testing.T, m *machine) {
 		m.must(err)
 		copy(page[4096:], bytes.Repeat([]byte("damage"), 600))
 		m.must(os.WriteFile(file, page, 0o600))
-		p = start("max_wal_senders=0")
+		p = start(m, "max_wal_senders=0")
 		ready(m)
 		ask("select * from a")
 		p.says("invalid page in block", 1)
 		log = append(log, p.end(syscall.SIGINT)...)
 
 		m.must(os.WriteFile(m.path(data+"/PG_VERSION"), []byte("9.6\n"), 0o600))
-		log = append(log, start().ended()...)
+		log = append(log, start(m).ended()...)
 		provoked(t, "postgresql", log, "disk-full", "crashed", "data-damaged", "out-of-connections", "out-of-memory", "cannot-start", "replication-broken", "logins-fail", "deadlocks")
 	})
 }
