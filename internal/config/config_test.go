@@ -278,6 +278,21 @@ rules:
         expect: {hits: 1}
       - lines: [beat, "+30s beat"]
         expect: {hits: 0}
+  c:
+    pattern: refused
+    ignore: [twice]
+    kind: count
+    at_least: 5
+    within: 1m
+    tests:
+      - hits: [refused, twice refused]
+        misses: [taken, refused once]
+  d:
+    pattern: '(?s)Traceback.*KeyError'
+    record: true
+    tests:
+      - hits: ["Traceback (most recent call last):\n  File \"a.py\", line 1, in a\nKeyError: 1"]
+        misses: ["Traceback (most recent call last):\n  File \"a.py\", line 1, in a\nValueError: 1", "KeyError: 1"]
 `).Test(nil)
 	if err == nil {
 		t.Fatal("all is as expected")
@@ -286,7 +301,9 @@ rules:
 f.yaml:7:9: rule a: test: is a hit: "boom"
 f.yaml:9:9: rule a: test: there are 2 hits, not 1
 f.yaml:9:9: rule a: test: there are 2 incidents, not 1
-f.yaml:9:9: rule a: test: the severity is warn, not error`)
+f.yaml:9:9: rule a: test: the severity is warn, not error
+f.yaml:27:9: rule c: test: is no hit: "twice refused"
+f.yaml:27:9: rule c: test: is a hit: "refused once"`)
 }
 
 // Files are found below a directory; what is hidden isn't.

@@ -19,7 +19,7 @@ import (
 type Test struct {
 	Lines  []string `json:"lines,omitempty"` // "+TIME TEXT", so long behind the first; TEXT alone at the time of the one before; "+TIME" alone has time pass
 	Expect Expect   `json:"expect,omitzero"`
-	Hits   []string `json:"hits,omitempty"`   // each of which, alone, is a hit
+	Hits   []string `json:"hits,omitempty"`   // each of which, alone, is a hit, or a match where hits are made of several; one of several lines is their record
 	Misses []string `json:"misses,omitempty"` // none of which, alone, is one
 
 	at Place
@@ -180,10 +180,14 @@ func (t Test) failures(of *trial.Trial, severity event.Severity) (out []string) 
 		hits  bool
 	}{{t.Hits, true}, {t.Misses, false}} {
 		for _, text := range one.texts {
-			switch got := of.Run([]trial.Line{{Text: text}}, 0); {
-			case one.hits && got.Hits == 0:
+			var record []trial.Line
+			for line := range strings.SplitSeq(text, "\n") {
+				record = append(record, trial.Line{Text: line})
+			}
+			switch got := of.Run(record, 0); {
+			case one.hits && got.Hits+got.Matches == 0:
 				out = append(out, fmt.Sprintf("is no hit: %.200q", text))
-			case !one.hits && got.Hits > 0:
+			case !one.hits && got.Hits+got.Matches > 0:
 				out = append(out, fmt.Sprintf("is a hit: %.200q", text))
 			}
 		}

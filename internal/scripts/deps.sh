@@ -36,7 +36,7 @@ for what in "$@"; do
 		need unshare util-linux
 		have mosquitto || unpack+=(mosquitto)
 		need mosquitto_sub mosquitto-clients
-		programs=("$(dirname "$0")/programs.sh")
+		programs=("$(dirname "$0")/programs.sh" programs servers)
 		;;
 	lint)
 		need shellcheck shellcheck

@@ -1,15 +1,39 @@
 #!/usr/bin/env bash
-# Makes $BUILD/programs.tar: a root filesystem for `docker import` with Debian's
-# nginx, redis and PostgreSQL, their libraries, and busybox for a shell. The
-# packages are unpacked, not installed: nothing is started here, and no image is
-# pulled. Does nothing when it is there already.
+# Makes $BUILD/NAME.tar for each NAME, a root filesystem with programs of Debian's, their
+# libraries, and busybox for a shell: of the name programs, the default, with nginx, redis
+# and PostgreSQL, for `docker import` too; of the name servers with Apache, HAProxy, MariaDB
+# and OpenSSH. The packages are unpacked, not installed: nothing is started here, and no
+# image is pulled. Does nothing when it is there already, and newer than this.
 set -euo pipefail
 
+if [ $# -gt 1 ]; then
+	for name in "$@"; do "$0" "$name"; done
+	exit
+fi
+name=${1:-programs}
+case $name in
+programs)
+	what='nginx, redis and PostgreSQL'
+	wanted=(nginx redis-server postgresql)
+	ours='nginx|redis|postgresql-[0-9]|postgresql-client-[0-9]'
+	;;
+servers)
+	what='Apache, HAProxy, MariaDB and OpenSSH'
+	wanted=(apache2-bin haproxy mariadb-server-core mariadb-client-core openssh-server openssh-client)
+	ours='apache2-bin|haproxy|mariadb-(server|client)-core|openssh-(server|client|sftp)'
+	;;
+*)
+	echo "usage: $0 [programs|servers]" >&2
+	exit 2
+	;;
+esac
 build=${BUILD:-build}
-out=$build/programs.tar
-[ ! -e "$out" ] || exit 0
+out=$build/$name.tar
+if [ "$out" -nt "$0" ]; then
+	exit 0
+fi
 if ! command -v apt-get >/dev/null; then
-	echo "nginx, redis and PostgreSQL come from Debian's packages, and there is no apt-get here" >&2
+	echo "$what come from Debian's packages, and there is no apt-get here" >&2
 	exit 1
 fi
 mkdir -p "$build"
@@ -21,15 +45,15 @@ chmod 755 "$dir"
 # which PostgreSQL has for compiling queries only, and without Perl.
 needed() {
 	apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces --no-enhances \
-		nginx redis-server postgresql 2>/dev/null |
-		grep -E '^(lib|zlib|nginx|redis|postgresql-[0-9]|postgresql-client-[0-9])[^:]*$' | grep -vE 'llvm|perl|debconf|libz3|installer' | sort -u
+		"${wanted[@]}" 2>/dev/null |
+		grep -E "^(lib|zlib|$ours)[^:]*$" | grep -vE 'llvm|perl|debconf|libz3|installer|elogind|dbd-' | sort -u
 }
 packages=$(needed)
 if [ -z "$packages" ]; then
 	apt-get update -qq
 	packages=$(needed)
 fi
-echo "unpacking Debian's nginx, redis and PostgreSQL into $out (not installed: nothing is started)"
+echo "unpacking Debian's $what into $out (not installed: nothing is started)"
 mkdir "$dir/debs" "$dir/root"
 # apt drops its rights for downloads and needs a directory it may write to.
 chown _apt "$dir/debs" 2>/dev/null || true

@@ -22,6 +22,7 @@ type Line struct {
 type Result struct {
 	Hits      int64 // events that there would be
 	Incidents int64 // that would be opened
+	Matches   int64 // texts that fulfil conditions of which hits are made, whatever comes of them
 	Lines     []int // numbers of the lines that make a hit, of a rule of kind line
 	GivenUp   bool  // a line would have taken too much work
 }
@@ -32,6 +33,12 @@ type Trial struct {
 	rule     rule.Rule
 	snapshot *rule.Snapshot
 	set      *rule.Set
+}
+
+// New makes a rule ready. An error says why it can't be used.
+func New(r rule.Rule) (*Trial, error) {
+	all, bad := All([]rule.Rule{r})
+	return all[0], bad[0]
 }
 
 // All makes rules ready, and says of each that can't be used why, at its index. To make
@@ -113,7 +120,12 @@ func (t *trying) record(r *lines.Record) {
 			t.sums.Line()
 		}
 	}
-	for _, h := range t.matching.Evaluate(&t.state, of, nil, nil) {
+	matched := func(rule.Line, int) {
+		if len(t.matching.Telling()) > 0 {
+			t.out.Matches++
+		}
+	}
+	for _, h := range t.matching.Evaluate(&t.state, of, nil, matched) {
 		for n := h.From; n < h.To; n++ {
 			t.out.Lines = append(t.out.Lines, int(n))
 		}
