@@ -68,7 +68,7 @@ What COOLDOWN and BUCKET count is told by the rule's next event, and in its inci
 	cmd := group("rule", "Manage rules: which lines matter",
 		ls, c.ruleShow(), c.ruleAdd(), c.ruleEdit(), c.ruleRemove(),
 		c.ruleSwitch("enable", "Switch rules on", rule.On), c.ruleSwitch("disable", "Switch rules off, keeping them", rule.Off),
-		c.ruleSwitch("shadow", "Have rules record what they find, and tell nobody", rule.Shadow), c.ruleTest(), c.ruleWhy(), stats)
+		c.ruleSwitch("shadow", "Have rules record what they find, and tell nobody", rule.Shadow), c.ruleTest(), c.ruleWhy(), c.ruleCoverage(), stats)
 	cmd.Aliases = []string{"rules"}
 	return cmd
 }

@@ -571,3 +571,13 @@ func (c *Client) ExportConfig(ctx context.Context) ([]byte, error) {
 	defer resp.Body.Close()
 	return io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 }
+
+// Coverage tells which rules and triggers are there in vain; since may be zero.
+func (c *Client) Coverage(ctx context.Context, since time.Time) (out Coverage, err error) {
+	q := url.Values{}
+	if !since.IsZero() {
+		q.Set("since", since.UTC().Format(time.RFC3339Nano))
+	}
+	err = c.do(ctx, http.MethodGet, rulesPath+"/coverage", q, nil, &out)
+	return out, err
+}

@@ -158,6 +158,7 @@ func New(cfg Config) http.Handler {
 		api.UseMiddleware(s.waiting(api))
 	}
 	s.rules(api)
+	s.coverage(api)
 	s.triggers(api)
 	s.events(api)
 	s.searches(api)
