@@ -20,7 +20,7 @@ import (
 )
 
 // patience is for how long a program may take to do what a test waits for.
-const patience = time.Minute
+const patience = 10 * time.Second
 
 // The users that programs run as, of the etc/passwd that programs.sh writes.
 const (
@@ -230,11 +230,11 @@ func (p *program) children(name string) (pids []int) {
 }
 
 // eventually waits until a condition holds.
-func (m *machine) eventually(what string, holds func() bool) {
-	m.Helper()
+func (p *program) eventually(what string, holds func() bool) {
+	p.Helper()
 	for until := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(until) {
-			m.Fatalf("there is no %s", what)
+			p.Fatalf("%s: there is no %s:\n%s", p.name, what, strings.Join(p.written(), "\n"))
 		}
 	}
 }
