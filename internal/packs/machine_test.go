@@ -20,7 +20,7 @@ import (
 )
 
 // patience is for how long a program may take to do what a test waits for.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // The users that programs run as, of the etc/passwd that programs.sh writes.
 const (
