@@ -268,6 +268,17 @@ func seconds(s string) (int64, error) {
 // Write writes what is said about v, but for what has its default. What it writes Read
 // gives back. about is a comment of one line before it.
 func Write[T fields.Defined[T]](about string, v T) ([]byte, error) {
+	top, err := Mapping(v)
+	if err != nil {
+		return nil, err
+	}
+	out, err := yaml.Dump(top, yaml.WithLineWidth(-1))
+	return append([]byte("# "+about+"\n"), out...), err
+}
+
+// Mapping is what is said about v, but for what has its default, in the order of the
+// table.
+func Mapping[T fields.Defined[T]](v T) (*yaml.Node, error) {
 	top := &yaml.Node{Kind: yaml.MappingNode}
 	table := fields.Of[T]()
 	usual := table.New()
@@ -285,8 +296,7 @@ func Write[T fields.Defined[T]](about string, v T) ([]byte, error) {
 		}
 		top.Content = append(top.Content, scalar(f.Name), node)
 	}
-	out, err := yaml.Dump(top, yaml.WithLineWidth(-1))
-	return append([]byte("# "+about+"\n"), out...), err
+	return top, nil
 }
 
 // asJSON is a value as JSON has it.

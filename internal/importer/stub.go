@@ -1,0 +1,3 @@
+package importer
+
+func (d *draft) fail2ban(paths []string) error { return nil }

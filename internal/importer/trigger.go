@@ -1,0 +1,142 @@
+package importer
+
+import (
+	"fmt"
+	"net/url"
+	"regexp"
+	"strings"
+	"unicode"
+
+	"logscan/internal/fields"
+	"logscan/internal/trigger"
+)
+
+// secret is a variable that stands for what doesn't come over.
+type secret struct {
+	name string
+	what string // where it is found
+}
+
+// secret returns the reference to a new variable.
+func (d *draft) secret(name, what string) string {
+	var b strings.Builder
+	for _, c := range strings.ToUpper(name) {
+		if c > unicode.MaxASCII || !unicode.IsLetter(c) && !unicode.IsDigit(c) {
+			c = '_'
+		}
+		b.WriteRune(c)
+	}
+	base := strings.Trim(b.String(), "_")
+	name = base
+	for n := 2; ; n++ {
+		known := false
+		for _, s := range d.secrets {
+			if s.name == name && s.what == clean(what) {
+				return "${env:" + name + "}"
+			}
+			known = known || s.name == name
+		}
+		if !known {
+			break
+		}
+		name = fmt.Sprintf("%s_%d", base, n)
+	}
+	d.secrets = append(d.secrets, secret{name, clean(what)})
+	return "${env:" + name + "}"
+}
+
+// shownTrigger is a trigger as it is written: with references to variables where secrets
+// would be.
+type shownTrigger trigger.Trigger
+
+// Table implements fields.Defined.
+func (shownTrigger) Table() *fields.Table[shownTrigger] { return shownFields }
+
+// shownFields are what of a trigger an import may say.
+var shownFields = shown()
+
+func shown() *fields.Table[shownTrigger] {
+	var lines []fields.Field[shownTrigger]
+	for _, f := range trigger.Fields.All {
+		lines = append(lines, fields.Field[shownTrigger]{Name: f.Name, Flag: f.Flag, Kind: f.Kind, Default: f.Default, None: f.None, Values: f.Values, Doc: f.Doc, Of: f.Of})
+	}
+	return fields.NewTable("trigger", lines...)
+}
+
+var reference = regexp.MustCompile(`\$\{env:[A-Z0-9_]+\}`)
+
+// trigger adds a trigger, under a name that is free, if logscan accepts it with some
+// text for each reference; else it is lost.
+func (d *draft) trigger(at, what string, t trigger.Trigger, notes []string) bool {
+	t.Name = d.free(t.Name)
+	filled := t
+	filled.ActionURL = reference.ReplaceAllString(t.ActionURL, "123456789")
+	filled.ActionSecret = reference.ReplaceAllString(t.ActionSecret, "123456789:a")
+	if err := trigger.Fields.Validate(filled); err != nil {
+		d.lose(at, what, err.Error())
+		return false
+	}
+	d.names[t.Name] = true
+	notes = append([]string{"From " + clean(at) + "."}, notes...)
+	d.triggers = append(d.triggers, &entry[shownTrigger]{t.Name, append(d.pending, notes...), shownTrigger(t)})
+	d.pending = nil
+	return true
+}
+
+// webhook makes a trigger's URL of that of a webhook: that of a channel where the host
+// is a service's that has one. What follows the host is a secret.
+func (d *draft) webhook(address, name, at string) (string, error) {
+	u, err := url.Parse(strings.TrimSpace(address))
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return "", fmt.Errorf("it has no URL that begins with http:// or https:// and a host")
+	}
+	scheme, keep := u.Scheme, ""
+	switch host := strings.ToLower(u.Hostname()); {
+	case host == "hooks.slack.com":
+		scheme, keep = "slack", "services/"
+	case (host == "discord.com" || host == "discordapp.com") && strings.HasPrefix(u.Path, "/api/webhooks/"):
+		scheme, keep = "discord", "api/webhooks/"
+	case host == "ntfy.sh":
+		scheme = "ntfy"
+	case host == "chat.googleapis.com":
+		scheme, keep = "googlechat", "v1/spaces/"
+	case strings.HasSuffix(host, ".logic.azure.com"):
+		scheme = "teams"
+	}
+	rest := strings.TrimPrefix(u.EscapedPath(), "/")
+	if u.RawQuery != "" {
+		rest += "?"
+	}
+	head := scheme + "://" + u.Host + "/"
+	if rest == "" && u.User == nil {
+		return head, nil
+	}
+	if !strings.HasPrefix(rest, keep) {
+		keep = ""
+	}
+	login := ""
+	if u.User != nil {
+		login = d.secret(name+"_LOGIN", fmt.Sprintf("what stands between // and @ in the URL in %s", at)) + "@"
+	}
+	if rest == "" {
+		return scheme + "://" + login + u.Host + "/", nil
+	}
+	return scheme + "://" + login + u.Host + "/" + keep + d.secret(name+"_PATH", fmt.Sprintf("what follows %s://%s/%s in the URL in %s", u.Scheme, u.Host, keep, at)), nil
+}
+
+// ntfy makes a trigger's URL of an address of ntfy and a topic.
+func (d *draft) ntfy(address, name, at string) (string, error) {
+	u, err := url.Parse(strings.TrimSpace(address))
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return "", fmt.Errorf("its URL is none that begins with http:// or https:// and a host")
+	}
+	scheme := "ntfy"
+	if u.Scheme == "http" {
+		scheme = "ntfy+http"
+	}
+	path := strings.Trim(u.Path, "/")
+	if path != "" {
+		path += "/"
+	}
+	return scheme + "://" + u.Host + "/" + path + d.secret(name+"_TOPIC", "the topic in "+at), nil
+}

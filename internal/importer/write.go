@@ -1,0 +1,89 @@
+package importer
+
+import (
+	"fmt"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+
+	"logscan/internal/fields"
+	"logscan/internal/fields/fieldsyaml"
+)
+
+// result writes the document, and counts.
+func (d *draft) result() (*Result, error) {
+	r := &Result{Read: d.read, Over: d.over, Rules: len(d.rules), Triggers: len(d.triggers), Left: d.left}
+	top := &yaml.Node{Kind: yaml.MappingNode}
+	version := text("version")
+	version.HeadComment = comment(d.head())
+	top.Content = append(top.Content, version, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: "1"})
+	if err := section(top, "rules", d.rules); err != nil {
+		return nil, err
+	}
+	if err := section(top, "triggers", d.triggers); err != nil {
+		return nil, err
+	}
+	for _, s := range d.secrets {
+		r.Secrets = append(r.Secrets, s.name)
+	}
+	out, err := yaml.Dump(top, yaml.WithLineWidth(-1))
+	if err != nil {
+		return nil, err
+	}
+	if len(d.pending) > 0 {
+		out = append(out, "\n"+comment(d.pending)+"\n"...)
+	}
+	r.Document = out
+	return r, nil
+}
+
+// head is what stands before all.
+func (d *draft) head() []string {
+	lines := []string{fmt.Sprintf("Made by docker logscan import %s %s", d.source, clean(strings.Join(d.paths, " ")))}
+	lines = append(lines, d.about...)
+	if len(d.secrets) > 0 {
+		lines = append(lines, "", "Secrets did not come over. Where this file is applied, set")
+		for _, s := range d.secrets {
+			lines = append(lines, fmt.Sprintf("  %s to %s", s.name, s.what))
+		}
+	}
+	return append(lines, "")
+}
+
+// section adds what has names to the document, under a key.
+func section[T fields.Defined[T]](top *yaml.Node, key string, all []*entry[T]) error {
+	if len(all) == 0 {
+		return nil
+	}
+	under := &yaml.Node{Kind: yaml.MappingNode}
+	for _, e := range all {
+		said, err := fieldsyaml.Mapping(e.value)
+		if err != nil {
+			return err
+		}
+		for i := 0; i+1 < len(said.Content); i += 2 {
+			if said.Content[i].Value == "name" { // the key is it
+				said.Content = append(said.Content[:i:i], said.Content[i+2:]...)
+				break
+			}
+		}
+		name := text(e.name)
+		name.HeadComment = comment(e.notes)
+		under.Content = append(under.Content, name, said)
+	}
+	top.Content = append(top.Content, text(key), under)
+	return nil
+}
+
+func text(s string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s} }
+
+func comment(lines []string) string {
+	var b strings.Builder
+	for i, line := range lines {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		b.WriteString(strings.TrimRight("# "+line, " "))
+	}
+	return b.String()
+}
