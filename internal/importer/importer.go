@@ -110,7 +110,9 @@ func (d *draft) part(notes *[]string, at, what, why string) {
 	l := Left{At: clean(at), What: clean(what), Why: clean(why), Part: true}
 	if note := fmt.Sprintf("Without %s (line %s): %s", l.What, lineOf(l.At), l.Why); !slices.Contains(*notes, note) {
 		*notes = append(*notes, note)
-		d.left = append(d.left, l)
+		if !slices.Contains(d.left, l) {
+			d.left = append(d.left, l)
+		}
 	}
 }
 
