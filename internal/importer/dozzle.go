@@ -10,7 +10,6 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"logscan/internal/fields"
 	"logscan/internal/importer/regex"
 	"logscan/internal/rule"
 	"logscan/internal/trigger"
@@ -520,7 +519,7 @@ func (z *dozzle) dispatchers(n *yaml.Node) {
 			name = "dozzle"
 		}
 		t := trigger.Fields.New()
-		t.Name, t.Enabled, t.Rules = name, true, fields.List[string](rules)
+		t.Name = name
 		var err error
 		if t.ActionURL, err = z.webhook(z.text(z.get(w, "url")), name, at); err != nil {
 			z.lose(at, label, err.Error())
@@ -542,6 +541,8 @@ func (z *dozzle) dispatchers(n *yaml.Node) {
 				z.part(&notes, z.line(p.line), p.key, "it is no key of Dozzle's that is known")
 			}
 		}
-		z.trigger(at, label, t, notes)
+		if made, ok := z.trigger(at, label, t, notes); ok {
+			z.tells(rules, []string{made})
+		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"unicode"
 
 	"logscan/internal/rule"
+	"logscan/internal/trigger"
 )
 
 // Sources are the programs whose rules can be read.
@@ -79,7 +80,7 @@ type draft struct {
 	over     int
 	about    []string // comments before all
 	rules    []*entry[rule.Rule]
-	triggers []*entry[shownTrigger]
+	triggers []*entry[trigger.Trigger]
 	pending  []string // comments that stand before the next rule
 	left     []Left
 	names    map[string]bool // of rules and triggers

@@ -637,19 +637,16 @@ func (l *loggifly) tell(name string, own *level) {
 
 // notifications makes triggers.
 func (l *loggifly) notifications(n *yaml.Node) {
-	var rules fields.List[string]
-	if len(l.order) > 0 {
-		rules = l.plain
-	}
-	if len(l.order) == 0 || len(rules) > 0 {
+	var made []string
+	if len(l.order) == 0 || len(l.plain) > 0 {
 		for _, p := range l.pairs(n) {
 			switch p.key {
 			case "ntfy":
-				l.ntfyTrigger(p.value, func(key string) *yaml.Node { return l.get(p.value, key) }, rules, "ntfy")
+				made = append(made, l.ntfyTrigger(p.value, func(key string) *yaml.Node { return l.get(p.value, key) }, "ntfy")...)
 			case "apprise":
-				l.appriseTrigger(l.get(p.value, "url"), l.line(p.line), rules, "apprise")
+				made = append(made, l.appriseTrigger(l.get(p.value, "url"), l.line(p.line), "apprise")...)
 			case "webhook":
-				l.webhookTrigger(l.get(p.value, "url"), l.line(p.line), rules, "webhook")
+				made = append(made, l.webhookTrigger(l.get(p.value, "url"), l.line(p.line), "webhook")...)
 			default:
 				l.lose(l.line(p.line), "notifications."+p.key, "it is no notification of LoggiFly's that is known")
 			}
@@ -660,6 +657,9 @@ func (l *loggifly) notifications(n *yaml.Node) {
 			}
 		}
 	}
+	if len(l.order) > 0 { // else all are told of all
+		l.tells(l.plain, made)
+	}
 	for _, special := range l.order {
 		l.channels[special](l.overrides[special])
 	}
@@ -668,32 +668,37 @@ func (l *loggifly) notifications(n *yaml.Node) {
 // special makes the triggers of rules that have settings of notifications of their own,
 // where these aren't said from the global ones.
 func (l *loggifly) special(own *level, rules []string) {
+	var made []string
 	find := func(prefix string) func(string) *yaml.Node {
 		return func(key string) *yaml.Node { return l.setting(own, prefix+"_"+key) }
 	}
 	if topic := l.setting(own, "ntfy_topic"); topic != nil || l.setting(own, "ntfy_url") != nil {
-		l.ntfyTrigger(topic, find("ntfy"), rules, "ntfy-"+rules[0])
+		made = append(made, l.ntfyTrigger(topic, find("ntfy"), "ntfy-"+rules[0])...)
 	}
 	if v := l.setting(own, "apprise_url"); v != nil {
-		l.appriseTrigger(v, l.at(v), rules, "apprise-"+rules[0])
+		made = append(made, l.appriseTrigger(v, l.at(v), "apprise-"+rules[0])...)
 	}
 	if v := l.setting(own, "webhook_url"); v != nil {
-		l.webhookTrigger(v, l.at(v), rules, "webhook-"+rules[0])
+		made = append(made, l.webhookTrigger(v, l.at(v), "webhook-"+rules[0])...)
 	}
+	l.tells(rules, made)
 }
 
-func (l *loggifly) newTrigger(name string, rules fields.List[string]) trigger.Trigger {
-	t := trigger.Fields.New()
-	t.Name, t.Rules, t.Enabled = name, rules, true
-	return t
+// made adds a trigger; there is none in the list if it is lost.
+func (l *loggifly) made(at, what, name string, t trigger.Trigger, notes []string) []string {
+	t.Name = name
+	if name, ok := l.trigger(at, what, t, notes); ok {
+		return []string{name}
+	}
+	return nil
 }
 
-func (l *loggifly) ntfyTrigger(from *yaml.Node, get func(string) *yaml.Node, rules fields.List[string], name string) {
+func (l *loggifly) ntfyTrigger(from *yaml.Node, get func(string) *yaml.Node, name string) []string {
 	if from == nil {
 		from = get("url")
 	}
 	at := l.at(from)
-	t := l.newTrigger(name, rules)
+	t := trigger.Fields.New()
 	address := l.text(get("url"))
 	if address == "" {
 		address = l.text(l.globalURL)
@@ -701,7 +706,7 @@ func (l *loggifly) ntfyTrigger(from *yaml.Node, get func(string) *yaml.Node, rul
 	var err error
 	if t.ActionURL, err = l.ntfy(address, name, at); err != nil {
 		l.lose(at, "ntfy", err.Error())
-		return
+		return nil
 	}
 	switch {
 	case l.text(get("token")) != "":
@@ -709,23 +714,23 @@ func (l *loggifly) ntfyTrigger(from *yaml.Node, get func(string) *yaml.Node, rul
 	case l.text(get("username")) != "":
 		t.ActionSecret = l.secret(name+"_LOGIN", "the user and the password in "+l.at(get("username"))+", as NAME:PASSWORD")
 	}
-	l.trigger(at, "ntfy", t, nil)
+	return l.made(at, "ntfy", name, t, nil)
 }
 
-func (l *loggifly) webhookTrigger(address *yaml.Node, at string, rules fields.List[string], name string) {
-	t := l.newTrigger(name, rules)
+func (l *loggifly) webhookTrigger(address *yaml.Node, at string, name string) []string {
+	t := trigger.Fields.New()
 	var err error
 	if t.ActionURL, err = l.webhook(l.text(address), name, at); err != nil {
 		l.lose(at, "webhook", err.Error())
-		return
+		return nil
 	}
-	l.trigger(at, "webhook", t, []string{"What is sent is logscan's, see webhooks.md."})
+	return l.made(at, "webhook", name, t, []string{"What is sent is logscan's, see webhooks.md."})
 }
 
 // appriseTrigger makes a trigger of a URL of Apprise, for services that have a channel
 // here. Source of the forms: Apprise's documentation of each service.
-func (l *loggifly) appriseTrigger(address *yaml.Node, at string, rules fields.List[string], name string) {
-	t := l.newTrigger(name, rules)
+func (l *loggifly) appriseTrigger(address *yaml.Node, at string, name string) []string {
+	t := trigger.Fields.New()
 	scheme, rest, ok := strings.Cut(l.text(address), "://")
 	if !ok {
 		scheme = ""
@@ -747,7 +752,7 @@ func (l *loggifly) appriseTrigger(address *yaml.Node, at string, rules fields.Li
 		t.ActionURL = map[string]string{"ntfy": "ntfy+http://", "ntfys": "ntfy://"}[scheme] + host + "/" + l.secret(name+"_TOPIC", "the topic in "+at)
 	default:
 		l.lose(at, "apprise "+clean(scheme)+"://", "look in channels.md for its service; for one without a channel, keep the URL on an Apprise API server, and tell that by apprise://")
-		return
+		return nil
 	}
-	l.trigger(at, "apprise "+scheme+"://", t, nil)
+	return l.made(at, "apprise "+scheme+"://", name, t, nil)
 }

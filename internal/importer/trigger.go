@@ -4,10 +4,10 @@ import (
 	"fmt"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 
-	"logscan/internal/fields"
 	"logscan/internal/trigger"
 )
 
@@ -45,42 +45,41 @@ func (d *draft) secret(name, what string) string {
 	return "${env:" + name + "}"
 }
 
-// shownTrigger is a trigger as it is written: with references to variables where secrets
-// would be.
-type shownTrigger trigger.Trigger
+var reference = regexp.MustCompile(`\$\{env:[A-Z0-9_]+\}`)
 
-// Table implements fields.Defined.
-func (shownTrigger) Table() *fields.Table[shownTrigger] { return shownFields }
-
-// shownFields are what of a trigger an import may say.
-var shownFields = shown()
-
-func shown() *fields.Table[shownTrigger] {
-	var lines []fields.Field[shownTrigger]
-	for _, f := range trigger.Fields.All {
-		lines = append(lines, fields.Field[shownTrigger]{Name: f.Name, Flag: f.Flag, Kind: f.Kind, Default: f.Default, None: f.None, Values: f.Values, Doc: f.Doc, Of: f.Of})
+// example is what a variable may hold, for checks.
+func example(ref string) string {
+	if strings.HasSuffix(ref, "_TOKEN}") || strings.HasSuffix(ref, "_LOGIN}") {
+		return "123456789:example"
 	}
-	return fields.NewTable("trigger", lines...)
+	return "123456789"
 }
 
-var reference = regexp.MustCompile(`\$\{env:[A-Z0-9_]+\}`)
+// tells has rules tell some triggers, and no others.
+func (d *draft) tells(rules, triggers []string) {
+	for _, e := range d.rules {
+		if slices.Contains(rules, e.name) {
+			e.value.Triggers = append(e.value.Triggers, triggers...)
+		}
+	}
+}
 
 // trigger adds a trigger, under a name that is free, if logscan accepts it with some
 // text for each reference; else it is lost.
-func (d *draft) trigger(at, what string, t trigger.Trigger, notes []string) bool {
+func (d *draft) trigger(at, what string, t trigger.Trigger, notes []string) (name string, ok bool) {
 	t.Name = d.free(t.Name)
 	filled := t
-	filled.ActionURL = reference.ReplaceAllString(t.ActionURL, "123456789")
-	filled.ActionSecret = reference.ReplaceAllString(t.ActionSecret, "123456789:a")
+	filled.ActionURL = reference.ReplaceAllStringFunc(t.ActionURL, example)
+	filled.ActionSecret = reference.ReplaceAllStringFunc(t.ActionSecret, example)
 	if err := trigger.Fields.Validate(filled); err != nil {
 		d.lose(at, what, err.Error())
-		return false
+		return "", false
 	}
 	d.names[t.Name] = true
 	notes = append([]string{"From " + clean(at) + "."}, notes...)
-	d.triggers = append(d.triggers, &entry[shownTrigger]{t.Name, append(d.pending, notes...), shownTrigger(t)})
+	d.triggers = append(d.triggers, &entry[trigger.Trigger]{t.Name, append(d.pending, notes...), t})
 	d.pending = nil
-	return true
+	return t.Name, true
 }
 
 // webhook makes a trigger's URL of that of a webhook: that of a channel where the host

@@ -6,6 +6,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"logscan/internal/config"
 	"logscan/internal/fields"
 	"logscan/internal/fields/fieldsyaml"
 )
@@ -14,7 +15,7 @@ import (
 func (d *draft) result() (*Result, error) {
 	r := &Result{Read: d.read, Over: d.over, Rules: len(d.rules), Triggers: len(d.triggers), Left: d.left}
 	top := &yaml.Node{Kind: yaml.MappingNode}
-	version := text("version")
+	version := fieldsyaml.Scalar("version")
 	version.HeadComment = comment(d.head())
 	top.Content = append(top.Content, version, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!int", Value: "1"})
 	if err := section(top, "rules", d.rules); err != nil {
@@ -34,6 +35,10 @@ func (d *draft) result() (*Result, error) {
 		out = append(out, "\n"+comment(d.pending)+"\n"...)
 	}
 	r.Document = out
+	secrets := func(ref string) (string, error) { return example(ref), nil }
+	if _, err := config.Parse([]config.File{{Name: "the import", Data: out}}, secrets); err != nil {
+		return nil, fmt.Errorf("what was made is no file of logscan's: %w", err)
+	}
 	return r, nil
 }
 
@@ -57,25 +62,17 @@ func section[T fields.Defined[T]](top *yaml.Node, key string, all []*entry[T]) e
 	}
 	under := &yaml.Node{Kind: yaml.MappingNode}
 	for _, e := range all {
-		said, err := fieldsyaml.Mapping(e.value)
+		said, err := fieldsyaml.Node(e.value, "name") // the key is it
 		if err != nil {
 			return err
 		}
-		for i := 0; i+1 < len(said.Content); i += 2 {
-			if said.Content[i].Value == "name" { // the key is it
-				said.Content = append(said.Content[:i:i], said.Content[i+2:]...)
-				break
-			}
-		}
-		name := text(e.name)
+		name := fieldsyaml.Scalar(e.name)
 		name.HeadComment = comment(e.notes)
 		under.Content = append(under.Content, name, said)
 	}
-	top.Content = append(top.Content, text(key), under)
+	top.Content = append(top.Content, fieldsyaml.Scalar(key), under)
 	return nil
 }
-
-func text(s string) *yaml.Node { return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s} }
 
 func comment(lines []string) string {
 	var b strings.Builder
