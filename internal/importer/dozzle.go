@@ -201,13 +201,14 @@ func merge(all []*conditions) []*conditions {
 	for i := 0; i < len(all); i++ {
 		for j := i + 1; j < len(all); j++ {
 			a, b := all[i], all[j]
-			same := slices.Equal(a.ignore, b.ignore) && slices.Equal(a.where, b.where) && a.stream == b.stream && slices.Equal(a.images, b.images) && slices.Equal(a.labels, b.labels)
+			same := slices.Equal(a.ignore, b.ignore) && (slices.Equal(a.where, b.where) || len(a.where)+len(b.where) == 2) && a.stream == b.stream && slices.Equal(a.images, b.images) && slices.Equal(a.labels, b.labels)
 			switch {
 			case !same:
 				continue
-			case len(a.patterns) == 1 && len(b.patterns) == 1 && len(a.names)+len(b.names) == 0:
+			case slices.Equal(a.where, b.where) && len(a.patterns) == 1 && len(b.patterns) == 1 && len(a.names)+len(b.names) == 0:
 				a.patterns[0] = apart(a.patterns[0]) + "|" + apart(b.patterns[0])
-			case len(a.names) > 0 && len(b.names) > 0 && len(a.patterns)+len(b.patterns) == 0:
+			case len(a.patterns)+len(b.patterns)+len(a.names)+len(b.names) == 0 && len(a.where) == 1 && len(b.where) == 1 && oneOf(a, b):
+			case slices.Equal(a.where, b.where) && len(a.names) > 0 && len(b.names) > 0 && len(a.patterns)+len(b.patterns) == 0:
 				a.names = append(a.names, b.names...)
 			default:
 				continue
@@ -217,6 +218,20 @@ func merge(all []*conditions) []*conditions {
 		}
 	}
 	return all
+}
+
+// oneOf makes one condition of two that say that the same field is one thing, or another.
+func oneOf(a, b *conditions) bool {
+	path, value, _ := strings.Cut(a.where[0], " = ")
+	if before, values, listed := strings.Cut(a.where[0], " in ("); listed {
+		path, value = before, strings.TrimSuffix(values, ")")
+	}
+	other, ok := strings.CutPrefix(b.where[0], path+" = ")
+	if !ok || value == "" {
+		return false
+	}
+	a.where[0] = path + " in (" + value + ", " + other + ")"
+	return true
 }
 
 // apart keeps the flags of an expression to itself.

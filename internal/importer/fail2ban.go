@@ -35,6 +35,7 @@ func (d *draft) fail2ban(paths []string) error {
 		d.about = append(d.about, "",
 			"fail2ban bans addresses; here somebody is told of them. Each expression of a filter counts",
 			"for itself: who fails in two ways is told when one of them has happened often enough.",
+			"The first part of a pattern is a time, which fail2ban takes out of a line before it looks.",
 			"Say by names, images or labels for which containers a rule is: it is for all else.")
 	}
 	return nil
@@ -377,7 +378,7 @@ func (f *fail2ban) filter(j jail) error {
 			if j.retries > 1 {
 				r.Kind, r.Per, r.AtLeast, r.WithinSeconds = rule.KindCount, rule.PerWorkload, j.retries, j.within
 			}
-			notes := append(slices.Clone(j.notes), w.notes...)
+			notes := append([]string{"It was " + clean(text)}, append(slices.Clone(j.notes), w.notes...)...)
 			if _, ok := f.rule(def.at, what, r, notes); !ok {
 				came = false
 			}

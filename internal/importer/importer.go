@@ -138,21 +138,28 @@ func (d *draft) rule(at, what string, r rule.Rule, notes []string) (name string,
 	return r.Name, true
 }
 
-const maxNameText = 80 // bytes of a name that is made of a text
+const (
+	maxNameText  = 60 // bytes of a name that is made of a text
+	maxNameWords = 6
+)
 
-// free is a name like a text that neither a rule nor a trigger has yet.
+// free is a name like a text that neither a rule nor a trigger has yet: its first words,
+// of which those with a letter alone, such as \d, are none.
 func (d *draft) free(text string) string {
 	var b strings.Builder
-	for _, c := range strings.ToLower(text) {
-		switch {
-		case unicode.IsLetter(c) || unicode.IsDigit(c) || strings.ContainsRune("._-", c):
-			b.WriteRune(c)
-		case b.Len() > 0 && !strings.HasSuffix(b.String(), "-"):
+	words := strings.FieldsFunc(strings.ToLower(text), func(c rune) bool {
+		return !unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune("._-", c)
+	})
+	n := 0
+	for _, w := range words {
+		w = strings.Trim(w, "._-")
+		if w == "" || len([]rune(w)) < 2 && len(words) > 1 || b.Len()+len(w) > maxNameText || n == maxNameWords {
+			continue
+		}
+		if n++; n > 1 {
 			b.WriteByte('-')
 		}
-		if b.Len() >= maxNameText {
-			break
-		}
+		b.WriteString(w)
 	}
 	base := strings.Trim(b.String(), "-.")
 	if base == "" {

@@ -59,8 +59,7 @@ type logcheck struct {
 type expression struct {
 	at, file string
 	kind     string
-	pattern  string // RE2
-	notes    []string
+	pattern  string    // RE2
 	programs []program // whose lines it may match
 }
 
@@ -105,7 +104,7 @@ func (l *logcheck) file(path string) error {
 			l.lose(at, kind, "the expression "+err.Error())
 			continue
 		}
-		e := expression{at: at, file: filepath.Base(path), kind: kind, pattern: node.String(), notes: notes, programs: anyProgram}
+		e := expression{at: at, file: filepath.Base(path), kind: kind, pattern: node.String(), programs: anyProgram}
 		if !l.strip {
 			e.programs = programs(node)
 		}
@@ -114,6 +113,9 @@ func (l *logcheck) file(path string) error {
 				e.pattern = "" // it is there already
 				break
 			}
+		}
+		for _, n := range notes {
+			l.pending = append(l.pending, clean(at+": "+n))
 		}
 		l.over++
 		if e.pattern != "" {
@@ -138,7 +140,7 @@ func (l *logcheck) found(kind, ignoring string, severity event.Severity) {
 		if r.Ignore = l.factored(ignore); len(r.Ignore) > rule.MaxConditions {
 			l.over--
 			l.lose(e.at, kind, fmt.Sprintf("the %d expressions of %s are more than a rule can ignore", len(ignore), ignoring))
-		} else if _, ok := l.rule(e.at, kind, r, e.notes); !ok {
+		} else if _, ok := l.rule(e.at, kind, r, nil); !ok {
 			l.over--
 		}
 	}

@@ -2,6 +2,7 @@ package importer
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,7 +21,7 @@ import (
 // keywords match anywhere and in any case; its expressions are Python's, in any case
 // where regex_case_sensitive is false, as it is by default in version 1.
 func (d *draft) loggifly(path string, b []byte) error {
-	l := &loggifly{draft: d, yamlFile: &yamlFile{name: path}, overrides: map[string][]string{}}
+	l := &loggifly{draft: d, yamlFile: &yamlFile{name: path}, overrides: map[string][]string{}, told: map[string]bool{}}
 	top, err := l.parse(b)
 	if err != nil {
 		return err
@@ -41,6 +42,7 @@ type loggifly struct {
 	old       bool // version 1
 	multiline bool
 	all       []string                        // names of all containers that are watched; nil: of any
+	told      map[string]bool                 // settings, by place and name
 	overrides map[string][]string             // rules by the key of a notification of their own
 	channels  map[string]func(notes []string) // that make its trigger
 	order     []string                        // its keys
@@ -50,8 +52,9 @@ type loggifly struct {
 
 // level is a mapping whose settings hold for what is below it.
 type level struct {
-	node *yaml.Node
-	up   *level
+	node   *yaml.Node
+	up     *level
+	shared bool // it is for more than one rule of LoggiFly's: it is told of once
 }
 
 // setting is the nearest value of a key, by any of its names, and where it stands.
@@ -89,7 +92,9 @@ func (l *loggifly) config(top *yaml.Node) {
 		switch p.key {
 		case "version", "settings", "notifications", "containers", "swarm", "global", "global_keywords", "swarm_services", "hosts":
 		default:
-			l.lose(l.line(p.line), p.key, "it is no key of LoggiFly's that is known")
+			if !strings.HasPrefix(p.key, "x-") { // for anchors
+				l.lose(l.line(p.line), p.key, "it is no key of LoggiFly's that is known")
+			}
 		}
 	}
 	l.settings(settings)
@@ -133,7 +138,7 @@ func (l *loggifly) settings(settings *yaml.Node) {
 }
 
 func (l *loggifly) version1(top, settings *yaml.Node) {
-	root := &level{node: settings}
+	root := &level{node: settings, shared: true}
 	var names []string
 	watched := l.get(top, "containers")
 	for _, p := range l.pairs(watched) {
@@ -159,8 +164,8 @@ func (l *loggifly) version1(top, settings *yaml.Node) {
 	l.named(l.get(top, "swarm_services"), root, true)
 	for _, host := range l.pairs(l.get(top, "hosts")) {
 		l.lose(l.line(host.line), "hosts."+host.key, "each host has a logscan of its own: apply there what of this file is for it")
-		l.named(l.get(host.value, "containers"), &level{host.value, root}, false)
-		l.named(l.get(host.value, "swarm_services"), &level{host.value, root}, true)
+		l.named(l.get(host.value, "containers"), &level{host.value, root, true}, false)
+		l.named(l.get(host.value, "swarm_services"), &level{host.value, root, true}, true)
 	}
 }
 
@@ -172,7 +177,7 @@ func (l *loggifly) named(n *yaml.Node, up *level, swarm bool) {
 			t = &target{services: []string{p.key}, what: p.key}
 			t.notes = append(t.notes, "A stack of that name is meant by LoggiFly too; for one, the label is com.docker.stack.namespace="+p.key)
 		}
-		l.keywords(p.value, &level{p.value, up}, t)
+		l.keywords(p.value, &level{p.value, up, false}, t)
 	}
 }
 
@@ -187,7 +192,7 @@ func (l *loggifly) lost(n *yaml.Node, key, why string) {
 
 func (l *loggifly) version2(top *yaml.Node) {
 	global := l.get(top, "global")
-	root := &level{node: l.get(global, "defaults")}
+	root := &level{node: l.get(global, "defaults"), shared: true}
 	var names []string
 	any := false
 	for _, source := range []string{"containers", "swarm"} {
@@ -209,7 +214,7 @@ func (l *loggifly) version2(top *yaml.Node) {
 		}
 	}
 	for _, source := range []string{"containers", "swarm"} {
-		l.source(l.get(top, source), root, source == "swarm", nil)
+		l.source(l.get(top, source), root, source == "swarm")
 	}
 }
 
@@ -227,11 +232,11 @@ func (l *loggifly) rulesOf(n *yaml.Node) (all []pair) {
 }
 
 // source reads containers, swarm, or a group of one of them.
-func (l *loggifly) source(n *yaml.Node, up *level, swarm bool, notes []string) {
+func (l *loggifly) source(n *yaml.Node, up *level, swarm bool) {
 	if n == nil {
 		return
 	}
-	own := &level{l.get(n, "defaults"), up}
+	own := &level{l.get(n, "defaults"), up, true}
 	var all target
 	any := false
 	for _, r := range l.rulesOf(n) {
@@ -247,22 +252,20 @@ func (l *loggifly) source(n *yaml.Node, up *level, swarm bool, notes []string) {
 		switch p.key {
 		case "rules", "groups", "defaults", "keywords", "container_events":
 		case "scope":
-			l.part(&notes, l.line(p.line), "scope.hosts", "each host has a logscan of its own: apply it only there")
+			l.lose(l.line(p.line), "scope.hosts", "each host has a logscan of its own: apply what follows only there")
 		case "never_monitor":
 			for _, key := range l.pairs(p.value) {
 				for _, name := range l.items(key.value) {
-					l.part(&notes, l.at(name), "never_monitor: "+l.text(name), "rules have no names that they are not for; a container of LoggiFly's or of another log driver has no rules anyway")
+					l.lose(l.at(name), "never_monitor: "+l.text(name), "rules have no names that they are not for; a container of another log driver has no rules anyway")
 				}
 			}
 		default:
 			l.lose(l.line(p.line), p.key, "it is no key of LoggiFly's that is known")
 		}
 	}
-	all.notes = notes
 	l.keywords(n, own, &all)
 	for _, r := range l.items(l.get(n, "rules")) {
 		t := l.target(r, swarm)
-		t.notes = append(t.notes, notes...)
 		for _, p := range l.pairs(l.get(l.get(r, "match"), "exclude")) {
 			for _, name := range l.items(p.value) {
 				l.part(&t.notes, l.at(name), "exclude: "+l.text(name), "rules have no names that they are not for; it is watched too")
@@ -271,10 +274,10 @@ func (l *loggifly) source(n *yaml.Node, up *level, swarm bool, notes []string) {
 		if scope := l.get(r, "scope"); scope != nil {
 			l.part(&t.notes, l.at(scope), "scope.hosts", "each host has a logscan of its own: apply it only there")
 		}
-		l.keywords(r, &level{r, own}, t)
+		l.keywords(r, &level{r, own, false}, t)
 	}
 	for _, g := range l.items(l.get(n, "groups")) {
-		l.source(g, own, swarm, slices.Clone(notes))
+		l.source(g, own, swarm)
 	}
 }
 
@@ -382,7 +385,7 @@ func (l *loggifly) inherited(key string) bool {
 func (l *loggifly) keyword(item *yaml.Node, up *level, t *target, change func(*rule.Rule)) {
 	l.read++
 	at := l.at(item)
-	own := &level{item, up}
+	own := &level{item, up, false}
 	r := rule.New()
 	notes := slices.Clone(t.notes)
 	var parts []*yaml.Node
@@ -440,6 +443,8 @@ func (l *loggifly) keyword(item *yaml.Node, up *level, t *target, change func(*r
 	}
 	if on := l.get(item, "trigger_on"); on != nil {
 		r.Kind = rule.KindCount
+		usual := rule.New() // there is no cooldown
+		r.CooldownSeconds, r.CooldownBy = usual.CooldownSeconds, usual.CooldownBy
 		r.AtLeast, r.WithinSeconds = l.number(l.get(on, "count"), 0), l.number(l.get(on, "timeframe"), 0)
 	}
 	prefix := ""
@@ -524,7 +529,12 @@ func (l *loggifly) apply(r *rule.Rule, item *yaml.Node, own *level, notes *[]str
 			if to := renamed[key]; to != "" {
 				key = to
 			}
-			if why := known[key]; why != "" {
+			if why := known[key]; why != "" && v.shared {
+				if at := l.line(p.line); !l.told[at+p.key] {
+					l.told[at+p.key] = true
+					l.lose(at, p.key, why)
+				}
+			} else if why != "" {
 				l.part(notes, l.line(p.line), p.key, why)
 			} else if _, ok := known[key]; !ok && v.node == item {
 				switch key {
@@ -560,21 +570,26 @@ func severity(priority string, usual event.Severity) event.Severity {
 	return usual
 }
 
+// brackets are a set of characters in a name, as Python's fnmatch has it.
+var brackets = regexp.MustCompile(`\[!?\]?[^\]]*\]`)
+
 // place adds a rule, one for each service or stack, and remembers by what it is told.
 func (l *loggifly) place(at, label string, r rule.Rule, own *level, t *target, notes []string) {
 	var globs []string
 	for _, name := range t.names {
-		switch {
-		case name == "*":
+		if name == "*" {
 			globs = nil
-		case strings.ContainsAny(name, "[],"):
-			l.lose(at, label, "the name "+name+" has a bracket or comma, which globs of logscan don't know")
-			return
-		default:
-			globs = append(globs, name)
-			continue
+			break
 		}
-		break
+		if set := brackets.FindString(name); set != "" {
+			name = brackets.ReplaceAllString(name, "?")
+			l.part(&notes, at, set, "names have no sets of characters; "+name+" has any one there")
+		}
+		if strings.Contains(name, ",") {
+			l.lose(at, label, "the name "+name+" has a comma, which ends a name here")
+			return
+		}
+		globs = append(globs, name)
 	}
 	r.Names = globs
 	labels := []fields.List[string]{}
@@ -710,9 +725,9 @@ func (l *loggifly) ntfyTrigger(from *yaml.Node, get func(string) *yaml.Node, nam
 	}
 	switch {
 	case l.text(get("token")) != "":
-		t.ActionSecret = l.secret(name+"_TOKEN", "the access token in "+l.at(get("token")))
+		t.ActionSecret = l.secret(name+"_TOKEN", "the access token in "+l.at(get("token")), someToken)
 	case l.text(get("username")) != "":
-		t.ActionSecret = l.secret(name+"_LOGIN", "the user and the password in "+l.at(get("username"))+", as NAME:PASSWORD")
+		t.ActionSecret = l.secret(name+"_LOGIN", "the user and the password in "+l.at(get("username"))+", as NAME:PASSWORD", "user:password")
 	}
 	return l.made(at, "ntfy", name, t, nil)
 }
@@ -738,18 +753,19 @@ func (l *loggifly) appriseTrigger(address *yaml.Node, at string, name string) []
 	host, _, _ := strings.Cut(rest[strings.LastIndexByte(rest, '@')+1:], "/")
 	switch scheme = strings.ToLower(scheme); scheme {
 	case "discord":
-		t.ActionURL = "discord://discord.com/api/webhooks/" + l.secret(name+"_WEBHOOK", "the webhook's ID, a slash and its token, from the URL in "+at)
+		t.ActionURL = "discord://discord.com/api/webhooks/" + l.secret(name+"_ID", "the webhook's ID, which is first in the URL in "+at, someID)
+		t.ActionSecret = l.secret(name+"_TOKEN", "the webhook's token, which is second in the URL in "+at, someToken)
 	case "tgram":
-		t.ActionURL = "telegram://api.telegram.org/" + l.secret(name+"_CHAT", "the chat's id in "+at)
-		t.ActionSecret = l.secret(name+"_TOKEN", "the bot's token in "+at)
+		t.ActionURL = "telegram://api.telegram.org/" + l.secret(name+"_CHAT", "the chat's id in "+at, someID)
+		t.ActionSecret = l.secret(name+"_TOKEN", "the bot's token in "+at, someToken)
 	case "gotify", "gotifys":
 		t.ActionURL = map[string]string{"gotify": "gotify+http://", "gotifys": "gotify://"}[scheme] + host
-		t.ActionSecret = l.secret(name+"_TOKEN", "the application's token in "+at)
+		t.ActionSecret = l.secret(name+"_TOKEN", "the application's token in "+at, someToken)
 	case "ntfys", "ntfy":
 		if !strings.Contains(rest, "/") { // the topic alone, at ntfy.sh
 			host, scheme = "ntfy.sh", "ntfys"
 		}
-		t.ActionURL = map[string]string{"ntfy": "ntfy+http://", "ntfys": "ntfy://"}[scheme] + host + "/" + l.secret(name+"_TOPIC", "the topic in "+at)
+		t.ActionURL = map[string]string{"ntfy": "ntfy+http://", "ntfys": "ntfy://"}[scheme] + host + "/" + l.secret(name+"_TOPIC", "the topic in "+at, someText)
 	default:
 		l.lose(at, "apprise "+clean(scheme)+"://", "look in channels.md for its service; for one without a channel, keep the URL on an Apprise API server, and tell that by apprise://")
 		return nil

@@ -13,12 +13,20 @@ import (
 
 // secret is a variable that stands for what doesn't come over.
 type secret struct {
-	name string
-	what string // where it is found
+	name    string
+	what    string // where it is found
+	example string // of what it may be, for checks
 }
 
+// Examples of secrets, for checks.
+const (
+	someText  = "example"
+	someToken = "123456789:AbC-dEfAbC-dEfAbC-dEfAbC-dEfAbC-dEf"
+	someID    = "123456789"
+)
+
 // secret returns the reference to a new variable.
-func (d *draft) secret(name, what string) string {
+func (d *draft) secret(name, what, example string) string {
 	var b strings.Builder
 	for _, c := range strings.ToUpper(name) {
 		if c > unicode.MaxASCII || !unicode.IsLetter(c) && !unicode.IsDigit(c) {
@@ -41,18 +49,20 @@ func (d *draft) secret(name, what string) string {
 		}
 		name = fmt.Sprintf("%s_%d", base, n)
 	}
-	d.secrets = append(d.secrets, secret{name, clean(what)})
+	d.secrets = append(d.secrets, secret{name, clean(what), example})
 	return "${env:" + name + "}"
 }
 
 var reference = regexp.MustCompile(`\$\{env:[A-Z0-9_]+\}`)
 
-// example is what a variable may hold, for checks.
-func example(ref string) string {
-	if strings.HasSuffix(ref, "_TOKEN}") || strings.HasSuffix(ref, "_LOGIN}") {
-		return "123456789:example"
+// example is what a variable may hold.
+func (d *draft) example(ref string) string {
+	for _, s := range d.secrets {
+		if ref == "${env:"+s.name+"}" {
+			return s.example
+		}
 	}
-	return "123456789"
+	return someText
 }
 
 // tells has rules tell some triggers, and no others.
@@ -69,8 +79,8 @@ func (d *draft) tells(rules, triggers []string) {
 func (d *draft) trigger(at, what string, t trigger.Trigger, notes []string) (name string, ok bool) {
 	t.Name = d.free(t.Name)
 	filled := t
-	filled.ActionURL = reference.ReplaceAllStringFunc(t.ActionURL, example)
-	filled.ActionSecret = reference.ReplaceAllStringFunc(t.ActionSecret, example)
+	filled.ActionURL = reference.ReplaceAllStringFunc(t.ActionURL, d.example)
+	filled.ActionSecret = reference.ReplaceAllStringFunc(t.ActionSecret, d.example)
 	if err := trigger.Fields.Validate(filled); err != nil {
 		d.lose(at, what, err.Error())
 		return "", false
@@ -89,18 +99,18 @@ func (d *draft) webhook(address, name, at string) (string, error) {
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return "", fmt.Errorf("it has no URL that begins with http:// or https:// and a host")
 	}
-	scheme, keep := u.Scheme, ""
+	scheme, keep, like := u.Scheme, "", someText
 	switch host := strings.ToLower(u.Hostname()); {
 	case host == "hooks.slack.com":
-		scheme, keep = "slack", "services/"
+		scheme, keep, like = "slack", "services/", "T0/B0/example"
 	case (host == "discord.com" || host == "discordapp.com") && strings.HasPrefix(u.Path, "/api/webhooks/"):
-		scheme, keep = "discord", "api/webhooks/"
+		scheme, keep, like = "discord", "api/webhooks/", "123456789/example"
 	case host == "ntfy.sh":
 		scheme = "ntfy"
 	case host == "chat.googleapis.com":
-		scheme, keep = "googlechat", "v1/spaces/"
+		scheme, keep, like = "googlechat", "v1/spaces/", "space/messages?key=k&token=t"
 	case strings.HasSuffix(host, ".logic.azure.com"):
-		scheme = "teams"
+		scheme, like = "teams", "workflows/id/triggers/manual/paths/invoke?api-version=2016-06-01&sp=%2Ftriggers%2Fmanual%2Frun&sv=1.0&sig=s"
 	}
 	rest := strings.TrimPrefix(u.EscapedPath(), "/")
 	if u.RawQuery != "" {
@@ -115,12 +125,12 @@ func (d *draft) webhook(address, name, at string) (string, error) {
 	}
 	login := ""
 	if u.User != nil {
-		login = d.secret(name+"_LOGIN", fmt.Sprintf("what stands between // and @ in the URL in %s", at)) + "@"
+		login = d.secret(name+"_LOGIN", fmt.Sprintf("what stands between // and @ in the URL in %s", at), "user:password") + "@"
 	}
 	if rest == "" {
 		return scheme + "://" + login + u.Host + "/", nil
 	}
-	return scheme + "://" + login + u.Host + "/" + keep + d.secret(name+"_PATH", fmt.Sprintf("what follows %s://%s/%s in the URL in %s", u.Scheme, u.Host, keep, at)), nil
+	return scheme + "://" + login + u.Host + "/" + keep + d.secret(name+"_PATH", fmt.Sprintf("what follows %s://%s/%s in the URL in %s", u.Scheme, u.Host, keep, at), like), nil
 }
 
 // ntfy makes a trigger's URL of an address of ntfy and a topic.
@@ -137,5 +147,5 @@ func (d *draft) ntfy(address, name, at string) (string, error) {
 	if path != "" {
 		path += "/"
 	}
-	return scheme + "://" + u.Host + "/" + path + d.secret(name+"_TOPIC", "the topic in "+at), nil
+	return scheme + "://" + u.Host + "/" + path + d.secret(name+"_TOPIC", "the topic in "+at, someText), nil
 }

@@ -2,6 +2,7 @@ package importer
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -9,10 +10,16 @@ import (
 	"logscan/internal/config"
 	"logscan/internal/fields"
 	"logscan/internal/fields/fieldsyaml"
+	"logscan/internal/trigger"
 )
 
 // result writes the document, and counts.
 func (d *draft) result() (*Result, error) {
+	d.secrets = slices.DeleteFunc(d.secrets, func(s secret) bool { // of triggers that are lost
+		return !slices.ContainsFunc(d.triggers, func(t *entry[trigger.Trigger]) bool {
+			return strings.Contains(t.value.ActionURL+t.value.ActionSecret, "${env:"+s.name+"}")
+		})
+	})
 	r := &Result{Read: d.read, Over: d.over, Rules: len(d.rules), Triggers: len(d.triggers), Left: d.left}
 	top := &yaml.Node{Kind: yaml.MappingNode}
 	version := fieldsyaml.Scalar("version")
@@ -35,7 +42,7 @@ func (d *draft) result() (*Result, error) {
 		out = append(out, "\n"+comment(d.pending)+"\n"...)
 	}
 	r.Document = out
-	secrets := func(ref string) (string, error) { return example(ref), nil }
+	secrets := func(ref string) (string, error) { return d.example(ref), nil }
 	if _, err := config.Parse([]config.File{{Name: "the import", Data: out}}, secrets); err != nil {
 		return nil, fmt.Errorf("what was made is no file of logscan's: %w", err)
 	}
