@@ -84,6 +84,7 @@ type draft struct {
 	pending  []string // comments that stand before the next rule
 	left     []Left
 	names    map[string]bool // of rules and triggers
+	next     map[string]int  // numbers of names that were taken
 	secrets  []secret
 	files    *files
 }
@@ -96,7 +97,7 @@ type entry[T any] struct {
 }
 
 func newDraft(source string, paths []string) *draft {
-	return &draft{source: source, paths: paths, names: map[string]bool{}, files: &files{}}
+	return &draft{source: source, paths: paths, names: map[string]bool{}, next: map[string]int{}, files: &files{}}
 }
 
 // lose notes what doesn't come over, and has a comment say so before the next rule.
@@ -166,8 +167,12 @@ func (d *draft) free(text string) string {
 		base = d.source
 	}
 	name := base
-	for n := 2; d.names[name]; n++ {
-		name = fmt.Sprintf("%s-%d", base, n)
+	for d.names[name] {
+		if d.next[base] == 0 {
+			d.next[base] = 1
+		}
+		d.next[base]++
+		name = fmt.Sprintf("%s-%d", base, d.next[base])
 	}
 	return name
 }

@@ -408,11 +408,11 @@ func firstParts(nodes []*regex.Node, before string) (all []program) {
 	switch n.Op {
 	case regex.Rune:
 		if !isProgram([]rune(n.Text)[0]) {
-			return []program{{before, false}}
+			return []program{{before, before == ""}}
 		}
 		return firstParts(rest, before+n.Text)
 	case regex.End:
-		return []program{{before, false}}
+		return []program{{before, before == ""}}
 	case regex.Empty:
 		return firstParts(rest, before)
 	case regex.Group:
