@@ -17,7 +17,7 @@ import (
 )
 
 // tools is where `make deps` unpacks programs of Debian.
-const tools = "/tmp/imp/root"
+const tools = "../../build/tools"
 
 // TestFail2ban compares all of Debian's filters with fail2ban itself: what they refer to,
 // and which of its own sample lines, and variations of them, each expression that comes
