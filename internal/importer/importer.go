@@ -152,11 +152,14 @@ func (d *draft) free(text string) string {
 		return !unicode.IsLetter(c) && !unicode.IsDigit(c) && !strings.ContainsRune("._-", c)
 	})
 	n := 0
+	known := map[string]bool{}
 	for _, w := range words {
 		w = strings.Trim(w, "._-")
-		if w == "" || len([]rune(w)) < 2 && len(words) > 1 || b.Len()+len(w) > maxNameText || n == maxNameWords {
+		says := len([]rune(w)) > 1 && strings.ContainsFunc(w, unicode.IsLetter) || len(w) > 2 && strings.Trim(w, "0123456789") == ""
+		if w == "" || !says && len(words) > 1 || known[w] || b.Len()+len(w) > maxNameText || n == maxNameWords {
 			continue
 		}
+		known[w] = true
 		if n++; n > 1 {
 			b.WriteByte('-')
 		}
