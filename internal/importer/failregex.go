@@ -92,6 +92,7 @@ func (def *definition) failing(text string) ([]way, error) {
 		if pre, err = readFailRegex(prefix); err != nil {
 			return nil, fmt.Errorf("its prefregex: %w", err)
 		}
+		pre.Resolve()
 	}
 	parts, err := split(node)
 	if err != nil {
@@ -100,11 +101,13 @@ func (def *definition) failing(text string) ([]way, error) {
 	var all []way
 	for _, p := range parts {
 		w := way{}
+		p.node.Resolve()
 		whole, err := def.composed(p.node, pre, &w)
 		if err != nil {
 			return nil, err
 		}
 		for _, i := range p.ignore {
+			i.Resolve()
 			other, err := def.composed(i, pre, &way{})
 			if err != nil {
 				return nil, err
