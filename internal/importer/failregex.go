@@ -347,7 +347,13 @@ type part struct {
 
 // split makes of an expression with conditions on groups, and with parts that say that
 // there is no failure, some without.
-func split(n *regex.Node) ([]part, error) {
+func split(n *regex.Node) ([]part, error) { return splitIn(n, 4) }
+
+// splitIn is split for no more than so many conditions in one another.
+func splitIn(n *regex.Node, most int) ([]part, error) {
+	if most == 0 {
+		return nil, errors.New("it has too many conditions on groups")
+	}
 	for _, name := range namesOf(n) {
 		if name == "nofail" || name == "mlfgained" {
 			with, without, err := n.Without(name)
@@ -355,13 +361,13 @@ func split(n *regex.Node) ([]part, error) {
 			case err != nil || without == nil:
 				return nil, errors.New("what it finds is no failure by itself: it tells of the address to other lines")
 			case with == nil:
-				return split(without)
+				return splitIn(without, most-1)
 			}
-			parts, err := split(without)
+			parts, err := splitIn(without, most-1)
 			if err != nil {
 				return nil, err
 			}
-			ignored, err := split(with)
+			ignored, err := splitIn(with, most-1)
 			if err != nil {
 				return nil, err
 			}
@@ -392,7 +398,7 @@ func split(n *regex.Node) ([]part, error) {
 		if v == nil {
 			continue
 		}
-		parts, err := split(v)
+		parts, err := splitIn(v, most-1)
 		if err != nil {
 			return nil, err
 		}

@@ -97,3 +97,30 @@ func TestIncludes(t *testing.T) {
 		t.Errorf("it says %v", err)
 	}
 }
+
+// FuzzImport has no file panic, whatever it is taken for, and what is made of it is
+// right: Import says so itself.
+func FuzzImport(f *testing.F) {
+	for _, dir := range []string{"loggifly-1/config.yaml", "loggifly-2/config.yaml", "dozzle/notifications.yml", "fail2ban/jail.conf", "fail2ban/filter.d/gate.conf", "logcheck/ignore.d.server/doors"} {
+		b, err := os.ReadFile(filepath.Join("testdata", dir))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if len(b) > 4096 {
+			return
+		}
+		dir := t.TempDir()
+		for _, source := range Sources {
+			path := filepath.Join(dir, map[string]string{"loggifly": "c.yaml", "dozzle": "c.yaml", "logcheck": "rules", "fail2ban": "f.conf"}[source])
+			if err := os.WriteFile(path, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := Import(source, []string{path}, Options{}); err != nil && strings.Contains(err.Error(), "no file of logscan") {
+				t.Error(err)
+			}
+		}
+	})
+}

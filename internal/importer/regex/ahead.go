@@ -94,10 +94,12 @@ func (n *Node) run() []rune {
 	return n.Subs[0].unlike()
 }
 
+const maxAhead = 64 // characters of a text that is to be looked for
+
 // oneBegin reports whether a text's first character is in it once, or as its last too:
 // so the text can begin only where what was read of it is given up.
 func oneBegin(text []rune) bool {
-	return len(text) > 1 && !slices.Contains(text[1:max(1, len(text)-1)], text[0])
+	return len(text) > 1 && len(text) <= maxAhead && !slices.Contains(text[1:max(1, len(text)-1)], text[0])
 }
 
 // spells reports whether nodes begin with the characters of a text.
@@ -178,7 +180,7 @@ func without(text []rune) *Node {
 // where that can't be said.
 func notBegun(text []rune, many *Node, rest []*Node) *Node {
 	least := 1
-	if many.Op != Repeat || many.Max >= 0 || many.Min > 1 || len(rest) == 0 || rest[0].Op != Rune {
+	if len(text) > maxAhead || many.Op != Repeat || many.Max >= 0 || many.Min > 1 || len(rest) == 0 || rest[0].Op != Rune {
 		return nil
 	}
 	of := many.Subs[0]

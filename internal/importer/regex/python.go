@@ -294,11 +294,21 @@ func (p *python) escape() (*Node, error) {
 		p.at++
 		return &Node{Op: Assert, Text: `\z`}, nil
 	}
-	if '1' <= c && c <= '9' {
+	if '1' <= c && c <= '9' && !p.octal() {
 		return nil, p.fail(Backref)
 	}
 	c, err := p.escaped()
 	return literal(c), err
+}
+
+// octal reports whether three octal digits follow, the number of a character.
+func (p *python) octal() bool {
+	for i := range 3 {
+		if p.at+i >= len(p.text) || p.text[p.at+i] < '0' || p.text[p.at+i] > '7' {
+			return false
+		}
+	}
+	return p.text[p.at] <= '3'
 }
 
 // escaped reads the character that stands behind a backslash, and what it means inside
