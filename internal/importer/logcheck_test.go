@@ -121,6 +121,11 @@ func TestLogcheck(t *testing.T) {
 			look = append(look, looks(t, e.value))
 		}
 	}
+	var some []string // of all it would take minutes
+	for k := 0; k < len(all); k += 5 {
+		some = append(some, all[k])
+	}
+	all = some
 	theirs := grep(t, known, all)
 	left := 0
 	for k, line := range all {
