@@ -33,6 +33,7 @@ var topics = []Topic{
 	{Name: "triggers", About: "who is told, and how often it is tried"},
 	{Name: "why", About: "what became of a line; why a rule made no hit"},
 	{Name: "channels", About: "e-mail, chats, phones: what each service needs"},
+	{Name: "config", About: "rules, triggers and silences in files, beside your compose files"},
 	{Name: "webhooks", About: "what a receiver gets, and how it verifies that"},
 	{Name: "import", About: "rules of LoggiFly, Dozzle, logcheck, fail2ban"},
 	{Name: "settings", About: "options of a container's log, settings of the plugin"},
