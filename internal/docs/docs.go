@@ -35,6 +35,7 @@ var topics = []Topic{
 	{Name: "channels", About: "e-mail, chats, phones: what each service needs"},
 	{Name: "config", About: "rules, triggers and silences in files, beside your compose files"},
 	{Name: "webhooks", About: "what a receiver gets, and how it verifies that"},
+	{Name: "import", About: "rules of LoggiFly, Dozzle, logcheck, fail2ban"},
 	{Name: "settings", About: "options of a container's log, settings of the plugin"},
 	{Name: "command-line", About: "`docker logscan` and its commands"},
 	{Name: "api", About: "the HTTP API, on a unix socket and over TCP"},

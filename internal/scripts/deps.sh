@@ -36,6 +36,11 @@ for what in "$@"; do
 		need unshare util-linux
 		have mosquitto || unpack+=(mosquitto)
 		need mosquitto_sub mosquitto-clients
+		# What the importer is compared with: their files, and fail2ban's own code.
+		need python3 python3
+		need grep grep
+		[ -d "${BUILD:-build}/tools/etc/logcheck" ] || unpack+=(logcheck-database)
+		[ -d "${BUILD:-build}/tools/etc/fail2ban" ] || unpack+=(fail2ban)
 		programs=("$(dirname "$0")/programs.sh" programs servers)
 		;;
 	lint)
@@ -51,7 +56,6 @@ for what in "$@"; do
 		need rg ripgrep
 		need zstdcat zstd
 		need pkg-config pkg-config
-		[ -d "${BUILD:-build}/tools/etc/logcheck" ] || unpack+=(logcheck-database)
 		;;
 	*)
 		need "$what-gcc" "gcc-${what//_/-}"
