@@ -38,9 +38,10 @@ const (
 
 var topNames = []string{keyEnable, keyWorkload, keyPacks, keyRule, keySilence}
 
-// Own returns the labels and log options that are logscan's, by the order of their keys as
-// many as have MaxBytes, and how many are left out. Where both have a key, it is the log
-// option that counts: labels may come with an image, options never do.
+// Own returns the labels and log options that are logscan's, as many as have MaxBytes, and
+// how many are left out: those come first that are about the container, then the others by
+// their keys. Where both have a key, it is the log option that counts: labels may come with
+// an image, options never do.
 func Own(labels, options map[string]string) (own map[string]string, left int) {
 	all := map[string]string{}
 	for _, from := range []map[string]string{labels, options} {
@@ -51,16 +52,25 @@ func Own(labels, options map[string]string) (own map[string]string, left int) {
 		}
 	}
 	size := 0
-	for _, key := range slices.Sorted(maps.Keys(all)) {
-		if size += len(key) + len(all[key]); size > MaxBytes {
-			left++
-			delete(all, key)
+	about := func(key string) int { return slices.Index([]string{Prefix + keyWorkload, Prefix + keyEnable}, key) }
+	byKey := func(a, b string) int { return cmp.Or(-cmp.Compare(about(a), about(b)), cmp.Compare(a, b)) }
+	for _, key := range slices.SortedFunc(maps.Keys(all), byKey) {
+		if n := len(key) + len(all[key]); size+n <= MaxBytes {
+			size += n
+			continue
 		}
+		left++
+		delete(all, key)
 	}
 	if len(all) == 0 {
 		return nil, left
 	}
 	return all, left
+}
+
+// Declares reports whether a label says something of a rule or a silence.
+func Declares(key string) bool {
+	return strings.HasPrefix(key, Prefix+keyRule+".") || strings.HasPrefix(key, Prefix+keySilence+".")
 }
 
 // Enabled reads whether a container is scanned; it is not ok where own says nothing of

@@ -186,7 +186,7 @@ func TestBounds(t *testing.T) {
 	if own, left := Own(map[string]string{"a": "b"}, nil); own != nil || left != 0 {
 		t.Error(own, left)
 	}
-	if own, left := Own(map[string]string{"logscan.a": strings.Repeat("x", MaxBytes), "logscan.b": ""}, nil); own != nil || left != 2 {
+	if own, left := Own(map[string]string{"logscan.a": strings.Repeat("x", MaxBytes), "logscan.b": "", "logscan.workload": "w"}, nil); len(own) != 2 || own["logscan.workload"] != "w" || left != 1 {
 		t.Error(len(own), left)
 	}
 	own = map[string]string{}
