@@ -49,7 +49,7 @@ func checkDescription[T fields.Defined[T]](t *testing.T, doc description, name, 
 	read := doc.Components.Schemas[name]
 	create := doc.Paths[path]["post"].RequestBody.Content["application/json"].Schema
 	change := doc.Paths[path+"/{id}"]["patch"].RequestBody.Content["application/json"].Schema
-	own := []string{"id", "created_at", "updated_at"}
+	own := []string{"id", "created_at", "updated_at", "managed_by", "key", "declared_at"}
 	for what, s := range map[string]schema{"read": read, "made": create, "changed": change} {
 		if len(s.Properties) != len(table.All)+len(own) {
 			t.Errorf("a %s that is %s has %d fields", table.What, what, len(s.Properties))
@@ -77,7 +77,7 @@ func TestRuleOnTheWire(t *testing.T) {
 	_, body := b.raw("POST", rulesPath, "application/json", `{"name":"n","pattern":"x"}`)
 	stored := must[rule.Rule](t)(b.store.Rule(t.Context(), 1))
 	at, _ := json.Marshal(stored.CreatedAt)
-	want := `{"id":1,"name":"n","description":"","pattern":"x","all":[],"ignore":[],"where":[],"record":false,"record_start":"","severity":"warn","streams":"all","cooldown_seconds":300,"cooldown_by":"shape","state":"on","enabled":true,"workload_id":"","overrides_id":0,"images":"","names":"","labels":"","kind":"line","by":"","per":"container","at_least":0,"within_seconds":0,"distinct":"","for_seconds":0,"grace_seconds":60,"arm":"first","when_stopped":"pause","active":"","forget_seconds":2592000,"at_most":10,"steps":[],"hit":"missing","slower_than_seconds":0,"until":[],"on_stop":"wait","field":"","must":[],"must_not":[],"min_lines":0,"max_duration_seconds":0,"restarts":0,"of":"","over":"","window_seconds":300,"factor":"3","clear":[],"resolve_after_seconds":900,"repeat_seconds":3600,"tell_resolved":false,"before":10,"after":10,"siblings_seconds":0,"created_at":` + string(at) + `,"updated_at":` + string(at) + `}`
+	want := `{"id":1,"name":"n","description":"","pattern":"x","all":[],"ignore":[],"where":[],"record":false,"record_start":"","severity":"warn","streams":"all","cooldown_seconds":300,"cooldown_by":"shape","state":"on","enabled":true,"workload_id":"","overrides_id":0,"images":"","names":"","labels":"","kind":"line","by":"","per":"container","at_least":0,"within_seconds":0,"distinct":"","for_seconds":0,"grace_seconds":60,"arm":"first","when_stopped":"pause","active":"","forget_seconds":2592000,"at_most":10,"steps":[],"hit":"missing","slower_than_seconds":0,"until":[],"on_stop":"wait","field":"","must":[],"must_not":[],"min_lines":0,"max_duration_seconds":0,"restarts":0,"of":"","over":"","window_seconds":300,"factor":"3","clear":[],"resolve_after_seconds":900,"repeat_seconds":3600,"tell_resolved":false,"before":10,"after":10,"siblings_seconds":0,"triggers":"","managed_by":"api","created_at":` + string(at) + `,"updated_at":` + string(at) + `}`
 	if got := strings.TrimSpace(body); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
@@ -131,7 +131,7 @@ func TestTriggerOnTheWire(t *testing.T) {
 	at, _ := json.Marshal(stored.CreatedAt)
 	want := `{"id":1,"name":"n","enabled":true,"mode":"incidents","severities":"error,critical","min_severity":"","sources":"","rules":"","workloads":"","labels":"","kinds":"","message_regex":"",` +
 		`"notices":"","unacknowledged_for_seconds":0,"group_by":"workload","group_wait_seconds":0,"group_interval_seconds":300,"context_wait_seconds":2,"at_most":"","active":"","digest":"","title":"","body":"",` +
-		`"action_url":"https://h.example.com/********","action_secret":"********","created_at":` + string(at) + `,"updated_at":` + string(at) + `}`
+		`"action_url":"https://h.example.com/********","action_secret":"********","managed_by":"api","created_at":` + string(at) + `,"updated_at":` + string(at) + `}`
 	if got := strings.TrimSpace(body); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"logscan/internal/rule"
+	"logscan/internal/trial"
 )
 
 const (
@@ -243,7 +244,7 @@ func (s *server) testRule(ctx context.Context, in *struct{ Body RuleTest }) (*ou
 	}
 	out := RuleTestResult{Pattern: r.Pattern, Lines: make([]LineTest, len(in.Body.Lines))}
 	t := lineTester{
-		rule: &r, set: set, verdicts: in.Body.Conditions, matching: set.Begin(), sums: newTestedSums(&r, snapshot), way: len(set.Ways()) - 1, out: out.Lines, until: time.Now().Add(s.testTime),
+		rule: &r, set: set, verdicts: in.Body.Conditions, matching: set.Begin(), sums: trial.NewSums(&r, snapshot), way: len(set.Ways()) - 1, out: out.Lines, until: time.Now().Add(s.testTime),
 	}
 	defer t.matching.End()
 	if err := t.run(ctx, in.Body.Lines, in.Body.At); err != nil {
@@ -255,7 +256,11 @@ func (s *server) testRule(ctx context.Context, in *struct{ Body RuleTest }) (*ou
 		if n := len(in.Body.At); n > 0 {
 			last = in.Body.At[n-1]
 		}
-		out.Outcomes = t.sums.until(max(last, in.Body.Until))
+		last = max(last, in.Body.Until)
+		all, learning := t.sums.Until(last)
+		if out.Outcomes = outcomes(all); learning != "" {
+			out.Outcomes = append(out.Outcomes, TestOutcome{At: float64(trial.Nanos(last)-trial.Start) / 1e9, What: "learning", Text: learning})
+		}
 	}
 	return &output[RuleTestResult]{Body: out}, nil
 }

@@ -10,6 +10,7 @@ import (
 	"logscan/internal/correlate"
 	"logscan/internal/lines"
 	"logscan/internal/rule"
+	"logscan/internal/trial"
 )
 
 // TestOutcome is what lines add up to, or time, for a rule whose kind isn't line.
@@ -20,69 +21,8 @@ type TestOutcome struct {
 	Text string  `json:"text"`
 }
 
-// testedSums adds up what lines of a test match, as the engine does that runs live.
-type testedSums struct {
-	rule      *rule.Rule
-	engine    *correlate.Engine
-	container correlate.Container
-	runs      []*rule.Rule // of kind run: all lines are of one run
-}
-
-// testStart is the time of the first line of a test.
-var testStart = time.Unix(1e9, 0).UnixNano()
-
-// newTestedSums returns nil for a rule whose hits are lines.
-func newTestedSums(r *rule.Rule, snapshot *rule.Snapshot) *testedSums {
-	if !r.Correlated() {
-		return nil
-	}
-	s := &testedSums{rule: r, engine: correlate.New(rule.DefaultBucket), container: correlate.Container{ID: "test", Name: "test"}}
-	s.engine.SetRules(snapshot, testStart)
-	for _, c := range snapshot.Correlated() {
-		s.engine.Seed(c, correlate.Before{})
-	}
-	s.engine.Started(s.container, testStart)
-	if s.runs, _ = snapshot.For("").Runs(); len(s.runs) > 0 {
-		s.engine.Began(s.container, testRun, testStart, s.runs)
-	}
-	return s
-}
-
-// testRun is the number of the run that the lines of a test are.
-const testRun = 1
-
-// testNanos is a time so many seconds behind the first line of a test, within thirty
-// years.
-func testNanos(at float64) int64 {
-	return testStart + int64(min(max(at, -1e9), 1e9)*1e9)
-}
-
-// line adds a line, whatever it matches.
-func (s *testedSums) line() { s.engine.Lines(s.container.ID, 1, s.runs) }
-
-// add adds matches, and returns what comes of them.
-func (s *testedSums) add(matches []rule.Match) []TestOutcome {
-	for i := range matches {
-		s.engine.Match(&s.container, &matches[i])
-	}
-	return s.outcomes()
-}
-
-// until has time pass, and a run end by then, and returns what comes of that. Nothing comes
-// late in a test.
-func (s *testedSums) until(at float64) []TestOutcome {
-	upTo := testNanos(at) + int64(correlate.Slack)
-	s.engine.Advance(upTo, upTo, func(string) int64 { return upTo })
-	s.engine.Ended(s.container.ID, testRun, testNanos(at))
-	out := s.outcomes()
-	if text := s.engine.Learning(s.rule, upTo); text != "" {
-		out = append(out, TestOutcome{At: float64(testNanos(at)-testStart) / 1e9, What: "learning", Text: text})
-	}
-	return out
-}
-
-func (s *testedSums) outcomes() (out []TestOutcome) {
-	all, _ := s.engine.Take()
+// outcomes are what is said of what a trial added up for a rule.
+func outcomes(all []correlate.Outcome) (out []TestOutcome) {
 	for _, o := range all {
 		t := TestOutcome{By: o.By}
 		var nano int64
@@ -98,7 +38,7 @@ func (s *testedSums) outcomes() (out []TestOutcome) {
 		default:
 			continue
 		}
-		t.At = float64(nano-testStart) / 1e9
+		t.At = float64(nano-trial.Start) / 1e9
 		out = append(out, t)
 	}
 	return out
@@ -110,7 +50,7 @@ type lineTester struct {
 	set      *rule.Set
 	verdicts bool // of each condition
 	matching rule.Matching
-	sums     *testedSums // nil for a rule whose hits are lines
+	sums     *trial.Sums // nil for a rule whose hits are lines
 	way      int         // in which records are made for the rule
 	records  lines.Records
 	out      []LineTest
@@ -126,9 +66,9 @@ func (t *lineTester) run(ctx context.Context, texts []string, at []float64) erro
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		l := lines.Line{Stream: "stdout", TimeNano: testNanos(0), Text: []byte(text)}
+		l := lines.Line{Stream: "stdout", TimeNano: trial.Nanos(0), Text: []byte(text)}
 		if len(at) > 0 {
-			l.TimeNano = testNanos(at[i])
+			l.TimeNano = trial.Nanos(at[i])
 		}
 		var starts lines.Starts
 		if t.way > 0 {
@@ -154,7 +94,7 @@ func (t *lineTester) record(r *lines.Record) {
 			out[i].PartOf = &first
 		}
 		if t.sums != nil {
-			t.sums.line()
+			t.sums.Line()
 		}
 	}
 	if t.work > testWork || time.Now().After(t.until) {
@@ -212,7 +152,7 @@ func (t *lineTester) record(r *lines.Record) {
 	}
 	out[hit].GivenUp = out[hit].GivenUp || state.TakeCounts()[t.rule.ID].GivenUp > 0
 	if t.sums != nil {
-		out[hit].Outcomes = t.sums.add(t.matching.TakeMatches())
+		out[hit].Outcomes = outcomes(t.sums.Add(t.matching.TakeMatches()))
 	}
 }
 

@@ -295,6 +295,14 @@ func (s *server) fail(err error, what string) error {
 	if errors.As(err, &full) {
 		return huma.Error409Conflict(full.Error())
 	}
+	var managed *fields.ManagedError
+	if errors.As(err, &managed) {
+		return huma.Error409Conflict(managed.Error())
+	}
+	var named *store.NamedError
+	if errors.As(err, &named) {
+		return huma.Error409Conflict(named.Error())
+	}
 	s.Logger.Error("api", "what", what, "err", err)
 	return huma.Error500InternalServerError("something went wrong inside logscan; its log says more")
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"time"
 
+	"logscan/internal/fields"
 	"logscan/internal/rule"
 	"logscan/internal/trigger"
 )
@@ -16,6 +17,7 @@ type Echo struct {
 	ID        int64     `json:"id,omitzero" readOnly:"true" doc:"Given by logscan"`
 	CreatedAt time.Time `json:"created_at,omitzero" readOnly:"true" doc:"Set by logscan"`
 	UpdatedAt time.Time `json:"updated_at,omitzero" readOnly:"true" doc:"Set by logscan"`
+	fields.Managed
 }
 
 // SavedRule is a rule that was made or changed, and what it would have matched.

@@ -73,6 +73,10 @@ func Own(lines []ContextLine) (first, last int) {
 	return first, last
 }
 
+// Triggers is the key in a hit's metadata for the names of the triggers that alone are
+// told of it, with commas between.
+const Triggers = "triggers"
+
 // InARow is the key in a hit's metadata for the number of its rule's hits in its
 // container in a row, where they are many.
 const InARow = "in_a_row"

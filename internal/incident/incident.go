@@ -76,6 +76,7 @@ type Settings struct {
 	Repeat       time.Duration // until an open one is told again, then twice as long each time, up to a day; 0 for never
 	TellResolved bool          // people wait for the end too
 	EndsByRule   bool          `json:",omitempty"` // the rule says when it is over
+	Triggers     string        `json:",omitempty"` // that alone are told, with commas between; "" for all
 }
 
 // Defaults are for what says nothing.

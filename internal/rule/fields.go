@@ -2,6 +2,7 @@ package rule
 
 import (
 	"errors"
+	"fmt"
 
 	"logscan/internal/event"
 	"logscan/internal/fields"
@@ -70,7 +71,23 @@ var Fields = fields.NewTable("rule", []fields.Field[Rule]{
 	{Name: "before", Flag: "before", Kind: fields.Count, Default: int64(DefaultContext), Doc: "So many lines of the container from before the line, or its record, are kept with an event", Check: func(r Rule) error { return checkContext(r.Before) }},
 	{Name: "after", Flag: "after", Kind: fields.Count, Default: int64(DefaultContext), Doc: "So many lines from after it are kept too, of those of 10 seconds", Check: func(r Rule) error { return checkContext(r.After) }},
 	{Name: "siblings_seconds", Flag: "siblings", Kind: fields.Duration, Default: int64(0), Doc: "Lines of the other containers of its compose project, or stack, are kept too that were written within so long before or after it (0 for none)", Check: checkSiblings},
+	{Name: "triggers", Flag: "trigger", Kind: fields.Listed, Default: "", None: "all that are for it", Doc: "Tell only triggers with these names, as far as they are for it", Check: func(r Rule) error { return checkTriggers(r.Triggers) }},
 }...).Settled(settle)
+
+// maxTriggers is how many triggers a rule may name.
+const maxTriggers = 16
+
+func checkTriggers(names []string) error {
+	if len(names) > maxTriggers {
+		return fmt.Errorf("there may be at most %d", maxTriggers)
+	}
+	for _, name := range names {
+		if err := CheckName(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Table implements fields.Defined.
 func (Rule) Table() *fields.Table[Rule] { return Fields }

@@ -14,6 +14,7 @@ import (
 	"logscan/internal/fields"
 	"logscan/internal/incident"
 	"logscan/internal/rule/match"
+	"logscan/internal/shape"
 )
 
 // Streams are what that field of a rule can be.
@@ -111,8 +112,10 @@ type Rule struct {
 	Before             int64               `json:"before"` // lines that an event has from before its record
 	After              int64               `json:"after"`
 	SiblingsSeconds    int64               `json:"siblings_seconds"` // around it, of lines of the containers beside
-	CreatedAt          time.Time           `json:"created_at" readOnly:"true"`
-	UpdatedAt          time.Time           `json:"updated_at" readOnly:"true"`
+	Triggers           fields.List[string] `json:"triggers"`         // names of those that alone are told
+	fields.Managed     `readOnly:"true"`
+	CreatedAt          time.Time `json:"created_at" readOnly:"true"`
+	UpdatedAt          time.Time `json:"updated_at" readOnly:"true"`
 }
 
 // Cooldown is for how long, after a hit, further ones of that container are only
@@ -139,6 +142,7 @@ func settle(r *Rule, said func(name string) bool) error {
 func (r *Rule) Incidents() incident.Settings {
 	s := incident.Settings{
 		ResolveAfter: time.Duration(r.ResolveAfter) * time.Second, Repeat: time.Duration(r.Repeat) * time.Second, TellResolved: r.TellResolved,
+		Triggers: r.Triggers.String(),
 	}
 	switch r.Kind {
 	case KindAbsent, KindRun:
@@ -364,4 +368,15 @@ func position(pattern string, e *syntax.Error) (int, bool) {
 		return 0, false
 	}
 	return n - len(text), true
+}
+
+// IncidentShape is the shape by which matches of lines of a shape are incidents.
+func (r *Rule) IncidentShape(of shape.Shape) string {
+	switch {
+	case r.CooldownBy == ByRule:
+		return incident.AllShapes
+	case of == shape.Shape{}:
+		return incident.OtherShapes
+	}
+	return of.String()
 }

@@ -8,7 +8,6 @@ import (
 	"logscan/internal/incident"
 	"logscan/internal/journal"
 	"logscan/internal/rule"
-	"logscan/internal/shape"
 )
 
 // streakFrom is up to how long a streak of hits goes unsaid. Events beyond say
@@ -44,13 +43,16 @@ func (s *Scanner) hitEvent(h *rule.Hit, c *journal.Container) event.Event {
 	if h.Rule.State == rule.Shadow {
 		m[event.Shadow] = true
 	}
+	if len(h.Rule.Triggers) > 0 {
+		m[event.Triggers] = h.Rule.Triggers.String()
+	}
 	if h.Streak > streakFrom {
 		m[event.InARow] = h.Streak
 	}
 	return event.Event{
 		Source: event.Logscan, Severity: h.Rule.Severity, Message: h.Text, Metadata: m,
 		Around: around(h.Rule, c.ID, h.Stream, h.From, h.To, h.TimeNano),
-		Time:   instant(h.TimeNano), Shape: shapeOf(h.Rule, h.Shape), By: h.By, Labels: c.Labels,
+		Time:   instant(h.TimeNano), Shape: h.Rule.IncidentShape(h.Shape), By: h.By, Labels: c.Labels,
 	}
 }
 
@@ -72,24 +74,13 @@ func suppressed(all []rule.Suppressed, c *journal.Container) []incident.Hit {
 	out := make([]incident.Hit, len(all))
 	for n, s := range all {
 		out[n] = incident.Hit{
-			Key: incident.Key{RuleID: s.Rule.ID, Workload: c.Workload, By: s.By, Shape: shapeOf(s.Rule, s.Shape)},
+			Key: incident.Key{RuleID: s.Rule.ID, Workload: c.Workload, By: s.By, Shape: s.Rule.IncidentShape(s.Shape)},
 			At:  instant(s.Last), Rule: s.Rule.Name, Kind: rule.KindLine, Severity: s.Rule.Severity, Container: c.Name, Image: c.Image, Labels: c.Labels, Text: s.Text,
 			Suppressed: s.Matches, SuppressedSince: instant(s.First), Others: s.Bucket && s.Rule.CooldownBy != rule.ByRule,
 			Shadow: s.Rule.State == rule.Shadow,
 		}
 	}
 	return out
-}
-
-// shapeOf is the shape by which matches of a rule are incidents.
-func shapeOf(r *rule.Rule, of shape.Shape) string {
-	switch {
-	case r.CooldownBy == rule.ByRule:
-		return incident.AllShapes
-	case of == shape.Shape{}:
-		return incident.OtherShapes
-	}
-	return of.String()
 }
 
 func timestamp(nano int64) string { return instant(nano).Format(time.RFC3339Nano) }

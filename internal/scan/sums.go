@@ -264,6 +264,7 @@ func outcomeEvent(o *correlate.Outcome, redactor *redact.Redactor) event.Event {
 	if o.Rule.State == rule.Shadow {
 		m[event.Shadow] = true
 	}
+	set(event.Triggers, o.Rule.Triggers.String())
 	set("by", redactor.Text(o.By))
 	set("line", h.Line)
 	set(event.Record, h.Record)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"logscan/internal/fields"
 	"logscan/internal/glob"
 	"logscan/internal/incident"
 )
@@ -36,6 +37,8 @@ type Silence struct {
 	Cron string        `json:"cron,omitempty"`
 	For  time.Duration `json:"for,omitempty"`
 	Zone string        `json:"time_zone,omitempty"` // of Cron; "" for UTC
+
+	fields.Managed `json:"-"`
 }
 
 // Matcher compares something of an incident with a value.
@@ -102,18 +105,29 @@ func (m Matcher) String() string { return m.Field + string(m.Op) + m.Value }
 // Validate says why a new silence can't be used.
 func (s Silence) Validate(now time.Time) error {
 	switch {
-	case len(s.Matchers) == 0:
-		return errors.New("a silence needs at least one matcher, such as workload=shop/backup")
-	case len(s.Matchers) > MaxMatchers:
-		return fmt.Errorf("a silence has at most %d matchers", MaxMatchers)
 	case s.Ends.IsZero():
 		return errors.New("a silence needs an end")
-	case !s.Ends.After(s.Starts):
-		return errors.New("a silence must end after it starts")
 	case !s.Ends.After(now):
 		return errors.New("the end of the silence is past")
 	case s.Ends.Sub(s.Starts) > MaxFor:
 		return errors.New("a silence ends within a year")
+	}
+	if err := s.valid(); err != nil {
+		return err
+	}
+	_, err := s.schedule()
+	return err
+}
+
+// valid checks what doesn't depend on the time, but for the schedule.
+func (s Silence) valid() error {
+	switch {
+	case len(s.Matchers) == 0:
+		return errors.New("a silence needs at least one matcher, such as workload=shop/backup")
+	case len(s.Matchers) > MaxMatchers:
+		return fmt.Errorf("a silence has at most %d matchers", MaxMatchers)
+	case !s.Ends.After(s.Starts):
+		return errors.New("a silence must end after it starts")
 	case len(s.Comment) > MaxComment:
 		return fmt.Errorf("a comment has at most %d bytes", MaxComment)
 	}
@@ -122,8 +136,7 @@ func (s Silence) Validate(now time.Time) error {
 			return err
 		}
 	}
-	_, err := s.schedule()
-	return err
+	return nil
 }
 
 // Set is silences, ready to use. It is immutable.

@@ -88,6 +88,7 @@ func (s *Store) Context(ctx context.Context, eventID int64) (Context, error) {
 
 // queryer is a *sql.DB or *sql.Tx.
 type queryer interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 

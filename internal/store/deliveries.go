@@ -260,7 +260,7 @@ const nextDelivery = "SELECT " + deliveryColumns + `, d.message,
 
 // Next implements trigger.Outbox.
 func (s *Store) Next(ctx context.Context, triggerID int64, after trigger.Delivery) (trigger.Job, error) {
-	t, err := scanTrigger(s.d.QueryRowContext(ctx, "SELECT "+definitionColumns+" FROM triggers WHERE id = ? AND enabled", triggerID))
+	t, err := s.scanTrigger(s.d.QueryRowContext(ctx, "SELECT "+triggerColumns+" FROM triggers WHERE id = ? AND enabled", triggerID))
 	if errors.Is(err, sql.ErrNoRows) {
 		return trigger.Job{}, nil
 	}

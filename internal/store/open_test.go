@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"logscan/internal/event"
+	"logscan/internal/fields"
 	"logscan/internal/rule"
 	"logscan/internal/trigger"
 )
@@ -187,6 +188,11 @@ func TestMigrations(t *testing.T) {
 		}
 		if from < definitions {
 			oldRule(t, s, aRule("kept"))
+		} else if from < len(migrations()) {
+			definition := must[[]byte](t)(rule.Fields.MarshalDefinition(aRule("kept")))
+			if _, err := s.w.Exec("INSERT INTO rules (definition, workload_id, created_at, updated_at) VALUES (?, '', 0, 0)", string(definition)); err != nil {
+				t.Fatal(err)
+			}
 		} else if _, err := s.CreateRule(t.Context(), aRule("kept")); err != nil {
 			t.Fatal(err)
 		}
@@ -240,7 +246,7 @@ func TestOldRulesAreKept(t *testing.T) {
 		now, old := rule.New(), want[i] // what is said about rules since then has its default
 		now.ID, now.Name, now.Description, now.Pattern, now.Severity, now.Streams = old.ID, old.Name, old.Description, old.Pattern, old.Severity, old.Streams
 		now.CooldownSeconds, now.Enabled, now.WorkloadID, now.OverridesID = old.CooldownSeconds, old.Enabled, old.WorkloadID, old.OverridesID
-		now.CreatedAt, now.UpdatedAt = old.CreatedAt, old.UpdatedAt
+		now.CreatedAt, now.UpdatedAt, now.ManagedBy = old.CreatedAt, old.UpdatedAt, fields.API
 		now.State = map[bool]string{true: rule.On, false: rule.Off}[old.Enabled]
 		want[i] = now
 	}
@@ -281,6 +287,7 @@ func TestOldTriggersAreKept(t *testing.T) {
 	for i := range want {
 		w := &want[i]
 		w.ID, w.CreatedAt, w.UpdatedAt = int64(i+1), at, at.Add(time.Hour)
+		w.ManagedBy = fields.API
 		w.Mode, w.GroupBy, w.GroupIntervalSeconds, w.ContextWaitSeconds = trigger.ModeEvents, "workload", 300, trigger.ContextWait
 		_, err := s.w.Exec(`INSERT INTO triggers (name, enabled, severities, sources, message_regex, action_url, action_secret, created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			w.Name, w.Enabled, w.Severities.String(), w.Sources.String(), w.MessageRegex, w.ActionURL, w.ActionSecret, nanos(w.CreatedAt), nanos(w.UpdatedAt))

@@ -74,7 +74,7 @@ func (s *Store) pruneOthers(ctx context.Context, most int, oldest time.Time) err
 		if oldest.IsZero() {
 			return nil
 		}
-		_, err := tx.ExecContext(ctx, "DELETE FROM silences AS v WHERE ends_at < ? AND NOT "+owing, nanos(oldest))
+		_, err := tx.ExecContext(ctx, "DELETE FROM silences AS v WHERE ends_at < ? AND managed_by = 'api' AND NOT "+owing, nanos(oldest))
 		return err
 	})
 }

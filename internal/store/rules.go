@@ -20,13 +20,13 @@ const (
 // definitionColumns are a rule's or a trigger's definition and what only the database
 // sets. What a definition says that the database itself has to know is also in
 // columns of its own.
-const definitionColumns = "id, definition, created_at, updated_at"
+const definitionColumns = "id, definition, created_at, updated_at, managed_by, key, declared_at"
 
 // scanDefinition reads definitionColumns into v, whose own fields are the others.
-func scanDefinition[T any](r row, table *fields.Table[T], v *T, id *int64, createdAt, updatedAt *time.Time) error {
+func scanDefinition[T any](r row, table *fields.Table[T], v *T, id *int64, createdAt, updatedAt *time.Time, by *fields.Managed) error {
 	var definition []byte
 	var created, updated int64
-	if err := r.Scan(id, &definition, &created, &updated); err != nil {
+	if err := r.Scan(id, &definition, &created, &updated, &by.ManagedBy, &by.Key, &by.DeclaredAt); err != nil {
 		return err
 	}
 	*createdAt, *updatedAt = instant(created), instant(updated)
@@ -37,7 +37,7 @@ func scanDefinition[T any](r row, table *fields.Table[T], v *T, id *int64, creat
 }
 
 func scanRule(r row) (v rule.Rule, err error) {
-	err = scanDefinition(r, rule.Fields, &v, &v.ID, &v.CreatedAt, &v.UpdatedAt)
+	err = scanDefinition(r, rule.Fields, &v, &v.ID, &v.CreatedAt, &v.UpdatedAt, &v.Managed)
 	return v, err
 }
 
@@ -69,29 +69,12 @@ func (s *Store) CreateRule(ctx context.Context, r rule.Rule) (rule.Rule, error) 
 
 // createRule is CreateRule, and does something more in its transaction.
 func (s *Store) createRule(ctx context.Context, r rule.Rule, more func(tx *sql.Tx, id int64) error) (rule.Rule, error) {
-	r.CreatedAt = instant(nanos(s.now()))
-	r.UpdatedAt = r.CreatedAt
-	if err := rule.Fields.Settle(&r); err != nil {
-		return rule.Rule{}, err
-	}
+	r.Managed = fields.Managed{ManagedBy: fields.API}
 	err := s.change(ctx, "add rule", func(tx *sql.Tx) error {
-		if err := full(ctx, tx, "rules", MaxRules); err != nil {
+		if err := checkTriggers(ctx, tx, r); err != nil {
 			return err
 		}
-		r.ID = 0
-		if err := checkOverride(ctx, tx, r); err != nil {
-			return err
-		}
-		definition, err := rule.Fields.MarshalDefinition(r)
-		if err != nil {
-			return err
-		}
-		res, err := tx.ExecContext(ctx, "INSERT INTO rules (definition, workload_id, overrides_id, created_at, updated_at) VALUES (?, ?, nullif(?, 0), ?, ?)",
-			string(definition), r.WorkloadID, r.OverridesID, nanos(r.CreatedAt), nanos(r.UpdatedAt))
-		if err == nil {
-			r.ID, err = res.LastInsertId()
-		}
-		if err != nil {
+		if err := s.insertRule(ctx, tx, &r); err != nil {
 			return err
 		}
 		return more(tx, r.ID)
@@ -102,31 +85,47 @@ func (s *Store) createRule(ctx context.Context, r rule.Rule, more func(tx *sql.T
 	return r, nil
 }
 
+// insertRule adds a rule, and sets its id and times.
+func (s *Store) insertRule(ctx context.Context, tx *sql.Tx, r *rule.Rule) error {
+	r.ID, r.CreatedAt = 0, instant(nanos(s.now()))
+	r.UpdatedAt = r.CreatedAt
+	if err := rule.Fields.Settle(r); err != nil {
+		return err
+	}
+	if err := full(ctx, tx, "rules", MaxRules); err != nil {
+		return err
+	}
+	if err := checkOverride(ctx, tx, *r); err != nil {
+		return err
+	}
+	definition, err := rule.Fields.MarshalDefinition(*r)
+	if err != nil {
+		return err
+	}
+	res, err := tx.ExecContext(ctx, "INSERT INTO rules (definition, workload_id, overrides_id, created_at, updated_at, managed_by, key, declared_at) VALUES (?, ?, nullif(?, 0), ?, ?, ?, ?, ?)",
+		string(definition), r.WorkloadID, r.OverridesID, nanos(r.CreatedAt), nanos(r.UpdatedAt), r.ManagedBy, r.Managed.Key, r.DeclaredAt)
+	if err == nil {
+		r.ID, err = res.LastInsertId()
+	}
+	if err != nil {
+		return err
+	}
+	return s.logChange(ctx, tx, Change{Kind: KindRule, ID: r.ID, Name: r.Name, Action: Added, By: r.ManagedBy})
+}
+
 // UpdateRule replaces the rule with r's id, with the same checks as CreateRule. What is
-// open of it is told or not as its state says from then on.
+// open of it is told or not as its state says from then on. A rule that is managed
+// elsewhere is refused with a *fields.ManagedError.
 func (s *Store) UpdateRule(ctx context.Context, r rule.Rule) (rule.Rule, error) {
+	r.Managed = fields.Managed{ManagedBy: fields.API}
 	err := s.change(ctx, "change rule", func(tx *sql.Tx) error {
-		var was string
-		if err := tx.QueryRowContext(ctx, stateOfRule, r.ID).Scan(&was); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		if err := checkManaged(ctx, tx, "rule", r.ID); err != nil {
 			return err
 		}
-		if err := checkOverride(ctx, tx, r); err != nil {
+		if err := checkTriggers(ctx, tx, r); err != nil {
 			return err
 		}
-		definition, err := rule.Fields.MarshalDefinition(r)
-		if err != nil {
-			return err
-		}
-		err = found(tx.ExecContext(ctx, "UPDATE rules SET definition = ?, workload_id = ?, overrides_id = nullif(?, 0), updated_at = ? WHERE id = ?",
-			string(definition), r.WorkloadID, r.OverridesID, nanos(s.now()), r.ID))
-		if err != nil {
-			return err
-		}
-		r, err = scanRule(tx.QueryRowContext(ctx, "SELECT "+definitionColumns+" FROM rules WHERE id = ?", r.ID))
-		if err != nil {
-			return err
-		}
-		return shade(ctx, tx, r.ID, was, r.State)
+		return s.updateRule(ctx, tx, &r)
 	})
 	if err != nil {
 		return rule.Rule{}, err
@@ -134,32 +133,85 @@ func (s *Store) UpdateRule(ctx context.Context, r rule.Rule) (rule.Rule, error) 
 	return r, nil
 }
 
+// updateRule replaces the rule with r's id, and sets its times.
+func (s *Store) updateRule(ctx context.Context, tx *sql.Tx, r *rule.Rule) error {
+	var was string
+	if err := tx.QueryRowContext(ctx, stateOfRule, r.ID).Scan(&was); err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	if err := checkOverride(ctx, tx, *r); err != nil {
+		return err
+	}
+	definition, err := rule.Fields.MarshalDefinition(*r)
+	if err != nil {
+		return err
+	}
+	err = found(tx.ExecContext(ctx, "UPDATE rules SET definition = ?, workload_id = ?, overrides_id = nullif(?, 0), updated_at = ?, managed_by = ?, key = ?, declared_at = ? WHERE id = ?",
+		string(definition), r.WorkloadID, r.OverridesID, nanos(s.now()), r.ManagedBy, r.Managed.Key, r.DeclaredAt, r.ID))
+	if err != nil {
+		return err
+	}
+	if *r, err = scanRule(tx.QueryRowContext(ctx, "SELECT "+definitionColumns+" FROM rules WHERE id = ?", r.ID)); err != nil {
+		return err
+	}
+	if err := shade(ctx, tx, r.ID, was, r.State); err != nil {
+		return err
+	}
+	return s.logChange(ctx, tx, Change{Kind: KindRule, ID: r.ID, Name: r.Name, Action: Changed, By: r.ManagedBy})
+}
+
 // DeleteRule removes a rule and its overrides. What is open of theirs ends: nobody
-// could say any more when it does.
+// could say any more when it does. A rule that is managed elsewhere is refused with a
+// *fields.ManagedError, and so is one of whose overrides one is.
 func (s *Store) DeleteRule(ctx context.Context, id int64) error {
 	return s.change(ctx, "remove rule", func(tx *sql.Tx) error {
-		rows, err := tx.QueryContext(ctx, "SELECT "+incidentColumns+` FROM incidents i
-			WHERE rule_id IN (SELECT id FROM rules WHERE id = ?1 OR overrides_id = ?1) AND state <> 'resolved' ORDER BY id`, id)
-		open, err := collect(rows, err, scanIncident)
+		rows, err := tx.QueryContext(ctx, "SELECT id FROM rules WHERE id = ?1 OR overrides_id = ?1", id)
+		ids, err := collect(rows, err, func(r row) (id int64, err error) { return id, r.Scan(&id) })
 		if err != nil {
 			return err
 		}
-		f := s.newFolding(tx)
-		for k := range open {
-			n, err := open[k].Resolve(s.now(), "", "the rule was removed")
-			if err != nil {
-				return err
-			}
-			f.use(&open[k])
-			if err := f.tell(ctx, n, &open[k]); err != nil {
+		for _, id := range ids {
+			if err := checkManaged(ctx, tx, "rule", id); err != nil {
 				return err
 			}
 		}
-		if err := f.flush(ctx); err != nil {
+		return s.deleteRule(ctx, tx, id, fields.API)
+	})
+}
+
+// deleteRule removes a rule and its overrides.
+func (s *Store) deleteRule(ctx context.Context, tx *sql.Tx, id int64, by string) error {
+	rows, err := tx.QueryContext(ctx, "SELECT "+incidentColumns+` FROM incidents i
+		WHERE rule_id IN (SELECT id FROM rules WHERE id = ?1 OR overrides_id = ?1) AND state <> 'resolved' ORDER BY id`, id)
+	open, err := collect(rows, err, scanIncident)
+	if err != nil {
+		return err
+	}
+	f := s.newFolding(tx)
+	for k := range open {
+		n, err := open[k].Resolve(s.now(), "", "the rule was removed")
+		if err != nil {
 			return err
 		}
-		return found(tx.ExecContext(ctx, "DELETE FROM rules WHERE id = ?", id)) // overrides: ON DELETE CASCADE
-	})
+		f.use(&open[k])
+		if err := f.tell(ctx, n, &open[k]); err != nil {
+			return err
+		}
+	}
+	if err := f.flush(ctx); err != nil {
+		return err
+	}
+	rows, err = tx.QueryContext(ctx, "SELECT "+definitionColumns+" FROM rules WHERE id = ?1 OR overrides_id = ?1 ORDER BY id", id)
+	gone, err := collect(rows, err, scanRule)
+	if err != nil {
+		return err
+	}
+	for _, r := range gone {
+		if err := s.logChange(ctx, tx, Change{Kind: KindRule, ID: r.ID, Name: r.Name, Action: Removed, By: by}); err != nil {
+			return err
+		}
+	}
+	return found(tx.ExecContext(ctx, "DELETE FROM rules WHERE id = ?", id)) // overrides: ON DELETE CASCADE
 }
 
 // checkOverride keeps overrides what they are: a workload's own version of a

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"logscan/internal/event"
+	"logscan/internal/fields"
 	"logscan/internal/silence"
 )
 
@@ -16,11 +17,13 @@ import (
 // give way.
 const MaxSilences = 1000
 
+const silenceColumns = "id, definition, managed_by, key, declared_at"
+
 func scanSilence(r row) (silence.Silence, error) {
 	var v silence.Silence
 	var id int64
 	var definition string
-	err := r.Scan(&id, &definition)
+	err := r.Scan(&id, &definition, &v.ManagedBy, &v.Key, &v.DeclaredAt)
 	if err == nil {
 		if err = json.Unmarshal([]byte(definition), &v); err != nil {
 			err = fmt.Errorf("silence %d: %w", id, err)
@@ -32,7 +35,7 @@ func scanSilence(r row) (silence.Silence, error) {
 
 // Silences returns all silences, those that have ended too, by id.
 func (s *Store) Silences(ctx context.Context) ([]silence.Silence, error) {
-	rows, err := s.r.QueryContext(ctx, "SELECT id, definition FROM silences ORDER BY id")
+	rows, err := s.r.QueryContext(ctx, "SELECT "+silenceColumns+" FROM silences ORDER BY id")
 	out, err := collect(rows, err, scanSilence)
 	return out, wrap("read silences", err)
 }
@@ -40,39 +43,65 @@ func (s *Store) Silences(ctx context.Context) ([]silence.Silence, error) {
 // CreateSilence adds a silence and returns it with its id and time. Its fields are
 // the caller's to check.
 func (s *Store) CreateSilence(ctx context.Context, v silence.Silence) (silence.Silence, error) {
+	v.Managed = fields.Managed{ManagedBy: fields.API}
+	err := s.change(ctx, "add silence", func(tx *sql.Tx) error { return s.insertSilence(ctx, tx, &v) })
+	return v, err
+}
+
+// insertSilence adds a silence, and sets its id and time.
+func (s *Store) insertSilence(ctx context.Context, tx *sql.Tx, v *silence.Silence) error {
 	v.CreatedAt = instant(nanos(s.now()))
-	err := s.change(ctx, "add silence", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `DELETE FROM silences WHERE id IN (SELECT id FROM silences v WHERE ends_at <= ? AND NOT `+owing+`
-			ORDER BY ends_at LIMIT max(0, (SELECT count(*) FROM silences) - ?))`, nanos(v.CreatedAt), MaxSilences-1)
+	_, err := tx.ExecContext(ctx, `DELETE FROM silences WHERE id IN (SELECT id FROM silences v WHERE ends_at <= ? AND managed_by = 'api' AND NOT `+owing+`
+		ORDER BY ends_at LIMIT max(0, (SELECT count(*) FROM silences) - ?))`, nanos(v.CreatedAt), MaxSilences-1)
+	if err != nil {
+		return err
+	}
+	if err := full(ctx, tx, "silences", MaxSilences); err != nil {
+		return err
+	}
+	res, err := tx.ExecContext(ctx, "INSERT INTO silences (ends_at, definition, managed_by, key, declared_at) VALUES (?, ?, ?, ?, ?)",
+		nanos(v.Ends), asJSON(v), v.ManagedBy, v.Managed.Key, v.DeclaredAt)
+	if err == nil {
+		v.ID, err = res.LastInsertId()
+	}
+	if err != nil {
+		return err
+	}
+	return s.logChange(ctx, tx, Change{Kind: KindSilence, ID: v.ID, Name: v.Key, Action: Added, By: v.ManagedBy})
+}
+
+// EndSilence ends a silence now, if it hasn't ended. A silence that is managed elsewhere
+// is refused with a *fields.ManagedError.
+func (s *Store) EndSilence(ctx context.Context, id int64) (silence.Silence, error) {
+	var v silence.Silence
+	err := s.change(ctx, "end silence", func(tx *sql.Tx) (err error) {
+		if err := checkManaged(ctx, tx, "silence", id); err != nil {
+			return err
+		}
+		v, err = scanSilence(tx.QueryRowContext(ctx, "SELECT "+silenceColumns+" FROM silences WHERE id = ?", id))
 		if err != nil {
 			return err
 		}
-		if err := full(ctx, tx, "silences", MaxSilences); err != nil {
-			return err
-		}
-		res, err := tx.ExecContext(ctx, "INSERT INTO silences (ends_at, definition) VALUES (?, ?)", nanos(v.Ends), asJSON(v))
-		if err == nil {
-			v.ID, err = res.LastInsertId()
-		}
-		return err
+		return s.endSilence(ctx, tx, &v, fields.API)
 	})
 	return v, err
 }
 
-// EndSilence ends a silence now, if it hasn't ended.
-func (s *Store) EndSilence(ctx context.Context, id int64) (silence.Silence, error) {
-	var v silence.Silence
-	err := s.change(ctx, "end silence", func(tx *sql.Tx) (err error) {
-		v, err = scanSilence(tx.QueryRowContext(ctx, "SELECT id, definition FROM silences WHERE id = ?", id))
-		if err != nil {
-			return err
-		}
-		if now := instant(nanos(s.now())); v.Ends.After(now) {
-			v.Ends = now
-		}
-		return found(tx.ExecContext(ctx, "UPDATE silences SET ends_at = ?, definition = ? WHERE id = ?", nanos(v.Ends), asJSON(v), id))
-	})
-	return v, err
+// endSilence ends a silence now, if it hasn't ended.
+func (s *Store) endSilence(ctx context.Context, tx *sql.Tx, v *silence.Silence, by string) error {
+	if now := instant(nanos(s.now())); v.Ends.After(now) {
+		v.Ends = now
+	}
+	if err := s.storeSilence(ctx, tx, *v); err != nil {
+		return err
+	}
+	return s.logChange(ctx, tx, Change{Kind: KindSilence, ID: v.ID, Name: v.Key, Action: Removed, By: by})
+}
+
+// storeSilence replaces the silence with v's id.
+func (s *Store) storeSilence(ctx context.Context, tx *sql.Tx, v silence.Silence) error {
+	return found(tx.ExecContext(ctx, "UPDATE silences SET ends_at = ?, definition = ?, managed_by = ?, key = ?, declared_at = ? WHERE id = ?",
+		nanos(v.Ends), asJSON(v), v.ManagedBy, v.Managed.Key, v.DeclaredAt, v.ID))
 }
 
 // Silenced is what a silence has held back.
@@ -87,7 +116,7 @@ const silencedNotices = "FROM notices n JOIN incidents i ON i.id = n.incident_id
 // TellSilences puts an event into the log for each silence that held something back
 // and isn't active now.
 func (s *Store) TellSilences(ctx context.Context, active func(silence.Silence) bool, route func(event.Event) []int64) error {
-	rows, err := s.r.QueryContext(ctx, "SELECT id, definition FROM silences v WHERE "+owing)
+	rows, err := s.r.QueryContext(ctx, "SELECT "+silenceColumns+" FROM silences v WHERE "+owing)
 	owing, err := collect(rows, err, scanSilence)
 	if err != nil {
 		return wrap("read silences", err)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/cipher"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -51,7 +52,8 @@ type Store struct {
 	nextDue      atomic.Int64                // when Pass has something to do, in nanoseconds; 0 for never
 	clock        clock                       // that was set back
 
-	scratch bool // see OpenScratch
+	scratch bool        // see OpenScratch
+	sealer  cipher.AEAD // of secrets that are referred to; nil: there can be none
 
 	maxPending int64 // how many deliveries of a trigger may wait
 }

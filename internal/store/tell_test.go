@@ -148,7 +148,7 @@ type silencing struct{ s *Store }
 func (silencing) Settings(int64) incident.Settings { return incident.Defaults }
 func (silencing) Policies() []*trigger.Policy      { return nil }
 func (x silencing) Silenced(i *incident.Incident, at time.Time) int64 {
-	rows, err := x.s.r.Query("SELECT id, definition FROM silences")
+	rows, err := x.s.r.Query("SELECT " + silenceColumns + " FROM silences")
 	all, err := collect(rows, err, scanSilence)
 	if err != nil {
 		panic(err)

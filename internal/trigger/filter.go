@@ -3,6 +3,7 @@ package trigger
 import (
 	"regexp"
 	"slices"
+	"strings"
 
 	"logscan/internal/event"
 	"logscan/internal/glob"
@@ -12,6 +13,7 @@ import (
 
 // filter is what a trigger is for, ready to match; empty parts match all.
 type filter struct {
+	name             string // of the trigger
 	severities       []event.Severity
 	minSeverity      event.Severity
 	sources          []event.Source
@@ -24,7 +26,7 @@ type filter struct {
 
 func newFilter(t Trigger, message *regexp.Regexp) filter {
 	return filter{
-		severities: t.Severities, minSeverity: t.MinSeverity, sources: t.Sources, rules: t.Rules, workloads: t.Workloads, labels: t.Labels, kinds: t.Kinds,
+		name: t.Name, severities: t.Severities, minSeverity: t.MinSeverity, sources: t.Sources, rules: t.Rules, workloads: t.Workloads, labels: t.Labels, kinds: t.Kinds,
 		pattern: t.MessageRegex, message: message,
 	}
 }
@@ -36,6 +38,7 @@ type subject struct {
 	rule, kind string
 	workload   string
 	labels     map[string]string
+	triggers   []string // that alone are told
 	message    string
 	shadow     bool // its rule is in shadow
 }
@@ -48,7 +51,7 @@ func ofEvent(e event.Event) subject {
 		v, _ := e.Metadata[key].(string)
 		return v
 	}
-	s := subject{e.Source, e.Severity, text("rule_name"), text("kind"), text("workload_id"), e.Labels, e.Message, e.InShadow()}
+	s := subject{e.Source, e.Severity, text("rule_name"), text("kind"), text("workload_id"), e.Labels, names(text(event.Triggers)), e.Message, e.InShadow()}
 	switch {
 	case e.Source == event.System:
 		s.rule, s.kind = ofLogscan, ""
@@ -59,7 +62,7 @@ func ofEvent(e event.Event) subject {
 }
 
 func ofIncident(i *incident.Incident) subject {
-	s := subject{event.Logscan, i.Severity, i.Rule, i.Kind, i.Key.Workload, i.Labels, i.LastText, i.Shadow}
+	s := subject{event.Logscan, i.Severity, i.Rule, i.Kind, i.Key.Workload, i.Labels, names(i.Settings.Triggers), i.LastText, i.Shadow}
 	switch {
 	case i.Key.RuleID == 0:
 		s.source = event.System
@@ -72,12 +75,25 @@ func ofIncident(i *incident.Incident) subject {
 // InShadow is why no trigger is told of what a rule in shadow finds.
 const InShadow = "shadow"
 
+// NotNamed is why a trigger isn't told of what a rule finds that names others.
+const NotNamed = "triggers"
+
+// names are those in a list with commas.
+func names(list string) []string {
+	if list == "" {
+		return nil
+	}
+	return strings.Split(list, ",")
+}
+
 // refuses returns the name of the field that doesn't let s pass, or InShadow; "" where
 // all do.
 func (f *filter) refuses(s subject) string {
 	switch {
 	case s.shadow:
 		return InShadow
+	case len(s.triggers) > 0 && !slices.Contains(s.triggers, f.name):
+		return NotNamed
 	case len(f.severities) > 0 && !slices.Contains(f.severities, s.severity):
 		return "severities"
 	case f.minSeverity != "" && s.severity.Compare(f.minSeverity) < 0:

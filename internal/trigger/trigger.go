@@ -38,8 +38,12 @@ type Trigger struct {
 	Body                     string                      `json:"body"`
 	ActionURL                string                      `json:"action_url"`    // may hold a password or token
 	ActionSecret             string                      `json:"action_secret"` // signs what is sent, or opens the service; "" for none
-	CreatedAt                time.Time                   `json:"created_at" readOnly:"true"`
-	UpdatedAt                time.Time                   `json:"updated_at" readOnly:"true"`
+	fields.Managed           `readOnly:"true"`
+	// Refs are texts of action_url and action_secret, by these names, that refer to
+	// secrets elsewhere; the fields have what the texts stand for.
+	Refs      map[string]string `json:"-" readOnly:"true"`
+	CreatedAt time.Time         `json:"created_at" readOnly:"true"`
+	UpdatedAt time.Time         `json:"updated_at" readOnly:"true"`
 }
 
 // ContextWait is for how many seconds deliveries wait for the lines after a hit, unless

@@ -30,7 +30,7 @@ func definition[T fields.Defined[T]](string) (string, error) {
 		}
 		rows = append(rows, []string{"`" + f.Name + "`", option, fallback, f.Description()})
 	}
-	rows = append(rows, []string{"`id`, `created_at`, `updated_at`", "", "", "set by logscan"})
+	rows = append(rows, []string{"`id`, `created_at`, `updated_at`, `managed_by`, `key`, `declared_at`", "", "", "set by logscan"})
 	return table(rows), nil
 }
 

@@ -27,94 +27,178 @@ import (
 type File struct {
 	Members map[string]json.RawMessage // as Table.Apply takes them; a rule may be a text
 
-	name  string
-	lines map[string]int
+	name string
+	at   map[string]Place
+}
+
+// Place is where in a file something stands; lines and columns count from 1.
+type Place struct{ Line, Column int }
+
+// PlaceOf is where a node begins.
+func PlaceOf(n *yaml.Node) Place { return Place{n.Line, n.Column} }
+
+// Problem is what is wrong at a place, which is zero where that isn't known.
+type Problem struct {
+	Place
+	Text string
 }
 
 // At is where the file says something about a field, as NAME:LINE; "" where it doesn't.
 func (f File) At(field string) string {
-	if line, said := f.lines[field]; said {
-		return fmt.Sprintf("%s:%d", f.name, line)
+	if at, said := f.at[field]; said {
+		return fmt.Sprintf("%s:%d", f.name, at.Line)
 	}
 	return ""
-}
-
-// problem is what is wrong at a line; 0 where that isn't known.
-type problem struct {
-	line int
-	text string
 }
 
 // Read reads what a file with a name says about a T: one document, a mapping of fields.
 // The error has a line for each thing that is wrong, with its place. What values may be
 // is left to the table.
 func Read[T fields.Defined[T]](name string, data []byte) (File, error) {
-	f := File{Members: map[string]json.RawMessage{}, name: name, lines: map[string]int{}}
-	var doc yaml.Node
-	if err := yaml.Load(data, &doc); err != nil {
-		return f, f.refuse([]problem{malformed(err)})
+	f := File{name: name}
+	top, err := Load(data)
+	if err != nil {
+		return f, f.refuse([]Problem{*err})
 	}
-	top := doc.Content[0] // Load refuses a file without a document
-	if top.Kind != yaml.MappingNode {
-		return f, f.refuse([]problem{{top.Line, "there have to be fields, such as name: " + fields.Of[T]().What + "1"}})
-	}
-	var wrong []problem
-	say := func(n *yaml.Node, format string, args ...any) {
-		wrong = append(wrong, problem{n.Line, fmt.Sprintf(format, args...)})
-	}
-	known := fields.Of[T]().All
-	for k := 0; k+1 < len(top.Content); k += 2 {
-		key, value := top.Content[k], resolve(top.Content[k+1])
-		at := slices.IndexFunc(known, func(f fields.Field[T]) bool { return f.Name == key.Value })
-		_, twice := f.lines[key.Value]
-		switch {
-		case key.Kind != yaml.ScalarNode:
-			say(key, "a field's name has to be a text")
-		case at < 0 && ownField[T](key.Value): // what was read can be sent back
-		case at < 0:
-			say(key, "%s: unknown field%s", printable(key.Value), suggest(key.Value, known))
-		case twice:
-			say(key, "%s: is there twice, also in line %d", key.Value, f.lines[key.Value])
-		default:
-			f.lines[key.Value] = key.Line
-			raw, err := member(known[at], value)
-			if err != nil {
-				say(value, "%s: %v", key.Value, err)
-			}
-			f.Members[key.Value] = raw
-		}
-	}
+	var wrong []Problem
+	f.Members, f.at, wrong = Members[T](top)
 	return f, f.refuse(wrong)
 }
 
+// Load reads one document.
+func Load(data []byte) (*yaml.Node, *Problem) {
+	var doc yaml.Node
+	if err := yaml.Load(data, &doc); err != nil {
+		p := malformed(err)
+		return nil, &p
+	}
+	return resolve(doc.Content[0]), nil // Load refuses a file without a document
+}
+
+// Entries yields the keys and values of a mapping, of those that it has from others (<<)
+// too, which its own go before. What is no mapping, or can't be merged, is told.
+func Entries(n *yaml.Node, say func(at *yaml.Node, text string)) (keys, values []*yaml.Node) {
+	left := maxMerged
+	return entries(n, say, &left)
+}
+
+// Bounds of what is merged into a mapping: of mappings, and of entries of each.
+const (
+	maxMerged  = 64
+	maxEntries = 256
+)
+
+func entries(n *yaml.Node, say func(*yaml.Node, string), left *int) (keys, values []*yaml.Node) {
+	if n = resolve(n); n.Kind != yaml.MappingNode {
+		say(n, "has to be a mapping: names, each with a colon and a value behind it")
+		return nil, nil
+	}
+	var merged []*yaml.Node
+	own := map[string]bool{}
+	for k := 0; k+1 < len(n.Content); k += 2 {
+		key, value := n.Content[k], resolve(n.Content[k+1])
+		switch {
+		case key.Kind != yaml.ScalarNode:
+			say(key, "a name has to be a text")
+		case key.ShortTag() == "!!merge" && value.Kind == yaml.SequenceNode:
+			merged = append(merged, value.Content...)
+		case key.ShortTag() == "!!merge":
+			merged = append(merged, value)
+		default:
+			own[key.Value] = true
+			keys, values = append(keys, key), append(values, value)
+		}
+	}
+	for _, m := range merged {
+		if *left--; *left < -1 {
+			break
+		}
+		if *left < 0 || len(resolve(m).Content) > 2*maxEntries {
+			say(n, fmt.Sprintf("there may be at most %d mappings merged into it (<<), of at most %d entries each", maxMerged, maxEntries))
+			break
+		}
+		more, of := entries(m, say, left)
+		for k, key := range more {
+			if !own[key.Value] {
+				own[key.Value] = true
+				keys, values = append(keys, key), append(values, of[k])
+			}
+		}
+	}
+	return keys, values
+}
+
+// Members reads a mapping of what is said about a T, and where. Names in aside are no
+// fields and left out.
+func Members[T fields.Defined[T]](n *yaml.Node, aside ...string) (members map[string]json.RawMessage, at map[string]Place, wrong []Problem) {
+	members, at = map[string]json.RawMessage{}, map[string]Place{}
+	say := func(n *yaml.Node, text string) { wrong = append(wrong, Problem{PlaceOf(n), text}) }
+	known := fields.Of[T]().All
+	if resolve(n).Kind != yaml.MappingNode {
+		say(n, "there have to be fields, such as "+known[0].Name+": "+fields.Of[T]().What+"1")
+		return members, at, wrong
+	}
+	keys, values := Entries(n, say)
+	for k, key := range keys {
+		f, is := find(key.Value, known)
+		before, twice := at[f.Name]
+		switch {
+		case slices.Contains(aside, key.Value):
+		case !is && ownField[T](key.Value): // what was read can be sent back
+		case !is:
+			say(key, printable(key.Value)+": unknown field"+suggest(key.Value, known))
+		case twice:
+			say(key, fmt.Sprintf("%s: is there twice, also in line %d", key.Value, before.Line))
+		default:
+			at[f.Name] = PlaceOf(key)
+			raw, err := member(f, values[k])
+			if err != nil {
+				say(values[k], fmt.Sprintf("%s: %v", key.Value, err))
+			}
+			members[f.Name] = raw
+		}
+	}
+	return members, at, wrong
+}
+
+// find is the field with a name; that of a duration may stand without its unit.
+func find[T any](name string, known []fields.Field[T]) (fields.Field[T], bool) {
+	for _, f := range known {
+		if f.Name == name || f.Kind == fields.Duration && f.Name == name+"_seconds" {
+			return f, true
+		}
+	}
+	return fields.Field[T]{}, false
+}
+
 // refuse makes an error of problems; nil where there are none.
-func (f File) refuse(wrong []problem) error {
-	slices.SortStableFunc(wrong, func(a, b problem) int { return cmp.Compare(a.line, b.line) })
+func (f File) refuse(wrong []Problem) error {
+	slices.SortStableFunc(wrong, func(a, b Problem) int { return cmp.Compare(a.Line, b.Line) })
 	var errs []error
 	for _, p := range wrong {
 		at := f.name
-		if p.line > 0 {
-			at = fmt.Sprintf("%s:%d", f.name, p.line)
+		if p.Line > 0 {
+			at = fmt.Sprintf("%s:%d", f.name, p.Line)
 		}
-		errs = append(errs, fmt.Errorf("%s: %s", at, p.text))
+		errs = append(errs, fmt.Errorf("%s: %s", at, p.Text))
 	}
 	return errors.Join(errs...)
 }
 
 // malformed is why text is no YAML.
-func malformed(err error) problem {
+func malformed(err error) Problem {
 	var one *yaml.LoadError
 	var all *yaml.LoadErrors
 	if errors.As(err, &all) && len(all.Errors) > 0 {
 		one = all.Errors[0]
 	} else if !errors.As(err, &one) {
-		return problem{0, err.Error()}
+		return Problem{Text: err.Error()}
 	}
 	text := strings.TrimPrefix(one.Message, "yaml: ")
 	if one.ContextMsg != "" {
 		text += fmt.Sprintf(" (%s, which begins in line %d)", one.ContextMsg, one.ContextMark.Line)
 	}
-	return problem{one.Mark.Line, text}
+	return Problem{Place{one.Mark.Line, one.Mark.Column}, text}
 }
 
 // resolve is what an alias stands for.
@@ -127,13 +211,10 @@ func resolve(n *yaml.Node) *yaml.Node {
 
 // ownField reports whether a T has a field with this name that only logscan sets.
 func ownField[T any](name string) bool {
-	t := reflect.TypeFor[T]()
-	for k := range t.NumField() {
-		if t.Field(k).Tag.Get("readOnly") != "" && t.Field(k).Tag.Get("json") == name {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(reflect.VisibleFields(reflect.TypeFor[T]()), func(f reflect.StructField) bool {
+		in, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		return f.Tag.Get("readOnly") != "" && in == name
+	})
 }
 
 func suggest[T any](name string, known []fields.Field[T]) string {
@@ -157,6 +238,9 @@ func member[T any](f fields.Field[T], n *yaml.Node) (json.RawMessage, error) {
 		return json.RawMessage("null"), nil
 	}
 	switch t := f.Type(); {
+	case t.Kind() == reflect.Slice && isText(t) && n.Kind == yaml.MappingNode:
+		all, err := pairs(n)
+		return encode(strings.Join(all, ","), err)
 	case t.Kind() == reflect.Slice && isText(t):
 		if n.Kind != yaml.SequenceNode {
 			s, err := text(n)
@@ -253,6 +337,26 @@ func texts(n *yaml.Node) ([]string, error) {
 	return all, nil
 }
 
+// pairs are the entries of a mapping as KEY=VALUE, or KEY where there is no value.
+func pairs(n *yaml.Node) (all []string, err error) {
+	keys, values := Entries(n, func(_ *yaml.Node, text string) { err = errors.New(text) })
+	for k, key := range keys {
+		s := key.Value
+		if v := values[k]; v.ShortTag() != "!!null" {
+			value, err := text(v)
+			if err != nil {
+				return nil, fmt.Errorf("%s %w", printable(s), err)
+			}
+			s += "=" + value
+		}
+		if strings.Contains(s, ",") {
+			return nil, fmt.Errorf("%q has a comma, which ends a value", s)
+		}
+		all = append(all, s)
+	}
+	return all, err
+}
+
 // seconds reads 90, 90s or 1h30m.
 func seconds(s string) (int64, error) {
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
@@ -268,12 +372,23 @@ func seconds(s string) (int64, error) {
 // Write writes what is said about v, but for what has its default. What it writes Read
 // gives back. about is a comment of one line before it.
 func Write[T fields.Defined[T]](about string, v T) ([]byte, error) {
+	top, err := Node(v)
+	if err != nil {
+		return nil, err
+	}
+	out, err := yaml.Dump(top, yaml.WithLineWidth(-1))
+	return append([]byte("# "+about+"\n"), out...), err
+}
+
+// Node is a mapping of what is said about v, but for what has its default, and for the
+// fields that are aside.
+func Node[T fields.Defined[T]](v T, aside ...string) (*yaml.Node, error) {
 	top := &yaml.Node{Kind: yaml.MappingNode}
 	table := fields.Of[T]()
 	usual := table.New()
 	for _, f := range table.All {
 		value := f.Value(v)
-		if f.Of != "" || f.Default != nil && reflect.DeepEqual(asJSON(value), asJSON(f.Value(usual))) {
+		if f.Of != "" || slices.Contains(aside, f.Name) || f.Default != nil && reflect.DeepEqual(asJSON(value), asJSON(f.Value(usual))) {
 			continue
 		}
 		node, err := node(value)
@@ -283,10 +398,9 @@ func Write[T fields.Defined[T]](about string, v T) ([]byte, error) {
 		if n, ok := value.(int64); ok && f.Kind == fields.Duration && n >= 60 {
 			node.LineComment = "# " + (time.Duration(n) * time.Second).String()
 		}
-		top.Content = append(top.Content, scalar(f.Name), node)
+		top.Content = append(top.Content, Scalar(f.Name), node)
 	}
-	out, err := yaml.Dump(top, yaml.WithLineWidth(-1))
-	return append([]byte("# "+about+"\n"), out...), err
+	return top, nil
 }
 
 // asJSON is a value as JSON has it.
@@ -302,7 +416,7 @@ func asJSON(v any) (out any) {
 func node(v any) (*yaml.Node, error) {
 	switch v := asJSON(v).(type) {
 	case string:
-		return scalar(v), nil
+		return Scalar(v), nil
 	case []any:
 		list := &yaml.Node{Kind: yaml.SequenceNode}
 		for _, item := range v {
@@ -329,7 +443,8 @@ func node(v any) (*yaml.Node, error) {
 // ambiguous is what some programs don't take for a text, though this one does.
 var ambiguous = regexp.MustCompile(`^(?i:y|n|yes|no|on|off|true|false|=|[-+]?[0-9][0-9_:.]*)$`)
 
-func scalar(s string) *yaml.Node {
+// Scalar is a text that each reader takes for one.
+func Scalar(s string) *yaml.Node {
 	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: s}
 	if ambiguous.MatchString(s) {
 		n.Style = yaml.SingleQuotedStyle

@@ -107,6 +107,14 @@ cooldown_seconds: 3600 # 1h0m0s
 	}
 }
 
+// What mappings share may be merged into them; a mapping's own entries go before.
+func TestMerged(t *testing.T) {
+	got := read(t, []byte("<<: [{severity: error, name: a}, {severity: info, <<: {pattern: p}}]\nname: b\ncooldown: 5m\nlabels: {k: v, x: }\n"))
+	if got.Name != "b" || got.Severity != "error" || got.Pattern != "p" || got.CooldownSeconds != 300 || got.Labels.String() != "k=v,x" {
+		t.Errorf("%+v", got)
+	}
+}
+
 // A value may be written in each way in which people write it.
 func TestRead(t *testing.T) {
 	got := read(t, []byte(`
@@ -142,30 +150,33 @@ func TestRefusals(t *testing.T) {
 	const known = " (known: "
 	for in, want := range map[string][]string{
 		"name: x\npatern: y\npattern: z\nseverety: warn\n": {"f:2: patern: unknown field; did you mean pattern?" + known, "f:4: severety: unknown field; did you mean severity?" + known},
-		"cooldown: 5m\n":                 {"f:1: cooldown: unknown field; did you mean "},
-		"\"\\e[2J\": 5m\n":               {`f:1: \x1b[2J: unknown field`},
-		"name: a\npattern: x\nname: b":   {"f:3: name: is there twice, also in line 1"},
-		"name: [a]\nall: x\nignore: 5":   {"f:1: name: has to be a text", "f:2: all: has to be a list", "f:3: ignore: has to be a list"},
-		"all:\n- x\n- [y]":               {"f:2: all: number 2 of the list has to be a text"},
-		"all:\n- x\n-\n":                 {"f:2: all: number 2 of the list has to be a text, not !!null"},
-		"cooldown_seconds: soon":         {`f:1: cooldown_seconds: "soon" is no duration in whole seconds`},
-		"cooldown_seconds: 1.5":          {`f:1: cooldown_seconds: "1.5" is no duration in whole seconds`},
-		"tell_resolved: 1":               {"f:1: tell_resolved: has to be true or false"},
-		"tell_resolved: 'true'":          {"f:1: tell_resolved: has to be true or false"},
-		"images: [a, 'b,c']":             {`f:1: images: "b,c" has a comma`},
-		"name: !!binary aGk=":            {"f:1: name: has to be a text, not !!binary"},
-		"name: x\n\tpattern: y":          {"f:2: "},
-		"name: x\npattern: a: b":         {"f:2: mapping values are not allowed"},
-		"name: 'x\npattern: y\n":         {"f:3: found unexpected end of stream (while scanning a quoted scalar, which begins in line 1)"},
-		"- name: x":                      {"f:1: there have to be fields"},
-		"x":                              {"f:1: there have to be fields"},
-		"":                               {"f: no documents in stream"},
-		"name: a\n---\nname: b\n":        {"f: expected single document, found multiple"},
-		"? [a]\n: b\n":                   {"f:1: a field's name has to be a text"},
-		strings.Repeat("[", 100_000):     {"f"},
-		"<<: {name: x}\npattern: y":      {"f:1: <<: unknown field"},
-		"where_: x\nall: &a [*a]\n":      {"f:1: where_: unknown field", "f:2: all: number 1 of the list has to be a text"},
-		"pattern: x\ncooldown_by: [1]\n": {"f:2: cooldown_by: has to be a text"},
+		"name: x\npatern: 5m\n":                            {"f:2: patern: unknown field; did you mean pattern?"},
+		"cooldown: 5m\ncooldown_seconds: 5\n":              {"f:2: cooldown_seconds: is there twice, also in line 1"},
+		"\"\\e[2J\": 5m\n":                                 {`f:1: \x1b[2J: unknown field`},
+		"name: a\npattern: x\nname: b":                     {"f:3: name: is there twice, also in line 1"},
+		"name: [a]\nall: x\nignore: 5":                     {"f:1: name: has to be a text", "f:2: all: has to be a list", "f:3: ignore: has to be a list"},
+		"all:\n- x\n- [y]":                                 {"f:2: all: number 2 of the list has to be a text"},
+		"all:\n- x\n-\n":                                   {"f:2: all: number 2 of the list has to be a text, not !!null"},
+		"cooldown_seconds: soon":                           {`f:1: cooldown_seconds: "soon" is no duration in whole seconds`},
+		"cooldown_seconds: 1.5":                            {`f:1: cooldown_seconds: "1.5" is no duration in whole seconds`},
+		"tell_resolved: 1":                                 {"f:1: tell_resolved: has to be true or false"},
+		"tell_resolved: 'true'":                            {"f:1: tell_resolved: has to be true or false"},
+		"images: [a, 'b,c']":                               {`f:1: images: "b,c" has a comma`},
+		"name: !!binary aGk=":                              {"f:1: name: has to be a text, not !!binary"},
+		"name: x\n\tpattern: y":                            {"f:2: "},
+		"name: x\npattern: a: b":                           {"f:2: mapping values are not allowed"},
+		"name: 'x\npattern: y\n":                           {"f:3: found unexpected end of stream (while scanning a quoted scalar, which begins in line 1)"},
+		"- name: x":                                        {"f:1: there have to be fields"},
+		"x":                                                {"f:1: there have to be fields"},
+		"":                                                 {"f: no documents in stream"},
+		"name: a\n---\nname: b\n":                          {"f: expected single document, found multiple"},
+		"? [a]\n: b\n":                                     {"f:1: a name has to be a text"},
+		strings.Repeat("[", 100_000):                       {"f"},
+		"<<: name\npattern: y":                             {"f:1: has to be a mapping"},
+		"a: &a {<<: [*a, *a, *a]}\n<<: *a\n":               {"f:1: there may be at most 64 mappings merged", "f:1: a: unknown field"},
+		"labels: {a: [b]}\n":                               {"f:1: labels: a has to be a text"},
+		"where_: x\nall: &a [*a]\n":                        {"f:1: where_: unknown field", "f:2: all: number 1 of the list has to be a text"},
+		"pattern: x\ncooldown_by: [1]\n":                   {"f:2: cooldown_by: has to be a text"},
 	} {
 		_, err := fieldsyaml.Read[rule.Rule]("f", []byte(in))
 		if err == nil {
