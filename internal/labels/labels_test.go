@@ -102,7 +102,7 @@ func TestSilences(t *testing.T) {
 	if backup.Cron != "0 3 * * *" || backup.For != time.Hour || backup.Zone != "Europe/Berlin" || fmt.Sprint(backup.Matchers) != "[workload=shop/web]" {
 		t.Errorf("%+v", backup)
 	}
-	if !move.Ends.Equal(time.Date(2020, 1, 2, 15, 4, 0, 0, time.UTC)) || fmt.Sprint(move.Matchers) != "[workload=shop/web rule=oom severity!=critical]" {
+	if !move.Ends.Equal(time.Date(2020, 1, 2, 15, 4, 0, 0, time.UTC)) || fmt.Sprint(move.Matchers) != "[rule=oom severity!=critical workload=shop/web]" {
 		t.Errorf("%+v", move)
 	}
 }
@@ -136,12 +136,14 @@ func TestWrong(t *testing.T) {
 		{"logscan.rule.x.name", "y", `logscan.rule.x.name: the name of the rule is in the label's`},
 		{"logscan.rule.x.severity", "error", `logscan.rule.x.pattern: is required`},
 		{"logscan.trigger.x.url", "https://u:p@h/", `logscan.trigger.x.url: labels can't add triggers`},
+		{"logscan.rule.x.triggers", "phone", `logscan.rule.x.triggers: there is no trigger "phone": there are no triggers yet`},
+		{"logscan.rule.x.triggers", "ntfy://ntfy.sh/topic", `logscan.rule.x.triggers: must be names of triggers: a label holds no URL`},
 		{"logscan.packs", "nginx", `logscan.packs: there is no pack "nginx"`},
-		{"logscan.silence.x.cron", "0 3 * *", `logscan.silence.x: a silence by cron needs how long`},
-		{"logscan.silence.x.comment", "y", `logscan.silence.x: needs logscan.silence.x.cron, or logscan.silence.x.ends_at`},
+		{"logscan.silence.x.cron", "0 3 * *", `logscan.silence.x.cron: a silence by cron needs how long`},
+		{"logscan.silence.x.comment", "y", `logscan.silence.x.cron: is required where there is no ends_at`},
 		{"logscan.silence.x.crom", "y", `logscan.silence.x.crom: a silence has no such field: did you mean cron?`},
 		{"logscan.silence.x.matchers", "workloat=a", `logscan.silence.x.matchers: there is no field "workloat"`},
-		{"logscan.silence.x.ends_at", "tomorrow", `logscan.silence.x.ends_at: must be a time such as`},
+		{"logscan.silence.x.ends_at", "tomorrow", `logscan.silence.x.ends_at: "tomorrow" is no time such as`},
 		{"logscan.silence.x.cron.1", "0 3 * * *", `logscan.silence.x.cron: is one value`},
 	} {
 		d := read(map[string]string{c.key: c.value, "logscan.rule.good.pattern": "y"})
@@ -154,7 +156,7 @@ func TestWrong(t *testing.T) {
 	}
 	for want, own := range map[string]map[string]string{
 		`logscan.rule.x.severity: must be info, warn, error or critical, not "eror"`: {"logscan.rule.x.pattern": "a", "logscan.rule.x.severity": "eror"},
-		`logscan.silence.x: "0 3 * *" is not a cron expression`:                      {"logscan.silence.x.cron": "0 3 * *", "logscan.silence.x.for_seconds": "1h"},
+		`logscan.silence.x.cron: "0 3 * *" is not a cron expression`:                 {"logscan.silence.x.cron": "0 3 * *", "logscan.silence.x.for_seconds": "1h"},
 	} {
 		if d := read(own); len(d.Problems) != 1 || !strings.HasPrefix(d.Problems[0].String(), want) {
 			t.Errorf("%v: %q, want %q", own, d.Problems, want)
@@ -163,6 +165,19 @@ func TestWrong(t *testing.T) {
 	d := read(map[string]string{"logscan.rule.x.ignore": "a", "logscan.rule.x.ignore.0": "b", "logscan.rule.x.pattern": "c"})
 	if len(d.Rules) > 0 || fmt.Sprint(d.Problems) != "[logscan.rule.x.ignore: is there both with and without numbers: write logscan.rule.x.ignore.0, logscan.rule.x.ignore.1, or one text alone]" {
 		t.Error(d)
+	}
+}
+
+// TestTriggers has a rule name triggers that there are.
+func TestTriggers(t *testing.T) {
+	known := Known{Triggers: []string{"phone", "ops"}}
+	own := map[string]string{"logscan.rule.x.pattern": "x", "logscan.rule.x.triggers": "phone,ops"}
+	if d := Read(own, 0, "w", known); len(d.Problems) > 0 || d.Rules[0].Rule.Triggers.String() != "phone,ops" {
+		t.Errorf("%+v", d)
+	}
+	own["logscan.rule.x.triggers"] = "phome"
+	if d := Read(own, 0, "w", known); len(d.Rules) > 0 || fmt.Sprint(d.Problems) != `[logscan.rule.x.triggers: there is no trigger "phome": did you mean phone?]` {
+		t.Errorf("%+v", d)
 	}
 }
 
@@ -249,7 +264,7 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 		for _, d := range d.Silences {
-			if m := d.Silence.Matchers; len(m) == 0 || m[0].String() != "workload=w" {
+			if m := d.Silence.Matchers; len(m) == 0 || m[len(m)-1].String() != "workload=w" {
 				t.Errorf("silence %+v", d.Silence)
 			}
 		}

@@ -1,26 +1,30 @@
 package labels
 
 import (
+	"encoding/json"
 	"errors"
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
+	"logscan/internal/fields"
 	"logscan/internal/silence"
 )
 
 // Silence is a silence that labels declare: of the workload's incidents alone.
 type Silence struct {
-	Name string
-	Key  string // what its labels begin with
-	// Silence is validated, but for when it starts: it does when it is declared. Where it
-	// ends the zero time, it does so when it isn't declared any more.
-	Silence silence.Silence
+	Name    string
+	Key     string          // what its labels begin with
+	Silence silence.Silence // validated
 }
 
-// silenceFields are what labels may say of a silence, as the API calls it.
-var silenceFields = []string{"comment", "cron", "ends_at", "for_seconds", "matchers", "time_zone"}
+// silenceFields are the names of the fields of a silence.
+var silenceFields = func() (names []string) {
+	for _, f := range silence.Declared.All {
+		names = append(names, f.Name)
+	}
+	return names
+}()
 
 // silences makes the silences of what was said. One of which something is wrong is left
 // out.
@@ -31,89 +35,56 @@ func (r *reader) silences() {
 			r.problem(key, "is left out: a workload's labels may have %d silences", MaxSilences)
 			continue
 		}
-		d := Silence{Name: name, Key: key}
-		if r.silence(&d, r.things[keySilence][name]) {
+		if d, ok := r.silence(name, key, r.things[keySilence][name]); ok {
 			r.out.Silences = append(r.out.Silences, d)
 		}
 	}
 }
 
-func (r *reader) silence(d *Silence, t thing) bool {
-	v, ok := &d.Silence, true
-	v.Matchers = []silence.Matcher{{Field: "workload", Op: silence.Is, Value: r.workload}}
+func (r *reader) silence(name, key string, t thing) (Silence, bool) {
+	out, members, ok := Silence{Name: name, Key: key}, map[string]json.RawMessage{}, true
 	refuse := func(key, format string, args ...any) {
 		ok = false
 		r.problem(key, format, args...)
 	}
 	if strings.Contains(r.workload, "*") {
-		refuse(d.Key, "a workload with * in its name can't be silenced by a label: it would stand for others too")
+		refuse(key, "a workload with * in its name can't be silenced by a label: it would stand for others too")
 	}
 	for _, field := range slices.Sorted(maps.Keys(t)) {
 		said := t[field]
-		all, numbered, err := said.values()
-		if err == nil && numbered && field != "matchers" {
-			err = errors.New("is one value: leave the number out")
+		at := slices.Index(silenceFields, field)
+		if at < 0 {
+			refuse(said.key, "a silence has no such field%s", suggest(field, silenceFields, ""))
+			continue
 		}
-		if err == nil {
-			err = setSilence(v, field, all)
-		}
+		raw, err := member(silence.Declared.All[at], said)
 		if err != nil {
 			refuse(said.key, "%v", err)
 		}
+		members[field] = raw
 	}
 	if !ok {
-		return false
+		return out, false
 	}
-	if v.Cron == "" && v.Ends.IsZero() {
-		refuse(d.Key, "needs %s.cron, or %s.ends_at, such as 2026-01-02T15:04:00Z", d.Key, d.Key)
-		return false
+	d := silence.Declared.New()
+	err := silence.Declared.Apply(&d, members)
+	if err == nil {
+		d.Matchers = append(d.Matchers, "workload=name")
+		out.Silence, err = d.Silence()
 	}
-	whole, now := *v, time.Now()
-	whole.Starts = now
-	if whole.Ends.IsZero() || whole.Ends.Before(now) { // one that is over is right all the same
-		whole.Ends = now.Add(time.Hour)
+	if err == nil && d.Cron == "" && d.Ends == "" {
+		err = &fields.Error{Field: "cron", Reason: "is required where there is no ends_at: a silence is for some time"}
 	}
-	if err := whole.Validate(now); err != nil {
-		refuse(d.Key, "%v", err)
+	var wrong *fields.Error
+	switch {
+	case errors.As(err, &wrong):
+		refuse(key+"."+wrong.Field, "%s", wrong.Reason)
+		return out, false
+	case err != nil:
+		refuse(key, "%v", err)
+		return out, false
 	}
-	return ok
-}
-
-// setSilence sets a field, of which there are texts.
-func setSilence(v *silence.Silence, field string, all []string) error {
-	value := all[0]
-	switch field {
-	case "comment":
-		v.Comment = value
-	case "cron":
-		v.Cron = value
-	case "time_zone":
-		v.Zone = value
-	case "ends_at":
-		at, err := time.Parse(time.RFC3339, value)
-		if err != nil {
-			return errors.New("must be a time such as 2026-01-02T15:04:00Z, not " + quoted(value))
-		}
-		v.Ends = at.UTC()
-	case "for_seconds":
-		n, err := seconds(value)
-		if err != nil {
-			return err
-		}
-		if n <= 0 || n > int64(silence.MaxFor/time.Second) {
-			return errors.New("must be above 0 and at most a week")
-		}
-		v.For = time.Duration(n) * time.Second
-	case "matchers":
-		for _, text := range all {
-			m, err := silence.ParseMatcher(text)
-			if err != nil {
-				return err
-			}
-			v.Matchers = append(v.Matchers, m)
-		}
-	default:
-		return errors.New("a silence has no such field" + suggest(field, silenceFields, ""))
-	}
-	return nil
+	last := len(out.Silence.Matchers) - 1
+	out.Silence.Matchers[last].Value = r.workload
+	return out, true
 }
