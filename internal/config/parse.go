@@ -322,11 +322,8 @@ func (p *parser) rule(file, key string, at Place, n *yaml.Node) {
 		return
 	}
 	named(members, key)
-	if raw, said := members["overrides_id"]; said && json.Unmarshal(raw, &r.Overrides) != nil {
+	if raw, said := members["overrides_id"]; said && string(raw) != "null" && string(raw) != "0" && json.Unmarshal(raw, &r.Overrides) != nil {
 		r.Overrides = string(raw) // a number
-	}
-	if r.Overrides == "0" || r.Overrides == "null" {
-		r.Overrides = ""
 	}
 	delete(members, "overrides_id")
 	r.Value = rule.New()

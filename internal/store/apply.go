@@ -68,6 +68,7 @@ func revision(ctx context.Context, db queryer) (n int64, err error) {
 // replaces the one with its id, or that one is removed.
 type Edit struct {
 	Remove  bool
+	Moved   bool // only who manages it, what it is called there and where is stored, and a rule's tests: it goes on as it is
 	Rule    *rule.Rule
 	Base    *rule.Rule      // that the rule overrides, of an edit before it; nil: as it says
 	Tests   json.RawMessage // of the rule; nil for none
@@ -139,6 +140,8 @@ func (s *Store) Apply(ctx context.Context, a Apply) error {
 // edit makes one edit of a source.
 func (s *Store) edit(ctx context.Context, tx *sql.Tx, source string, e *Edit) error {
 	switch {
+	case e.Moved:
+		return s.move(ctx, tx, e)
 	case e.Rule != nil && e.Remove:
 		err := s.deleteRule(ctx, tx, e.Rule.ID, source)
 		if errors.Is(err, ErrNotFound) { // with the rule that it overrides
@@ -183,4 +186,27 @@ func (s *Store) Digest(ctx context.Context, source string) (digest string, err e
 		return "", nil
 	}
 	return digest, wrap("read what was applied", err)
+}
+
+// move stores who manages a thing.
+func (s *Store) move(ctx context.Context, tx *sql.Tx, e *Edit) error {
+	var c Change
+	var by fields.Managed
+	switch {
+	case e.Rule != nil:
+		c, by = Change{Kind: KindRule, ID: e.Rule.ID, Name: e.Rule.Name}, e.Rule.Managed
+		if _, err := tx.ExecContext(ctx, "UPDATE rules SET tests = ? WHERE id = ?", string(e.Tests), e.Rule.ID); err != nil {
+			return err
+		}
+	case e.Trigger != nil:
+		c, by = Change{Kind: KindTrigger, ID: e.Trigger.ID, Name: e.Trigger.Name}, e.Trigger.Managed
+	default:
+		c, by = Change{Kind: KindSilence, ID: e.Silence.ID, Name: e.Silence.Key}, e.Silence.Managed
+	}
+	err := found(tx.ExecContext(ctx, "UPDATE "+tables[c.Kind]+" SET managed_by = ?, key = ?, declared_at = ? WHERE id = ?", by.ManagedBy, by.Key, by.DeclaredAt, c.ID))
+	if err != nil {
+		return err
+	}
+	c.Action, c.By = Changed, by.ManagedBy
+	return s.logChange(ctx, tx, c)
 }
