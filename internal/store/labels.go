@@ -51,11 +51,16 @@ type LabelSilence struct {
 // ApplyLabels makes what labels declare all that is stored of a workload's labels, in one
 // transaction. Rules and silences that can't be stored are left out, and returned with the
 // reason, by what their labels begin with; tell, which may be nil, says what is told of that, in the same
-// transaction. What stays the same isn't touched, and a rule of the same name keeps its id.
+// transaction, where the digest is another than before. What stays the same isn't touched, and a rule of the same name keeps its id.
 // It returns the rules, and whether there are other silences than before.
 func (s *Store) ApplyLabels(ctx context.Context, l Labels, tell func(refused map[string]error) []event.Event, route func(event.Event) []int64) (rules []rule.Rule, silenced bool, err error) {
 	_, err = s.tx(ctx, func(tx *sql.Tx) ([]event.Event, error) {
 		refused := map[string]error{}
+		var was string
+		err := tx.QueryRowContext(ctx, "SELECT digest FROM config_sources WHERE source = ?", labelSource+l.Workload).Scan(&was)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return nil, err
+		}
 		for _, change := range []func(context.Context, *sql.Tx, *Labels, map[string]error) (bool, error){s.labelRules, s.labelSilences} {
 			changed, err := change(ctx, tx, &l, refused)
 			if err != nil {
@@ -73,7 +78,7 @@ func (s *Store) ApplyLabels(ctx context.Context, l Labels, tell func(refused map
 			_, err = tx.ExecContext(ctx, "INSERT INTO config_sources (source, digest, applied_at) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET digest = excluded.digest, applied_at = excluded.applied_at",
 				labelSource+l.Workload, l.Digest, nanos(s.now()))
 		}
-		if err != nil || tell == nil {
+		if err != nil || tell == nil || l.Digest == was { // it was told before a commit seemed to fail
 			return nil, err
 		}
 		return s.insertEvents(ctx, tx, Batch{Events: tell(refused)}, route)
