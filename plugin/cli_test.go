@@ -145,6 +145,7 @@ func newTestPlugin(t testing.TB) *testPlugin {
 	if p.store, err = store.Open(filepath.Join(dir, "logscan.db"), log); err != nil {
 		t.Fatal(err)
 	}
+	p.store.UseKey([]byte(strings.Repeat("k", 32)))
 	l, err := net.Listen("unix", p.socket)
 	if err != nil {
 		t.Fatal(err)

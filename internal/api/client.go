@@ -555,3 +555,19 @@ func (c *Client) Events(ctx context.Context, q EventQuery) (p EventPage, err err
 	err = c.do(ctx, http.MethodGet, eventsPath, q.values(), nil, &p)
 	return p, err
 }
+
+// ApplyConfig applies what files declare, or says what would change.
+func (c *Client) ApplyConfig(ctx context.Context, in ConfigApply) (out ConfigPlan, err error) {
+	err = c.do(ctx, http.MethodPost, configPath, nil, in, &out)
+	return out, err
+}
+
+// ExportConfig returns rules, triggers and silences as a file.
+func (c *Client) ExportConfig(ctx context.Context) ([]byte, error) {
+	resp, err := c.send(ctx, http.MethodGet, configPath, nil, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	return io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+}

@@ -166,6 +166,7 @@ func New(cfg Config) http.Handler {
 	s.tails(api)
 	s.incidents(api)
 	s.silences(api)
+	s.config(api)
 	s.workloads(api)
 	s.accessTokens(api)
 	s.deliveries(api)

@@ -29,6 +29,7 @@ type Config struct {
 	DataDir   string // journal, attachment records, database
 	SocketDir string // where the Engine and the CLI look for our sockets
 
+	ConfigDir    string // files that declare rules, triggers and silences, where such are mounted
 	EngineSocket string // the Engine's own, where it is mounted: to learn of removed containers
 
 	LogLevel     slog.Level
@@ -55,6 +56,10 @@ type Config struct {
 // engineSocket is where config.json mounts the Engine's socket, or /dev/null.
 const engineSocket = "/run/docker.sock"
 
+// configMount is where config.json mounts files that declare rules, triggers and
+// silences, or what is none of that.
+const configMount = "/etc/logscan"
+
 // ConfigFromEnv reads the settings. It cannot fail: a plugin that refused to
 // start over a setting would block every container that logs to it, so a bad
 // one is reported in Problems and replaced by its default.
@@ -66,6 +71,7 @@ func ConfigFromEnv(getenv func(string) string) Config {
 		DataDir:      r.str("LOGSCAN_DATA_DIR", fifoDir+"/.logscan"),
 		SocketDir:    r.str("LOGSCAN_SOCKET_DIR", "/run/docker/plugins"),
 		EngineSocket: engineSocket,
+		ConfigDir:    configMount,
 		DiskBudget:   r.size("LOGSCAN_DISK_BUDGET", "0"),
 		StoppedAge:   r.duration("LOGSCAN_STOPPED_AGE", "720h"),
 		HoldMax:      r.size("LOGSCAN_HOLD_MAX", "256m"),

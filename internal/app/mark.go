@@ -14,15 +14,16 @@ type marker struct {
 	rules func() *rule.Snapshot
 }
 
-// openKey falls back on a key that is gone with this process: an old message
-// that is logged after the next start is then a line like any other.
-func openKey(path string, log *slog.Logger) *echo.Key {
+// openKey falls back on a key that is gone with this process, and then isn't kept: an old
+// message that is logged after the next start is then a line like any other, and nothing
+// can be sealed.
+func openKey(path string, log *slog.Logger) (key *echo.Key, kept bool) {
 	key, err := echo.OpenKey(path)
 	if err != nil {
 		log.Error("marks", "err", err)
-		return echo.NewKey()
+		return echo.NewKey(), false
 	}
-	return key
+	return key, true
 }
 
 // mark returns the mark of an event that goes out with this body. It hides the

@@ -28,6 +28,9 @@ func (s *scanning) notices() []event.Event {
 	for _, p := range s.settings() {
 		add("settings", "A setting is ignored: "+p+".", map[string]any{"reason": p})
 	}
+	if wrong := s.wrong.Load(); wrong != nil {
+		add("config", "The files of "+configMount+" are not applied, and what was applied before goes on: "+*wrong+".", map[string]any{"reason": *wrong})
+	}
 	rest := 0
 	if bad := s.leftOut.Load(); bad != nil {
 		for i, b := range *bad {

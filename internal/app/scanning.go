@@ -68,8 +68,9 @@ type scanning struct {
 	snapshot atomic.Pointer[rule.Snapshot]
 	leftOut  atomic.Pointer[[]rule.CompileError]
 	unusable atomic.Pointer[[]trigger.Unusable]
-	noticed  chan struct{} // holds a token when notices may have changed
-	owed     chan struct{} // holds a token when histories may be owed
+	wrong    atomic.Pointer[string] // why the files that are mounted aren't applied; nil: they are
+	noticed  chan struct{}          // holds a token when notices may have changed
+	owed     chan struct{}          // holds a token when histories may be owed
 	backtest query.BacktestConfig
 
 	asked    atomic.Uint64 // calls of reload
@@ -118,7 +119,11 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 		journals: c.journals, losses: c.losses, settings: c.control.settings,
 		noticed: make(chan struct{}, 1), owed: make(chan struct{}, 1),
 	}
-	marks := marker{openKey(filepath.Join(c.cfg.DataDir, "mark.key"), c.log), s.snapshot.Load}
+	key, kept := openKey(filepath.Join(c.cfg.DataDir, "mark.key"), c.log)
+	if kept {
+		db.UseKey(key.Derive("secrets"))
+	}
+	marks := marker{key, s.snapshot.Load}
 	actionKey := marks.key.Derive("actions")
 	s.echo = marks.key.Verify
 	s.router.Actions = links(c.cfg.URL, actionKey)
@@ -179,6 +184,7 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	wg.Go(func() { s.worker.Run(ctx) })
 	wg.Go(func() { s.passTime(ctx) })
 	wg.Go(func() { s.findHistories(ctx) })
+	wg.Go(func() { s.watchFiles(ctx, files{dir: c.cfg.ConfigDir, checkTarget: c.api.CheckTarget}) })
 	if s.asker != nil {
 		wg.Go(func() { s.asker.Run(ctx) })
 	}
@@ -304,11 +310,16 @@ func (s *scanning) load(ctx context.Context) error {
 	s.scanner.SetSnapshot(snapshot)
 	s.leftOut.Store(&bad)
 	s.unusable.Store(&unusable)
+	s.tellNotices()
+	return nil
+}
+
+// tellNotices has notices be looked at.
+func (s *scanning) tellNotices() {
 	select {
 	case s.noticed <- struct{}{}:
 	default:
 	}
-	return nil
 }
 
 // Effective returns the live rules of a workload.
@@ -330,6 +341,9 @@ func (s *scanning) reasons() []api.Reason {
 	}
 	if bad := *s.unusable.Load(); len(bad) > 0 {
 		out = append(out, api.Reason{Reason: "triggers", Detail: fmt.Sprintf("%d enabled triggers get no events, the first: %s: %s", len(bad), bad[0].Name, bad[0].Reason)})
+	}
+	if wrong := s.wrong.Load(); wrong != nil {
+		out = append(out, api.Reason{Reason: "config", Detail: "the files of " + configMount + " are not applied: " + *wrong})
 	}
 	return out
 }

@@ -219,7 +219,7 @@ func TestProblems(t *testing.T) {
 		"version: 1\nrules: {a: {pattern: x, tests: [{hit: [x]}]}}":                                 {"hit: is unknown"},
 		"version: 1\nrules: {a: {pattern: x, tests: [{lines: [+2s x, +1s y], expect: {hits: 1}}]}}": {"goes back in time"},
 		"version: 1\nrules: {a: {pattern: x, overrides_id: b}}":                                     {"overrides_id: goes with a workload_id"},
-		"version: 1\ntriggers:\n  t:\n    url: https://h/T0KEN\n    min_severty: warn":                 {"f.yaml:5:5: trigger t: min_severty: unknown field; did you mean min_severity?"},
+		"version: 1\ntriggers:\n  t:\n    url: https://h/T0KEN\n    min_severty: warn":              {"f.yaml:5:5: trigger t: min_severty: unknown field; did you mean min_severity?"},
 		"version: 1\ntriggers:\n  t: {url: 'https://h/${env:GONE}'}":                                {"f.yaml:3:7: trigger t: action_url: ${env:GONE}: nothing was sent for it"},
 		"version: 1\nsilences: {s: {match: {rul: x}}}":                                              {`silence s: matchers: there is no field "rul"`},
 		"version: 1\nsilences: {s: {match: {rule: x}, cron: daily}}":                                {"silence s: cron: "},

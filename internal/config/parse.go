@@ -431,3 +431,28 @@ func (p *parser) pack(file, name string, n *yaml.Node) {
 		p.wrong.add(place(file, n), "%s: %v", name, err)
 	}
 }
+
+// TestCount is how many tests rules have.
+func (s *Set) TestCount() (n int) {
+	for _, r := range s.Rules {
+		n += len(r.Tests)
+	}
+	return n
+}
+
+// Elsewhere are the triggers that rules name and the set doesn't declare.
+func (s *Set) Elsewhere() (names []string) {
+	here := map[string]bool{}
+	for _, t := range s.Triggers {
+		here[t.Value.Name] = true
+	}
+	for _, r := range s.Rules {
+		for _, name := range r.Value.Triggers {
+			if !here[name] {
+				here[name] = true
+				names = append(names, name)
+			}
+		}
+	}
+	return names
+}

@@ -49,6 +49,12 @@ type Plan struct {
 type Options struct {
 	Source string // as fields.Managed.ManagedBy
 	Prune  bool   // what the source declared before, and no longer does, is removed
+	DryRun bool   // nothing is stored
+	// Revision is that of the plan that somebody agreed to: where there is a later one,
+	// nothing is stored. 0 is any.
+	Revision int64
+	// Allowed says why a plan may not be carried out; nil: any may.
+	Allowed func(*Plan) error
 	// CheckTarget says why nothing may be sent to a new URL; nil: anything goes.
 	CheckTarget func(url string) error
 }

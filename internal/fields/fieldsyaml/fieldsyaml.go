@@ -222,11 +222,10 @@ func suggest[T any](name string, known []fields.Field[T]) string {
 	for k, f := range known {
 		names[k] = f.Name
 	}
-	hint := ""
 	if meant, near := nearest.Name(name, names); near {
-		hint = "; did you mean " + meant + "?"
+		return "; did you mean " + meant + "?"
 	}
-	return hint + " (known: " + strings.Join(names, ", ") + ")"
+	return " (known: " + strings.Join(names, ", ") + ")"
 }
 
 // printable is a text as it may be shown.
