@@ -250,7 +250,7 @@ func labelEvents(c *journal.Container, wrong []labels.Problem) []event.Event {
 	}
 	return []event.Event{{
 		Source: event.System, Severity: event.Warn,
-		Message: fmt.Sprintf("A label of container %s isn't in effect: %s%s. `docker logscan container show %s` tells all.", c.Name, wrong[0], more, c.Name),
+		Message: fmt.Sprintf("A label of container %s isn't in effect (%s%s): `docker logscan container show %s` tells all.", c.Name, wrong[0], more, c.Name),
 		Metadata: map[string]any{
 			"about": "labels", "problems": wrong,
 			"container_id": c.ID, "container_name": c.Name, "image": c.Image, "workload_id": c.Workload,

@@ -246,7 +246,7 @@ func TestWrongLabels(t *testing.T) {
 	g.wait("the rule that is right", func() bool { return slices.Equal(g.stored(), []string{"1 web good x label:web-1"}) })
 	g.wait("an event", func() bool { return len(g.events("labels")) == 1 })
 	e := g.events("labels")[0]
-	want := "A label of container web-1 isn't in effect: logscan.rule.bad.patern: a rule has no such field: did you mean pattern?, and 1 more. `docker logscan container show web-1` tells all."
+	want := "A label of container web-1 isn't in effect (logscan.rule.bad.patern: a rule has no such field: did you mean pattern?, and 1 more): `docker logscan container show web-1` tells all."
 	if e.Message != want || e.Severity != event.Warn || e.Metadata["workload_id"] != "web" {
 		t.Errorf("%q %+v", e.Message, e)
 	}

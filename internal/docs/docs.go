@@ -34,6 +34,7 @@ var topics = []Topic{
 	{Name: "why", About: "what became of a line; why a rule made no hit"},
 	{Name: "channels", About: "e-mail, chats, phones: what each service needs"},
 	{Name: "webhooks", About: "what a receiver gets, and how it verifies that"},
+	{Name: "labels", About: "rules beside a service, in the labels of its containers"},
 	{Name: "settings", About: "options of a container's log, settings of the plugin"},
 	{Name: "command-line", About: "`docker logscan` and its commands"},
 	{Name: "api", About: "the HTTP API, on a unix socket and over TCP"},

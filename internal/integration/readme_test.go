@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"go.yaml.in/yaml/v4"
+
 	"logscan/internal/docs"
 	"logscan/internal/enginetest"
 	"logscan/internal/enginetest/private"
@@ -110,6 +112,11 @@ func (p *page) steps(t testing.TB) (all []step) {
 			if text := strings.Join(b.lines, "\n"); !json.Valid([]byte(text)) {
 				t.Errorf("%s:%d: this is not JSON:\n%s", p.file, b.line, text)
 			}
+		case "yaml":
+			var any any
+			if err := yaml.Load([]byte(strings.Join(b.lines, "\n")), &any); err != nil {
+				t.Errorf("%s:%d: this is not YAML: %v", p.file, b.line, err)
+			}
 		case "text":
 			for i, line := range b.lines {
 				if regexp.MustCompile(`^\s*(\$|#|docker|make|go|curl)\s`).MatchString(line) {
@@ -117,7 +124,7 @@ func (p *page) steps(t testing.TB) (all []step) {
 				}
 			}
 		default:
-			t.Errorf("%s:%d: a block is sh or console, which are run, or json or text, not %q", p.file, b.line, b.language)
+			t.Errorf("%s:%d: a block is sh or console, which are run, or json, yaml or text, not %q", p.file, b.line, b.language)
 		}
 	}
 	return all
