@@ -82,7 +82,7 @@ func TestLabels(t *testing.T) {
 	e.Docker("run", "--name", "new", "--log-driver", "logscan", "--label", "logscan.workload=roll", "--label", "logscan.rule.x.pattern=two", "--label", "logscan.rule.x.cooldown_seconds=1h", "busybox", "echo", "one")
 	e.Eventually(time.Minute, "a hit of the older replica by the newer one's rule", func() bool {
 		return slices.ContainsFunc(hits(t, c, "x"), func(ev api.Event) bool {
-			return meta(ev, "container_name") == "old" && meta(ev, "line") == "two"
+			return meta(ev, "container_name") == "old" && ev.Message == "two"
 		})
 	})
 	if now := rulesOf(t, c, "roll")["x"]; now.ID != first.ID || now.Pattern != "two" || now.ManagedBy != "label:new" {
