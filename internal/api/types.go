@@ -383,6 +383,6 @@ type Health struct {
 
 // Reason is one thing that is wrong.
 type Reason struct {
-	Reason string `json:"reason" doc:"database, settings, rules, triggers or losses"`
+	Reason string `json:"reason" doc:"database, settings, config, rules, triggers or losses"`
 	Detail string `json:"detail,omitempty"`
 }
