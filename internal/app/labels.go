@@ -28,9 +28,33 @@ import (
 type labelled struct {
 	triggers atomic.Pointer[[]string] // names of all; nil until they were read
 
-	mu      sync.Mutex                  // held while labels are applied; guards the rest
-	known   map[string]string           // what is stored, by workload: digestOf what is in effect; nil until it was read
-	refused map[string]map[string]error // what couldn't be stored of it, by workload, and what its labels begin with
+	mu sync.Mutex // held while labels are applied; who holds it may set known
+	// known is what is in effect, by workload; nil until it was read. Nobody changes what is
+	// in it.
+	known atomic.Pointer[map[string]inEffect]
+}
+
+// inEffect is what is in effect of a workload's labels.
+type inEffect struct {
+	digest  string           // as digestOf
+	refused map[string]error // what couldn't be stored, by what its labels begin with
+}
+
+// of returns what is in effect for a workload.
+func (l *labelled) of(workload string) (in inEffect, known bool) {
+	if all := l.known.Load(); all != nil {
+		return (*all)[workload], true
+	}
+	return in, false
+}
+
+// set sets it; mu is held.
+func (l *labelled) set(workload string, in inEffect) {
+	all := maps.Clone(*l.known.Load())
+	if all[workload] = in; in.digest == "" {
+		delete(all, workload)
+	}
+	l.known.Store(&all)
 }
 
 // digestOf is a digest of what a container's labels say, and, behind a blank, of what is
@@ -75,12 +99,15 @@ func (s *scanning) newest(wanted func(workload string) bool) map[string]*journal
 // declare applies what a container's labels say, before its lines are evaluated.
 func (s *scanning) declare(ctx context.Context, c *journal.Container) error {
 	d := &s.labelled
+	if in, known := d.of(c.Workload); known && in.digest == digestOf(c, nil) && len(in.refused) == 0 {
+		return nil
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if err := s.readDigests(ctx); err != nil {
 		return err
 	}
-	if digestOf(c, nil) == d.known[c.Workload] && len(d.refused[c.Workload]) == 0 {
+	if in, _ := d.of(c.Workload); in.digest == "" && digestOf(c, nil) == "" {
 		return nil
 	}
 	return s.applyLabels(ctx, c.Workload, s.newest(func(w string) bool { return w == c.Workload })[c.Workload])
@@ -96,12 +123,13 @@ func (s *scanning) settleLabels(ctx context.Context) error {
 	if err := s.readDigests(ctx); err != nil {
 		return err
 	}
-	newest := s.newest(func(w string) bool { return d.known[w] != "" })
+	all := *d.known.Load()
+	newest := s.newest(func(w string) bool { return all[w].digest != "" })
 	var errs []error
-	for _, workload := range slices.Sorted(maps.Keys(d.known)) {
-		c := newest[workload]
-		said, wrong, _ := strings.Cut(d.known[workload], " ")
-		if c != nil && wrong == "" && len(d.refused[workload]) == 0 && digestOf(c, nil) == said {
+	for _, workload := range slices.Sorted(maps.Keys(all)) {
+		c, in := newest[workload], all[workload]
+		said, wrong, _ := strings.Cut(in.digest, " ")
+		if c != nil && wrong == "" && len(in.refused) == 0 && digestOf(c, nil) == said {
 			continue
 		}
 		errs = append(errs, s.applyLabels(ctx, workload, c))
@@ -110,14 +138,20 @@ func (s *scanning) settleLabels(ctx context.Context) error {
 }
 
 // readDigests has it be known what is stored; s.labelled.mu is held.
-func (s *scanning) readDigests(ctx context.Context) (err error) {
-	d := &s.labelled
-	if d.known != nil {
+func (s *scanning) readDigests(ctx context.Context) error {
+	if s.labelled.known.Load() != nil {
 		return nil
 	}
-	d.refused = map[string]map[string]error{}
-	d.known, err = s.store.LabelDigests(ctx)
-	return err
+	digests, err := s.store.LabelDigests(ctx)
+	if err != nil {
+		return err
+	}
+	all := map[string]inEffect{}
+	for workload, digest := range digests {
+		all[workload] = inEffect{digest: digest}
+	}
+	s.labelled.known.Store(&all)
+	return nil
 }
 
 // applyLabels has what a container's labels say be in effect for its workload, and nothing
@@ -136,26 +170,17 @@ func (s *scanning) applyLabels(ctx context.Context, workload string, c *journal.
 			l.Silences = append(l.Silences, store.LabelSilence{Silence: v.Silence, Name: v.Name, At: v.Key})
 		}
 	}
-	if l.Digest == d.known[workload] && len(d.refused[workload]) == 0 {
+	if in, _ := d.of(workload); l.Digest == in.digest && len(in.refused) == 0 {
 		return nil
 	}
-	var refused map[string]error
-	rules, silenced, err := s.store.ApplyLabels(ctx, l, func(r map[string]error) []event.Event {
-		refused = r
-		return labelEvents(c, append(said.Problems, refusedProblems(r)...))
+	applied, err := s.store.ApplyLabels(ctx, l, func(refused map[string]error) []event.Event {
+		return labelEvents(c, append(said.Problems, refusedProblems(refused)...))
 	}, s.router.Match)
 	if err != nil {
 		return err
 	}
-	delete(d.refused, workload)
-	delete(d.known, workload)
-	if l.Digest != "" {
-		d.known[workload] = l.Digest
-	}
-	if len(refused) > 0 {
-		d.refused[workload] = refused
-	}
-	s.switchLabels(ctx, workload, rules, silenced)
+	d.set(workload, inEffect{l.Digest, applied.Refused})
+	s.switchLabels(ctx, workload, applied.Rules, applied.Silenced)
 	return nil
 }
 
@@ -222,10 +247,8 @@ func (s *scanning) Labels(c journal.Container) *api.ContainerLabels {
 	if newest := s.newest(func(w string) bool { return w == c.Workload })[c.Workload]; newest != nil && newest.ID != c.ID {
 		out.Counts, out.Newest = false, newest.Name
 	}
-	if out.Counts {
-		s.labelled.mu.Lock()
-		out.Problems = append(out.Problems, refusedProblems(s.labelled.refused[c.Workload])...)
-		s.labelled.mu.Unlock()
+	if in, _ := s.labelled.of(c.Workload); out.Counts {
+		out.Problems = append(out.Problems, refusedProblems(in.refused)...)
 	}
 	out.Problems = append([]labels.Problem{}, out.Problems...)
 	return out

@@ -223,9 +223,19 @@ func newTables(compiler *Patterns) tables {
 // build makes a layer without rules.
 func (t *tables) build(stats *match.Stats) layer {
 	return layer{
-		matcher: match.Build(t.patterns.list, stats), patterns: make([][]*compiled, len(t.patterns.list)),
-		conditions: match.Build(t.conditions.list, stats), starts: match.Build(t.starts.list, nil), begins: t.starts.numbers, fields: t.fields.Build(),
+		matcher: t.patterns.build(stats), patterns: make([][]*compiled, len(t.patterns.list)),
+		conditions: t.conditions.build(stats), starts: t.starts.build(nil), begins: t.starts.numbers, fields: t.fields.Build(),
 	}
+}
+
+// nothing matches no line: one of tens of kilobytes is enough for all that have no pattern.
+var nothing = sync.OnceValue(func() *match.Matcher { return match.Build(nil, nil) })
+
+func (t *patternTable) build(stats *match.Stats) *match.Matcher {
+	if len(t.list) == 0 {
+		return nothing()
+	}
+	return match.Build(t.list, stats)
 }
 
 // add adds a part of a rule whose pattern is in l, or that has none.

@@ -48,28 +48,34 @@ type LabelSilence struct {
 	Name, At string
 }
 
+// LabelsApplied is what came of an ApplyLabels.
+type LabelsApplied struct {
+	Rules    []rule.Rule      // of the workload's labels, by id
+	Silenced bool             // there are other silences than before
+	Refused  map[string]error // why rules and silences are left out, by what their labels begin with
+}
+
 // ApplyLabels makes what labels declare all that is stored of a workload's labels, in one
-// transaction. Rules and silences that can't be stored are left out, and returned with the
-// reason, by what their labels begin with; tell, which may be nil, says what is told of that, in the same
-// transaction, where the digest is another than before. What stays the same isn't touched, and a rule of the same name keeps its id.
-// It returns the rules, and whether there are other silences than before.
-func (s *Store) ApplyLabels(ctx context.Context, l Labels, tell func(refused map[string]error) []event.Event, route func(event.Event) []int64) (rules []rule.Rule, silenced bool, err error) {
+// transaction. Rules and silences that can't be stored are left out, and refused; tell,
+// which may be nil, says what is told of that, in the same transaction, where the digest is
+// another than before. What stays the same isn't touched, and a rule of the same name keeps
+// its id.
+func (s *Store) ApplyLabels(ctx context.Context, l Labels, tell func(refused map[string]error) []event.Event, route func(event.Event) []int64) (out LabelsApplied, err error) {
 	_, err = s.tx(ctx, func(tx *sql.Tx) ([]event.Event, error) {
-		refused := map[string]error{}
+		out = LabelsApplied{Refused: map[string]error{}}
 		var was string
 		err := tx.QueryRowContext(ctx, "SELECT digest FROM config_sources WHERE source = ?", labelSource+l.Workload).Scan(&was)
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return nil, err
 		}
-		for _, change := range []func(context.Context, *sql.Tx, *Labels, map[string]error) (bool, error){s.labelRules, s.labelSilences} {
-			changed, err := change(ctx, tx, &l, refused)
-			if err != nil {
-				return nil, err
-			}
-			silenced = changed // of the latter
+		if err := s.labelRules(ctx, tx, &l, out.Refused); err != nil {
+			return nil, err
+		}
+		if out.Silenced, err = s.labelSilences(ctx, tx, &l, out.Refused); err != nil {
+			return nil, err
 		}
 		rows, err := tx.QueryContext(ctx, "SELECT "+definitionColumns+" FROM rules WHERE workload_id = ? AND "+byLabel+" ORDER BY id", l.Workload)
-		if rules, err = collect(rows, err, scanRule); err != nil {
+		if out.Rules, err = collect(rows, err, scanRule); err != nil {
 			return nil, err
 		}
 		if l.Digest == "" {
@@ -81,9 +87,9 @@ func (s *Store) ApplyLabels(ctx context.Context, l Labels, tell func(refused map
 		if err != nil || tell == nil || l.Digest == was { // it was told before a commit seemed to fail
 			return nil, err
 		}
-		return s.insertEvents(ctx, tx, Batch{Events: tell(refused)}, route)
+		return s.insertEvents(ctx, tx, Batch{Events: tell(out.Refused)}, route)
 	})
-	return rules, silenced, wrap("apply labels", err)
+	return out, wrap("apply labels", err)
 }
 
 // LabelDigests returns the Digest of each workload that has one.
@@ -114,11 +120,11 @@ func refusal(err error) bool {
 }
 
 // labelRules stores the rules of l; a rule is known by its name.
-func (s *Store) labelRules(ctx context.Context, tx *sql.Tx, l *Labels, refused map[string]error) (bool, error) {
+func (s *Store) labelRules(ctx context.Context, tx *sql.Tx, l *Labels, refused map[string]error) error {
 	rows, err := tx.QueryContext(ctx, "SELECT "+definitionColumns+" FROM rules WHERE workload_id = ? AND "+byLabel+" ORDER BY id", l.Workload)
 	stored, err := collect(rows, err, scanRule)
 	if err != nil {
-		return false, err
+		return err
 	}
 	was := map[string]*rule.Rule{}
 	for k := range stored {
@@ -131,7 +137,7 @@ func (s *Store) labelRules(ctx context.Context, tx *sql.Tx, l *Labels, refused m
 	for _, r := range stored { // first, so that there is room
 		if !wanted[r.Name] {
 			if err := s.deleteRule(ctx, tx, r.ID, r.ManagedBy); err != nil {
-				return false, err
+				return err
 			}
 		}
 	}
@@ -155,10 +161,10 @@ func (s *Store) labelRules(ctx context.Context, tx *sql.Tx, l *Labels, refused m
 			}
 		}
 		if err != nil {
-			return false, err
+			return err
 		}
 	}
-	return false, nil
+	return nil
 }
 
 // updateLabelRule replaces a rule that labels declare, if it says something else.

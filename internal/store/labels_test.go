@@ -31,11 +31,7 @@ func TestApplyLabels(t *testing.T) {
 	own := must[rule.Rule](t)(s.CreateRule(ctx, aRule("oom")))
 	apply := func(l Labels) []rule.Rule {
 		t.Helper()
-		rules, _, err := s.ApplyLabels(ctx, l, nil, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return rules
+		return must[LabelsApplied](t)(s.ApplyLabels(ctx, l, nil, nil)).Rules
 	}
 	first := apply(labelled("web", "web-1", "oom", "a", "disk", "b"))
 	if len(first) != 2 || first[0].ManagedBy != "label:web-1" || first[0].Managed.Key != "web:oom" || first[0].DeclaredAt != "logscan.rule.oom" || first[0].ID == own.ID {
@@ -83,9 +79,9 @@ func TestApplyLabelsInPart(t *testing.T) {
 		}
 		return []event.Event{{Source: event.System, Severity: event.Warn, Message: "told"}}
 	}
-	rules, _, err := s.ApplyLabels(ctx, l, tell, func(event.Event) []int64 { return nil })
-	if err != nil || len(rules) != 1 || rules[0].Name != "b" {
-		t.Fatal(rules, err)
+	got, err := s.ApplyLabels(ctx, l, tell, func(event.Event) []int64 { return nil })
+	if err != nil || len(got.Rules) != 1 || got.Rules[0].Name != "b" || len(got.Refused) != 1 {
+		t.Fatal(got, err)
 	}
 	if events := must[[]event.Event](t)(s.Events(ctx, EventFilter{})); len(events) != 1 || events[0].Message != "told" {
 		t.Errorf("%+v", events)
@@ -93,8 +89,8 @@ func TestApplyLabelsInPart(t *testing.T) {
 	// A rule that is right at first and wrong then isn't in effect as it was.
 	l = labelled("web", "web-1", "b", "b")
 	l.Rules[0].Triggers = []string{"phone"}
-	if rules, _, err = s.ApplyLabels(ctx, l, nil, nil); err != nil || len(rules) != 0 {
-		t.Error(rules, err)
+	if got, err = s.ApplyLabels(ctx, l, nil, nil); err != nil || len(got.Rules) != 0 {
+		t.Error(got, err)
 	}
 }
 
@@ -111,11 +107,10 @@ func TestLabelsAreCountedApart(t *testing.T) {
 	if _, err := s.CreateRule(ctx, aRule("own")); err != nil {
 		t.Error(err)
 	}
-	refused := map[string]error{}
-	rules, _, err := s.ApplyLabels(ctx, labelled("web", "web-1", "oom", "a"), func(r map[string]error) []event.Event { refused = r; return nil }, nil)
+	got, err := s.ApplyLabels(ctx, labelled("web", "web-1", "oom", "a"), nil, nil)
 	var full *FullError
-	if err != nil || len(rules) != 0 || !errors.As(refused["logscan.rule.oom"], &full) {
-		t.Error(rules, refused, err)
+	if err != nil || len(got.Rules) != 0 || !errors.As(got.Refused["logscan.rule.oom"], &full) {
+		t.Error(got, err)
 	}
 }
 
@@ -132,8 +127,8 @@ func TestLabelSilences(t *testing.T) {
 		l       Labels
 		changed bool
 	}{{web, true}, {web, false}, {quiet("wéb", "y"), true}, {quiet("wéb2", "x"), true}, {Labels{Workload: "wéb", Container: "c"}, true}, {Labels{Workload: "wéb", Container: "c"}, false}} {
-		if _, changed, err := s.ApplyLabels(ctx, c.l, nil, nil); err != nil || changed != c.changed {
-			t.Errorf("step %d: other silences: %t, %v", n, changed, err)
+		if got, err := s.ApplyLabels(ctx, c.l, nil, nil); err != nil || got.Silenced != c.changed {
+			t.Errorf("step %d: other silences: %t, %v", n, got.Silenced, err)
 		}
 	}
 	all := must[[]silence.Silence](t)(s.Silences(ctx))
