@@ -1,10 +1,15 @@
 package app
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"math/rand/v2"
+	"os"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -14,7 +19,9 @@ import (
 
 	"logscan/internal/entry"
 	"logscan/internal/event"
+	"logscan/internal/fields"
 	"logscan/internal/journal"
+	"logscan/internal/lines"
 	"logscan/internal/rule"
 	"logscan/internal/scan"
 	"logscan/internal/store"
@@ -329,4 +336,175 @@ func TestLabelsWithoutADatabase(t *testing.T) {
 	}
 	g.labelled.mu.Unlock()
 	g.wait("a hit", func() bool { return len(g.hits()) == 1 })
+}
+
+// killedLabels is the environment variable by which a child of TestLabelsKilled finds its
+// directory.
+const killedLabels = "LOGSCAN_TEST_KILLED_LABELS"
+
+// TestLabelsKilled kills a process again and again while it starts containers, whose labels
+// change from one replica to the next, and scans what they write. Each line is found once
+// by the rule of the container's labels, the first one too.
+func TestLabelsKilled(t *testing.T) {
+	if dir := os.Getenv(killedLabels); dir != "" {
+		startLabelled(t, dir)
+	}
+	dir := t.TempDir()
+	rng := rand.New(rand.NewPCG(11, 12))
+	for range 8 {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestLabelsKilled$")
+		cmd.Env = append(os.Environ(), killedLabels+"="+dir)
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if line, err := bufio.NewReader(out).ReadString('\n'); err != nil || line != "begun\n" {
+			t.Errorf("a child says %q, %v", line, err)
+		}
+		time.Sleep(time.Duration(rng.IntN(400)) * time.Millisecond)
+		cmd.Process.Kill()
+		cmd.Wait()
+	}
+	g := &labelRig{t: t, root: dir}
+	g.open()
+	defer g.close()
+	g.wait("the end of the lag", func() bool {
+		return g.scanner.Finished(g.journals.IDs()[0]) && len(g.scanner.Lag()) == 0 && g.scanner.Stats().Waiting == 0
+	})
+	lines := map[string]int{}
+	for _, j := range g.journals.List() {
+		lines[j.Name] = countLines(t, g.journals, j.ID)
+	}
+	hits, all := map[string]int{}, 0
+	g.wait("all hits", func() bool {
+		hits, all = map[string]int{}, 0
+		for after := int64(0); ; {
+			page, err := g.store.Events(t.Context(), store.EventFilter{Ascending: true, After: after})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range page {
+				hits[fmt.Sprint(e.Metadata["container_name"])]++
+				all, after = all+1, e.ID
+			}
+			if len(page) == 0 {
+				return true
+			}
+		}
+	})
+	for name, n := range lines {
+		if hits[name] != n {
+			t.Errorf("%s wrote %d lines, of which %d hits were made", name, n, hits[name])
+		}
+	}
+	if all < 200 || len(lines) < 10 {
+		t.Errorf("%d hits in %d containers say little", all, len(lines))
+	}
+	if n := len(g.stored()); n != 3 {
+		t.Errorf("there are %d rules, want one for each workload: %q", n, g.stored())
+	}
+}
+
+// startLabelled starts containers and scans what they write, until it is killed.
+func startLabelled(t *testing.T, dir string) {
+	g := &labelRig{t: t, root: dir}
+	g.open()
+	g.made = len(g.journals.IDs())
+	fmt.Println("begun")
+	for {
+		declared := pattern("own", "hit")
+		declared["logscan.rule.own.description"] = fmt.Sprint("as of container ", g.made)
+		var texts []string
+		for n := range 40 {
+			texts = append(texts, fmt.Sprint("hit ", n))
+		}
+		g.start(fmt.Sprint("c", g.made), fmt.Sprint("w", g.made%3), declared, texts...)
+	}
+}
+
+// countLines is how many lines a log has.
+func countLines(t *testing.T, journals *journal.Dir, id string) (n int) {
+	t.Helper()
+	j, err := journals.Acquire(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer j.Release()
+	src := lines.New(j, lines.Position{}, lines.Config{Max: 1 << 20})
+	defer src.Close()
+	for {
+		switch _, err := src.Next(); {
+		case err == io.EOF:
+			return n
+		case err != nil:
+			t.Fatal(err)
+		}
+		n++
+	}
+}
+
+// BenchmarkLabelsOfAStart is what it takes to have three rules in labels be in effect where
+// there are 5,000 others, up to the first line of the container; and what it takes to have
+// a rule of these be in effect.
+func BenchmarkLabelsOfAStart(b *testing.B) {
+	ctx := context.Background()
+	log := slog.New(slog.DiscardHandler)
+	db, err := store.Open(b.TempDir()+"/logscan.db", log)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	s := &scanning{store: db, router: trigger.NewRouter(), log: log, noticed: make(chan struct{}, 1)}
+	if s.journals, err = journal.OpenDir(journal.Config{Root: b.TempDir()}); err != nil {
+		b.Fatal(err)
+	}
+	defer s.journals.Close()
+	s.scanner = scan.New(scan.Config{Journals: s.journals, Store: db})
+	var edits []store.Edit
+	for n := range store.MaxRules {
+		r := rule.New()
+		r.Name, r.Pattern = fmt.Sprint("rule ", n), fmt.Sprintf(`module%d: (failed|refused) to \w+ %x`, n, n*2654435761)
+		r.Managed = fields.Managed{ManagedBy: "file:f", Key: r.Name}
+		edits = append(edits, store.Edit{Rule: &r})
+	}
+	if err := db.Apply(ctx, store.Apply{Source: "file:f", Edits: edits}); err != nil {
+		b.Fatal(err)
+	}
+	if err := s.reload(ctx); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("labels", func(b *testing.B) {
+		for n := range b.N {
+			c := journal.Container{ID: fmt.Sprintf("%064x", n+1), Name: "web", Workload: "web", Scan: true, Options: journal.DefaultOptions, Created: time.Unix(int64(n), 0), Declared: map[string]string{}}
+			for k := range 3 {
+				c.Declared[fmt.Sprintf("logscan.rule.own%d.pattern", k)] = fmt.Sprintf("own%d (error|panic) %d-%d", k, n, b.N)
+			}
+			b.StopTimer()
+			j, err := s.journals.Create(c)
+			if err != nil {
+				b.Fatal(err)
+			}
+			j.Release()
+			b.StartTimer()
+			if err := s.declare(ctx, &c); err != nil {
+				b.Fatal(err)
+			}
+			if n := len(s.snapshot.Load().For("web").Rules()); n != store.MaxRules+3 {
+				b.Fatalf("%d rules", n)
+			}
+			b.StopTimer()
+			s.journals.Remove(c.ID)
+			b.StartTimer()
+		}
+	})
+	b.Run("all", func(b *testing.B) {
+		for range b.N {
+			if err := s.reload(ctx); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
 }
