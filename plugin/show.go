@@ -273,7 +273,8 @@ func (c *cli) containerShow() *cobra.Command {
 	cmd.Long = `Show all that is known of containers whose logs are kept, given by name, id or the
 beginning of an id. Where a run ended within 10 s of its start, or one of its last lines
 looks like an error, its last lines, at most 50, are kept longer than its log: those of
-the latest such run are shown, and --format json has those of 16 runs.`
+the latest such run are shown, and --format json has those of 16 runs. What its labels say
+to logscan is shown too, and which of them are wrong, and why (docker logscan help labels).`
 	cmd.Example = `  docker logscan container show web
   docker logscan container show web --format '{{range .Runs}}{{.Started}} {{.Ended}}{{"\n"}}{{end}}'`
 	cmd.ValidArgsFunction = c.completeContainers
@@ -294,6 +295,7 @@ func containerRows(ct api.ContainerDetails) [][2]string {
 		{"Last line", when(ct.Latest)},
 		{"Runs", strconv.Itoa(len(ct.Runs))},
 	}
+	rows = append(rows, labelRows(ct.Labels)...)
 	at := slices.IndexFunc(ct.Runs, func(r api.ContainerRun) bool { return len(r.LastWords) > 0 })
 	if at < 0 {
 		return rows
@@ -302,6 +304,30 @@ func containerRows(ct api.ContainerDetails) [][2]string {
 	rows = append(rows, [2]string{"Last words", fmt.Sprintf("of the run that ended %s, after %s", when(r.Ended), shortDuration(r.Ended.Sub(r.Started).Round(time.Millisecond)))})
 	for _, l := range r.LastWords {
 		rows = append(rows, [2]string{"Line", contextText(l)})
+	}
+	return rows
+}
+
+// labelRows are what a container's labels say to logscan; none where they say nothing.
+func labelRows(l *api.ContainerLabels) (rows [][2]string) {
+	if l == nil {
+		return nil
+	}
+	add := func(name, value string) { rows = append(rows, [2]string{name, clean(value)}) }
+	if len(l.Rules) > 0 {
+		add("Label rules", strings.Join(l.Rules, ", "))
+	}
+	if len(l.Silences) > 0 {
+		add("Label silences", strings.Join(l.Silences, ", "))
+	}
+	switch {
+	case l.Newest != "":
+		add("Labels", "not in effect: those of "+l.Newest+" are, the newest container of the workload")
+	case !l.Counts:
+		add("Labels", "not in effect: the container isn't scanned")
+	}
+	for _, p := range l.Problems {
+		add("Wrong label", p.String())
 	}
 	return rows
 }

@@ -37,7 +37,7 @@ func (c *cli) workloadRules() *cobra.Command {
 		Use: "rules [OPTIONS] WORKLOAD", Short: "List the rules that hold for a workload", Args: args(1, 1),
 		Long: `List the rules that lines of a workload's containers are checked with: the global
 ones that it does not override, its overrides and its own. A container's workload
-is the first of: the log-opt workload, the label logscan.workload, the Swarm
+is the first of: the log-opt workload, the log-opt or label logscan.workload, the Swarm
 service, the compose project/service, its name.`,
 		Example: `  docker logscan workload rules shop/web`,
 		ValidArgsFunction: func(cmd *cobra.Command, a []string, s string) ([]string, cobra.ShellCompDirective) {

@@ -23,6 +23,7 @@ import (
 	"logscan/internal/event"
 	"logscan/internal/ingest"
 	"logscan/internal/journal"
+	"logscan/internal/labels"
 	"logscan/internal/query"
 	"logscan/internal/rule"
 	"logscan/internal/scan"
@@ -88,6 +89,15 @@ func (l liveRules) Effective(workload string) []rule.Rule {
 func (l liveRules) LeftOut() []rule.CompileError {
 	_, bad := l.compile()
 	return bad
+}
+
+func (l liveRules) Labels(c journal.Container) *ContainerLabels {
+	if c.Name != "web" {
+		return nil
+	}
+	return &ContainerLabels{Rules: []string{"oom"}, Silences: []string{}, Newest: "web-2", Problems: []labels.Problem{
+		{Key: "logscan.rule.oom.patern", Reason: "a rule has no such field: did you mean pattern?"},
+	}}
 }
 
 // bench is a real API on a real socket, over a real store.

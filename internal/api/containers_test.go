@@ -27,6 +27,9 @@ func TestContainerDetails(t *testing.T) {
 	if d.Name != "web" || d.Bytes != 4200 || len(d.Runs) != 3 {
 		t.Fatalf("%+v", d)
 	}
+	if l := d.Labels; l == nil || l.Counts || l.Newest != "web-2" || len(l.Problems) != 1 || l.Problems[0].Key != "logscan.rule.oom.patern" {
+		t.Errorf("labels are %+v", l)
+	}
 	if on := d.Runs[0]; !on.Ended.IsZero() || on.LastWords != nil {
 		t.Errorf("the run that goes on: %+v", on)
 	}

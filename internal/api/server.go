@@ -62,6 +62,8 @@ type Scanner interface {
 type Rules interface {
 	Effective(workload string) []rule.Rule
 	LeftOut() []rule.CompileError // enabled, but not in use
+	// Labels is what a container's labels and log options say; nil where they say nothing.
+	Labels(c journal.Container) *ContainerLabels
 }
 
 // Worker delivers. Safe concurrently; Test takes as long as the receiver, within

@@ -58,7 +58,7 @@ func (s *server) getContainer(ctx context.Context, in *struct {
 	if at < 0 {
 		return nil, huma.Error404NotFound("there is no log of such a container")
 	}
-	out := &output[ContainerDetails]{Body: ContainerDetails{Container: s.containers(journals[at : at+1])[0], Runs: []ContainerRun{}}}
+	out := &output[ContainerDetails]{Body: ContainerDetails{Container: s.containers(journals[at : at+1])[0], Runs: []ContainerRun{}, Labels: s.Rules.Labels(journals[at].Container)}}
 	said, err := s.Store.LastWords(ctx, in.ID)
 	if err != nil {
 		return nil, s.fail(err, "container")

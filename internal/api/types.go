@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"logscan/internal/fields"
+	"logscan/internal/labels"
 	"logscan/internal/rule"
 	"logscan/internal/trigger"
 )
@@ -175,7 +176,17 @@ type Container struct {
 // ContainerDetails is a container whose log is kept, with its latest runs.
 type ContainerDetails struct {
 	Container
-	Runs []ContainerRun `json:"runs" nullable:"false" doc:"The latest, newest first"`
+	Runs   []ContainerRun   `json:"runs" nullable:"false" doc:"The latest, newest first"`
+	Labels *ContainerLabels `json:"labels,omitempty" doc:"What its labels and log options say to logscan; absent where they say nothing"`
+}
+
+// ContainerLabels are what a container's labels and log options say to logscan.
+type ContainerLabels struct {
+	Rules    []string         `json:"rules" nullable:"false" doc:"Names of the rules that they declare"`
+	Silences []string         `json:"silences" nullable:"false" doc:"Names of the silences that they declare"`
+	Counts   bool             `json:"counts" doc:"They are in effect: the container is scanned, and the newest of its workload"`
+	Newest   string           `json:"newest,omitempty" doc:"The container whose labels are in effect instead"`
+	Problems []labels.Problem `json:"problems" nullable:"false" doc:"What isn't in effect, and why"`
 }
 
 // ContainerRun is a container's run from a start to an end.

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,11 +21,15 @@ import (
 type incidents struct {
 	router   *trigger.Router
 	settings atomic.Pointer[map[int64]incident.Settings]
+	labelled sync.Map // incident.Settings of rules that labels declare, by id: what was there last
 	silences atomic.Pointer[silence.Set]
 }
 
 // Settings implements store.Incidents.
 func (in *incidents) Settings(ruleID int64) incident.Settings {
+	if s, ok := in.labelled.Load(ruleID); ok {
+		return s.(incident.Settings)
+	}
 	if all := in.settings.Load(); all != nil {
 		if s, ok := (*all)[ruleID]; ok {
 			return s
@@ -87,6 +92,18 @@ func (in *incidents) load(rules []rule.Rule, silences []silence.Silence) {
 		settings[r.ID] = r.Incidents()
 	}
 	in.settings.Store(&settings)
+	in.labelled.Clear()
+	in.setSilences(silences)
+}
+
+// setLabelled makes rules that labels declare live besides.
+func (in *incidents) setLabelled(rules []rule.Rule) {
+	for _, r := range rules {
+		in.labelled.Store(r.ID, r.Incidents())
+	}
+}
+
+func (in *incidents) setSilences(silences []silence.Silence) {
 	in.silences.Store(silence.Compile(silences))
 }
 

@@ -53,6 +53,7 @@ type scanning struct {
 	store     *store.Store
 	router    *trigger.Router
 	incidents incidents
+	labelled  labelled
 	worker    *trigger.Worker
 	asker     *press.Asker // nil where messages have links
 	bucket    rule.Bucket
@@ -133,7 +134,7 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	}
 	db.UseIncidents(&s.incidents)
 	db.UseWorkloads(func() map[string]time.Time { return lastLines(c.journals) })
-	s.scanner = scan.New(scan.Config{Journals: c.journals, Store: db, Route: s.router.Match, Echo: s.echo, Ready: c.ready, Bucket: s.bucket, Redact: c.cfg.Redact, Logger: c.log})
+	s.scanner = scan.New(scan.Config{Journals: c.journals, Store: db, Route: s.router.Match, Echo: s.echo, Ready: c.ready, Declare: func(c *journal.Container) error { return s.declare(ctx, c) }, Bucket: s.bucket, Redact: c.cfg.Redact, Logger: c.log})
 	s.worker = trigger.NewWorker(trigger.WorkerConfig{Store: db, Route: s.router.Match, Mark: marks.mark, Logger: c.log, Targets: c.cfg.Targets})
 	s.backtest = query.BacktestConfig{Journals: c.journals, Dir: filepath.Join(c.cfg.DataDir, "backtests"), Bucket: s.bucket, Echo: s.echo, Redact: c.cfg.Redact}
 	_ = os.RemoveAll(s.backtest.Dir) // of one during which the process was killed
@@ -293,8 +294,14 @@ func (s *scanning) load(ctx context.Context) error {
 		return fmt.Errorf("read which histories are owed: %w", err)
 	}
 	s.incidents.load(rules, silences)
-	snapshot, bad := rule.Compile(rules, rule.WithBucket(s.bucket), rule.WithStats(s.stats), rule.WithPatterns(&s.patterns), rule.WithRedactor(s.redactor))
+	others, labelled := byLabels(rules)
+	snapshot, bad := rule.Compile(others, rule.WithBucket(s.bucket), rule.WithStats(s.stats), rule.WithPatterns(&s.patterns), rule.WithRedactor(s.redactor), rule.WithApart(labelled, s.snapshot.Load()))
 	unusable := s.router.Set(triggers)
+	names := make([]string, len(triggers))
+	for i, t := range triggers {
+		names[i] = t.Name
+	}
+	s.labelled.triggers.Store(&names)
 	if s.asker != nil {
 		s.asker.Set(triggers)
 	}
@@ -371,6 +378,7 @@ func (s *scanning) keepHouse(ctx context.Context, cfg Config) {
 			return
 		case <-timer:
 		case <-s.noticed:
+			s.lookAtLabels(ctx)
 		case <-s.losses.wake:
 		case <-tick.C:
 			if err := s.pruneEvents(ctx, cfg, clock.Now()); err != nil && ctx.Err() == nil {
@@ -380,11 +388,19 @@ func (s *scanning) keepHouse(ctx context.Context, cfg Config) {
 				s.log.Error("what silences held back is not told yet", "err", err)
 			}
 			s.reloadIfFailed(ctx)
+			s.lookAtLabels(ctx)
 			if err := s.tellGivenUp(ctx, time.Now(), gaveUp); err != nil && ctx.Err() == nil {
 				s.log.Error("event about rules that gave up lines not kept; trying again", "err", err)
 			}
 			s.retrain(ctx)
 		}
+	}
+}
+
+// lookAtLabels has what labels say be in effect that changed without a container's start.
+func (s *scanning) lookAtLabels(ctx context.Context) {
+	if err := s.settleLabels(ctx); err != nil && ctx.Err() == nil {
+		s.log.Error("what containers' labels say isn't in effect yet; trying again", "err", err)
 	}
 }
 

@@ -190,10 +190,17 @@ func (e *Engine) Load(rows []Row) (bad []Key) {
 // SetRules has the rules of a snapshot be in effect, as of a time in nanoseconds. What
 // is known of rules that mean another thing now is forgotten.
 func (e *Engine) SetRules(snapshot *rule.Snapshot, now int64) (bad []Key) {
+	before := e.snapshot
 	e.snapshot = snapshot
+	if before != nil && snapshot.SumsAs(before) {
+		return nil
+	}
 	known := map[int64]bool{}
 	for _, r := range snapshot.Correlated() {
 		known[r.ID] = true
+		if rs := e.rules[r.ID]; rs != nil && rs.rule == r {
+			continue
+		}
 		rs, means := e.rules[r.ID], meaning(r)
 		if rs == nil {
 			rs = &ruleState{keys: map[Key]*state{}, early: map[string][]*early{}, stops: map[string]int64{}, latest: map[string]int64{}, debt: e.buckets[r.ID].Debt, at: e.buckets[r.ID].At, seeding: seeds(r) && e.seeded[r.ID] != inShort(means)}

@@ -66,6 +66,10 @@ type Container struct {
 	Labels   map[string]string `json:"labels,omitempty"`
 	Attrs    map[string]string `json:"attrs,omitempty"` // labels and environment that log-opts named
 	Scan     bool              `json:"scan"`
+	// Declared is what labels and log options say to logscan itself, as package labels reads
+	// it; of LeftOut more there was no room.
+	Declared map[string]string `json:"declared,omitempty"`
+	LeftOut  int               `json:"left_out,omitempty"`
 	// RecordStart is a regular expression that the first line of each record matches;
 	// "" where their form tells.
 	RecordStart string    `json:"record_start,omitempty"`

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -307,12 +308,53 @@ func TestWorkload(t *testing.T) {
 	for want, i := range map[string]logger.Info{
 		"opt":   {Config: map[string]string{"workload": "opt"}, ContainerLabels: with(swarm, "logscan.workload", "label")},
 		"label": {ContainerLabels: with(swarm, "logscan.workload", "label")},
+		"said":  {Config: map[string]string{"logscan.workload": "said"}, ContainerLabels: with(swarm, "logscan.workload", "label")},
 		"svc":   {ContainerLabels: swarm},
 		"p/s":   {ContainerLabels: with(compose, "logscan.workload", "\x1b[31m")},
 		"name":  {ContainerName: "/name", ContainerLabels: map[string]string{"com.docker.compose.project": "p"}},
 	} {
 		if c, err := ParseLogOpts(i); err != nil || c.Workload != want {
 			t.Errorf("workload %q, %v; want %q", c.Workload, err, want)
+		}
+	}
+}
+
+// TestDeclared has what a container says to logscan be kept whatever it says, apart from
+// the labels that triggers see, and log options count before labels.
+func TestDeclared(t *testing.T) {
+	i := info(map[string]string{"logscan.rule.x.pattern": "option", "logscan.nonsense": "", "logscan.enable": "true"})
+	i.ContainerLabels = map[string]string{"team": "a", "logscan.rule.x.pattern": "label", "logscan.rule.x.severity": "error", "logscan.enable": "false"}
+	for n := range 60 {
+		i.ContainerLabels[fmt.Sprintf("logscan.rule.r%d.pattern", n)] = strings.Repeat("x", 500)
+	}
+	c, err := ParseLogOpts(i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Declared["logscan.rule.x.pattern"] != "option" || c.Declared["logscan.rule.x.severity"] != "error" || c.LeftOut == 0 {
+		t.Errorf("declared is %d labels, and %d are left out", len(c.Declared), c.LeftOut)
+	}
+	if want := map[string]string{"team": "a", "logscan.enable": "false"}; !maps.Equal(c.Labels, want) {
+		t.Errorf("labels are %v, want %v", c.Labels, want)
+	}
+	for _, c := range []struct {
+		option, label, scan string
+		want                bool
+	}{
+		{"", "", "", true}, {"", "false", "", false}, {"", "off", "", false}, {"", "no", "", true},
+		{"false", "true", "", false}, {"false", "", "on", true}, {"true", "", "off", false},
+	} {
+		i := info(map[string]string{})
+		for name, value := range map[string]string{"logscan.enable": c.option, "scan": c.scan} {
+			if value != "" {
+				i.Config[name] = value
+			}
+		}
+		if i.ContainerLabels = nil; c.label != "" {
+			i.ContainerLabels = map[string]string{"logscan.enable": c.label}
+		}
+		if got, err := ParseLogOpts(i); err != nil || got.Scan != c.want {
+			t.Errorf("%+v: scanned %t, %v", c, got.Scan, err)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/docker/go-units"
 
 	"logscan/internal/journal"
+	"logscan/internal/labels"
 	"logscan/internal/nearest"
 	"logscan/internal/rule"
 )
@@ -99,6 +100,9 @@ func ParseLogOpts(info logger.Info) (journal.Container, error) {
 		Started: time.Now().UTC(),
 	}}
 	for _, name := range slices.Sorted(maps.Keys(info.Config)) {
+		if strings.HasPrefix(name, labels.Prefix) {
+			continue // as a label of that name: what is wrong of it is told, and keeps nothing from starting
+		}
 		if options[name] == "" {
 			return o.Container, unknownOption(name)
 		}
@@ -121,9 +125,13 @@ func ParseLogOpts(info logger.Info) (journal.Container, error) {
 		o.Tag = tag
 	}
 	o.Attrs = bound(o.attributes(info), attrMax, attrsMax)
-	o.Labels = bound(info.ContainerLabels, labelMax, labelsMax)
+	o.Labels = bound(told(info.ContainerLabels), labelMax, labelsMax)
+	o.Declared, o.LeftOut = labels.Own(info.ContainerLabels, info.Config)
 	if o.Workload == "" {
-		o.Workload = workload(info, o.Name)
+		o.Workload = workload(labels.Workload(o.Declared), info.ContainerLabels, o.Name, o.ID)
+	}
+	if on, ok := labels.Enabled(o.Declared); ok && info.Config["scan"] == "" {
+		o.Scan = on
 	}
 	return o.Container, nil
 }
@@ -211,11 +219,19 @@ func printable(s string) bool {
 	return len(s) <= rule.MaxWorkload && strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) < 0
 }
 
-// workload names what a container is a replica of. A label that can't be a name
-// is passed over: it is not worth keeping a container from starting.
-func workload(info logger.Info, name string) string {
-	l := info.ContainerLabels
-	candidates := []string{l["logscan.workload"], l["com.docker.swarm.service.name"]}
+// told is labels without those that declare something: triggers and silences see the
+// others, for which there would be no room.
+func told(all map[string]string) map[string]string {
+	out := maps.Clone(all)
+	maps.DeleteFunc(out, func(key, _ string) bool { return labels.Declares(key) })
+	return out
+}
+
+// workload names what a container is a replica of. What it declares is passed over, as
+// other labels are, where it can't be a name: it is not worth keeping a container from
+// starting.
+func workload(declared string, l map[string]string, name, id string) string {
+	candidates := []string{declared, l["com.docker.swarm.service.name"]}
 	if p, s := l["com.docker.compose.project"], l["com.docker.compose.service"]; p != "" && s != "" {
 		candidates = append(candidates, p+"/"+s)
 	}
@@ -225,7 +241,7 @@ func workload(info logger.Info, name string) string {
 		}
 	}
 	if !printable(name) { // no Engine gives such a name
-		return cut(info.ContainerID, 12)
+		return cut(id, 12)
 	}
 	return name
 }

@@ -53,22 +53,20 @@ type Hit struct {
 // Matching is a Set at work, for many lines. One goroutine uses it at a time.
 type Matching struct {
 	set     *Set
-	scratch *match.Scratch
+	at      [maxLayers]atWork
+	layers  int // so many of at are in use
 	found   []*compiled
 	givenUp []*compiled
 	left    int64 // of match.SubmatchWork, for the line
 
 	profiled bool // it is measured how long the text takes
 
-	conditions *match.Scratch // nil until a line needs it
-	mask       match.Mask     // of conditions that count
-	starts     *match.Scratch // nil until a line needs it
-	begins     []bool         // see Begins
-	work       int64          // that conditions took, for the line
-	unmet      []Unmet
-	matches    []Match
-	lineNo     uint32 // counts texts that are matched
-	heft       int    // see Heft
+	begins  []bool // see Begins
+	work    int64  // that conditions took, for the line
+	unmet   []Unmet
+	matches []Match
+	lineNo  uint32 // counts texts that are matched
+	heft    int    // see Heft
 
 	// About the record that is evaluated.
 	past   []past
@@ -76,15 +74,24 @@ type Matching struct {
 	joined []byte
 
 	// About conditions on fields.
-	fields     *where.Scan // nil until a line needs it
-	scanned    bool        // it is about this line
-	text       []byte      // of the line, for unmetWhere
+	text       []byte // of the line, for unmetWhere
 	unmetWhere []unmetWhere
 	submatches []submatch
 
 	// About secrets.
 	redacted bool // secrets is about this line
 	secrets  []redact.Span
+}
+
+// atWork is a layer at work.
+type atWork struct {
+	*layer
+	scratch    *match.Scratch
+	conditions *match.Scratch // nil until a line needs it
+	mask       match.Mask     // of conditions that count
+	starts     *match.Scratch // nil until a line needs it
+	fields     *where.Scan    // nil until a line needs it
+	scanned    bool           // it is about this line
 }
 
 // Unmet is a rule's condition that a line doesn't fulfil though it matches the rule's
@@ -102,20 +109,28 @@ type Unmet struct {
 
 // Begin returns a Matching. It is to be ended.
 func (s *Set) Begin() Matching {
-	return Matching{set: s, scratch: s.snapshot.matcher.Acquire()}
+	m := Matching{set: s}
+	for n, l := range s.layers() {
+		m.at[n] = atWork{layer: l, scratch: l.matcher.Acquire()}
+		m.layers++
+	}
+	return m
 }
 
 // End ends it.
 func (m *Matching) End() {
-	m.scratch.Release()
-	if m.conditions != nil {
-		m.conditions.Release()
-	}
-	if m.starts != nil {
-		m.starts.Release()
-	}
-	if m.fields != nil {
-		m.fields.Release()
+	for n := range m.layers {
+		at := &m.at[n]
+		at.scratch.Release()
+		if at.conditions != nil {
+			at.conditions.Release()
+		}
+		if at.starts != nil {
+			at.starts.Release()
+		}
+		if at.fields != nil {
+			at.fields.Release()
+		}
 	}
 }
 
@@ -134,17 +149,21 @@ func (m *Matching) match(st *State, l Line, of part) bool {
 	m.found = m.found[:0]
 	stream := streamIndex(l.Stream)
 	rules := of.rules()
-	for _, pattern := range m.scratch.Match(l.text(), rules.in[stream]) {
-		m.found = m.set.with(pattern, l.Stream, of, m.found)
-	}
-	m.profile(st, l.Stream, of)
-	for _, pattern := range m.scratch.GivenUp() {
-		m.givenUp = m.set.with(pattern, l.Stream, of, m.givenUp[:0])
-		for _, c := range m.givenUp {
-			st.count(c.rule.ID, Counts{GivenUp: 1})
+	for n := range m.layers {
+		at := &m.at[n]
+		for _, pattern := range at.scratch.Match(l.text(), rules.in[n][stream]) {
+			m.found = m.set.with(n, pattern, l.Stream, of, m.found)
 		}
+		m.profile(st, n, l.Stream, of)
+		for _, pattern := range at.scratch.GivenUp() {
+			m.givenUp = m.set.with(n, pattern, l.Stream, of, m.givenUp[:0])
+			for _, c := range m.givenUp {
+				st.count(c.rule.ID, Counts{GivenUp: 1})
+			}
+		}
+		at.scanned = false
 	}
-	m.work, m.unmet, m.unmetWhere, m.submatches, m.scanned = 0, m.unmet[:0], m.unmetWhere[:0], m.submatches[:0], false
+	m.work, m.unmet, m.unmetWhere, m.submatches = 0, m.unmet[:0], m.unmetWhere[:0], m.submatches[:0]
 	m.redacted = false
 	if bare := rules.bare[stream]; len(bare) > 0 || slices.ContainsFunc(m.found, (*compiled).hasWhere) {
 		m.meetWhere(st, l.text(), bare)
@@ -165,30 +184,17 @@ func (c *compiled) hasWhere() bool      { return len(c.where) > 0 }
 // fulfil. Where it takes too much work to find that out, a rule is left out unless the
 // line is only not known to be one to ignore.
 func (m *Matching) meet(st *State, text []byte) {
-	if m.conditions == nil {
-		m.conditions = m.set.snapshot.conditions.Acquire()
-		m.mask = match.NewMask(m.set.snapshot.conditions.Len())
-	}
-	var then time.Time
-	if m.profiled {
-		then = time.Now()
-	}
-	clear(m.mask)
-	for _, c := range m.found {
-		for _, n := range c.all {
-			m.mask.Add(int(n))
+	var holds [maxLayers][]uint32
+	for n := range m.layers {
+		if slices.ContainsFunc(m.found, func(c *compiled) bool { return c.layer() == n && c.isConditional() }) {
+			holds[n] = m.meetOf(st, text, n)
 		}
-		for _, n := range c.ignore {
-			m.mask.Add(int(n))
-		}
-	}
-	holds := m.conditions.Match(text, m.mask)
-	m.work += m.conditions.Work()
-	if m.profiled {
-		m.spent(st, then, slices.DeleteFunc(slices.Clone(m.found), func(c *compiled) bool { return !c.isConditional() })...)
 	}
 	m.found = slices.DeleteFunc(m.found, func(c *compiled) bool {
-		unmet, counts := m.check(c, holds)
+		if !c.isConditional() {
+			return false
+		}
+		unmet, counts := m.check(c, holds[c.layer()])
 		if counts != (Counts{}) {
 			st.count(c.rule.ID, counts)
 		}
@@ -202,10 +208,42 @@ func (m *Matching) meet(st *State, text []byte) {
 	})
 }
 
+// meetOf returns which further conditions of the rules of a layer that were found the line
+// fulfils.
+func (m *Matching) meetOf(st *State, text []byte, layer int) []uint32 {
+	at := &m.at[layer]
+	if at.conditions == nil {
+		at.conditions = at.layer.conditions.Acquire()
+		at.mask = match.NewMask(at.layer.conditions.Len())
+	}
+	var then time.Time
+	if m.profiled {
+		then = time.Now()
+	}
+	clear(at.mask)
+	for _, c := range m.found {
+		if c.layer() != layer {
+			continue
+		}
+		for _, n := range c.all {
+			at.mask.Add(int(n))
+		}
+		for _, n := range c.ignore {
+			at.mask.Add(int(n))
+		}
+	}
+	holds := at.conditions.Match(text, at.mask)
+	m.work += at.conditions.Work()
+	if m.profiled {
+		m.spent(st, then, slices.DeleteFunc(slices.Clone(m.found), func(c *compiled) bool { return c.layer() != layer || !c.isConditional() })...)
+	}
+	return holds
+}
+
 // check returns the first condition of a rule that the line doesn't fulfil, or isn't
 // known to; the zero Unmet where there is none. The counts are what is to be said of it.
 func (m *Matching) check(c *compiled, holds []uint32) (unmet Unmet, counts Counts) {
-	givenUp := m.conditions.GivenUp()
+	givenUp := m.at[c.layer()].conditions.GivenUp()
 	for k, n := range c.all {
 		if !slices.Contains(holds, n) {
 			if slices.Contains(givenUp, n) {
@@ -362,22 +400,23 @@ func (m *Matching) shortBy(c *compiled, text []byte) string {
 	if c.short < 0 {
 		return ""
 	}
-	at, took, ok := m.set.snapshot.conditions.Submatch(uint32(c.short), text, m.left)
+	at, took, ok := m.set.layerOf(c).conditions.Submatch(uint32(c.short), text, m.left)
 	m.left -= took
 	if !ok || at == nil {
 		return ""
 	}
 	var values []string
 	for _, s := range c.by {
-		values = append(values, m.value(s, text, at))
+		values = append(values, m.value(c, s, text, at))
 	}
 	return byText(c.keys, values)
 }
 
-// value is the beginning of a value of the line, whose pattern's groups are at places.
-func (m *Matching) value(s source, text []byte, at []int) string {
+// value is the beginning of a value of the line for a part, the groups of whose pattern
+// are at places.
+func (m *Matching) value(c *compiled, s source, text []byte, at []int) string {
 	if s.group == 0 {
-		value, _ := m.scanFields(text).Text(s.field)
+		value, _ := m.scanFields(c.layer(), text).Text(s.field)
 		return short(value)
 	}
 	from, to := at[2*s.group], at[2*s.group+1]
@@ -426,7 +465,7 @@ func (m *Matching) values(c *compiled, text []byte) (out []string, wrong Counts)
 	var groups submatch
 	for _, s := range sources {
 		if s.group > 0 {
-			groups = m.submatch(c.pattern, text)
+			groups = m.submatch(c, text)
 			switch {
 			case !groups.ok:
 				return nil, Counts{GivenUp: 1}
@@ -434,7 +473,7 @@ func (m *Matching) values(c *compiled, text []byte) (out []string, wrong Counts)
 				return nil, Counts{Unconfirmed: 1}
 			}
 		}
-		out = append(out, m.value(s, text, groups.at))
+		out = append(out, m.value(c, s, text, groups.at))
 	}
 	return out, Counts{}
 }
@@ -458,7 +497,13 @@ func (m *Matching) Matched() bool { return len(m.found) > 0 }
 
 // Work returns how many units of package match's work it took to match the latest
 // line.
-func (m *Matching) Work() int64 { return m.scratch.Work() + m.work }
+func (m *Matching) Work() int64 {
+	work := m.work
+	for n := range m.layers {
+		work += m.at[n].scratch.Work()
+	}
+	return work
+}
 
 // Spans returns where the rule with the lowest id of those that the latest line
 // matched matches it, in bytes, at most n times; less if that takes too much
@@ -467,7 +512,7 @@ func (m *Matching) Spans(l Line, n int) [][]int {
 	if len(m.found) == 0 || m.found[0].bare {
 		return nil
 	}
-	spans, _ := m.set.snapshot.matcher.Spans(m.found[0].pattern, l.text(), n, match.SubmatchWork)
+	spans, _ := m.set.layerOf(m.found[0]).matcher.Spans(m.found[0].pattern, l.text(), n, match.SubmatchWork)
 	return spans
 }
 
@@ -490,7 +535,7 @@ func (m *Matching) captures(c *compiled, text []byte) (out map[string]string, wr
 	if len(c.names) < 2 {
 		return nil, Counts{}
 	}
-	s := m.submatch(c.pattern, text)
+	s := m.submatch(c, text)
 	switch {
 	case !s.ok:
 		return nil, Counts{GivenUp: 1}

@@ -178,7 +178,7 @@ func checkParts(r Rule, field string) error {
 // checkPart says why a part can't be used.
 func (r *Rule) checkPart(p *Part, all []Part) error {
 	c := compiled{rule: r, part: *p, keys: r.Key(all)}
-	t := tables{compiler: &Patterns{}, kept: map[string]*pattern{}, patterns: newPatternTable(), conditions: newPatternTable()}
+	t := newTables(&Patterns{})
 	return c.compile(&t)
 }
 
@@ -345,7 +345,7 @@ func quotedName(s string) (name string, n int) {
 // source is where a value of a key comes from.
 type source struct {
 	group int   // of the part's pattern; 0 where it is a field
-	field int32 // a condition in Snapshot.fields that is about it
+	field int32 // a condition in layer.fields that is about it
 }
 
 // sourceOf finds a value, $name or a field's path; a part that doesn't have it is false.

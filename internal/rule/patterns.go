@@ -21,7 +21,7 @@ type pattern struct {
 
 // WithPatterns has Compile use what it compiled for the snapshot before.
 func WithPatterns(p *Patterns) Option {
-	return func(s *Snapshot) { s.compiler = p }
+	return func(s *compiling) { s.compiler = p }
 }
 
 // Required returns sets of texts of which every match of a pattern holds one each, as

@@ -55,7 +55,7 @@ func TestProfile(t *testing.T) {
 	if ignored := st.TakeIgnored(); len(ignored) != 2 || ignored[Ignored{1, "health"}] != 1000 || ignored[Ignored{1, "probe"}] != 1000 || st.TakeIgnored() != nil {
 		t.Errorf("%v", ignored)
 	}
-	if !s.snapshot.Ignores(Ignored{1, "probe"}) || s.snapshot.Ignores(Ignored{2, "probe"}) {
+	if !s.base.ignores[Ignored{1, "probe"}] || s.base.ignores[Ignored{2, "probe"}] {
 		t.Error("which patterns there are to ignore isn't known")
 	}
 }

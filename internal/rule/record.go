@@ -71,20 +71,37 @@ func (m *Matching) Begins(l Line) []bool {
 	if len(ways) < 2 {
 		return m.begins
 	}
-	if m.starts == nil {
-		m.starts = m.set.snapshot.starts.Acquire()
-	}
-	var mask [1]uint64 // of MaxStarts at most
-	in := match.Mask(mask[:])
-	for _, w := range ways[1:] {
-		in.Add(w.start - 1)
-	}
-	found := m.starts.Match(l.text(), in)
-	for n, w := range ways {
-		number := uint32(w.start - 1)
-		m.begins[n] = n > 0 && (slices.Contains(found, number) || slices.Contains(m.starts.GivenUp(), number))
+	for n := range m.layers {
+		m.beginsOf(l, n)
 	}
 	return m.begins
+}
+
+// beginsOf sets what Begins returns for the ways of a layer.
+func (m *Matching) beginsOf(l Line, layer int) {
+	ways := m.set.ways
+	var mask [1]uint64 // of MaxStarts at most
+	in, any := match.Mask(mask[:]), false
+	for _, w := range ways[1:] {
+		if w.layer == layer {
+			in.Add(w.start)
+			any = true
+		}
+	}
+	if !any {
+		return
+	}
+	at := &m.at[layer]
+	if at.starts == nil {
+		at.starts = at.layer.starts.Acquire()
+	}
+	found := at.starts.Match(l.text(), in)
+	for n, w := range ways {
+		if n > 0 && w.layer == layer {
+			number := uint32(w.start)
+			m.begins[n] = slices.Contains(found, number) || slices.Contains(at.starts.GivenUp(), number)
+		}
+	}
 }
 
 // Evaluate matches a record with every rule of the set that goes by its way: its lines
@@ -126,7 +143,7 @@ func (m *Matching) Evaluate(st *State, r Record, hits []Hit, look func(l Line, n
 	if len(hits) == first && len(m.matches) == firstMatch {
 		return hits
 	}
-	text := r.text(m.set.snapshot.redactor)
+	text := r.text(m.set.base.redactor)
 	but := func(shown string) string {
 		if shown == text {
 			return ""

@@ -16,7 +16,7 @@ const (
 )
 
 // shown is the beginning of a text, as a Hit has it.
-func (s *Snapshot) shown(text []byte) string {
+func (s *base) shown(text []byte) string {
 	return Shown(text, s.redactor)
 }
 
@@ -44,8 +44,8 @@ func told(text []byte, secrets []redact.Span) string {
 
 // shown is what a hit shows of the text that is matched.
 func (m *Matching) shown(shown, text []byte) string {
-	if m.set.snapshot.redactor == nil || len(shown) == 0 || len(text) == 0 || &shown[0] != &text[0] {
-		return m.set.snapshot.shown(shown)
+	if m.set.base.redactor == nil || len(shown) == 0 || len(text) == 0 || &shown[0] != &text[0] {
+		return m.set.base.shown(shown)
 	}
 	return told(text, m.secretsIn(text))
 }
@@ -53,7 +53,7 @@ func (m *Matching) shown(shown, text []byte) string {
 // secretsIn are where secrets are in the first bytes of the text that is matched.
 func (m *Matching) secretsIn(text []byte) []redact.Span {
 	if !m.redacted {
-		m.redacted, m.secrets = true, m.set.snapshot.redactor.Spans(text[:min(len(text), redactReach)])
+		m.redacted, m.secrets = true, m.set.base.redactor.Spans(text[:min(len(text), redactReach)])
 	}
 	return m.secrets
 }
@@ -61,7 +61,7 @@ func (m *Matching) secretsIn(text []byte) []redact.Span {
 // part is what a hit shows of a part of the text that is matched. What makes it a secret
 // may stand beside it.
 func (m *Matching) part(text []byte, from, to int) string {
-	redactor := m.set.snapshot.redactor
+	redactor := m.set.base.redactor
 	if redactor == nil {
 		return Clip(text[from:to])
 	}

@@ -50,7 +50,11 @@ func (s *Snapshot) ForContainer(c Container) *Set {
 	for _, r := range out {
 		fmt.Fprintf(&key, "\x00%d", r.rule.ID)
 	}
-	return s.narrower.get(key.String(), func() *Set { return set.without(out) })
+	narrower := &s.narrower
+	if apart := s.apart[c.Workload]; apart != nil {
+		narrower = &apart.narrower
+	}
+	return narrower.get(key.String(), func() *Set { return set.without(out) })
 }
 
 // without is the set without some of its rules.
@@ -67,7 +71,7 @@ func (s *Set) without(out []*compiled) *Set {
 			o.rules = append(o.rules, r)
 		}
 	}
-	return s.snapshot.newSet(o)
+	return s.base.newSet(o, s.apart)
 }
 
 // sets are sets by what they are for.

@@ -26,11 +26,20 @@ type Bucket struct {
 var DefaultBucket = Bucket{Burst: 30, Refill: 2 * time.Second}
 
 // Option changes how Compile makes a snapshot.
-type Option func(*Snapshot)
+type Option func(*compiling)
+
+// compiling is a call of Compile.
+type compiling struct {
+	*base
+	stats    *match.Stats
+	compiler *Patterns
+	apart    map[string][]Rule // by workload
+	before   *Snapshot         // nil: there was none
+}
 
 // WithBucket sets the bound of a container's hits.
 func WithBucket(b Bucket) Option {
-	return func(s *Snapshot) {
+	return func(s *compiling) {
 		if b.Refill <= 0 {
 			s.bucket = bucket{}
 			return
@@ -42,13 +51,13 @@ func WithBucket(b Bucket) Option {
 
 // WithStats says what the lines to come are like, which makes matching faster.
 func WithStats(stats *match.Stats) Option {
-	return func(s *Snapshot) { s.stats = stats }
+	return func(s *compiling) { s.stats = stats }
 }
 
 // WithRedactor has what is kept of lines be without secrets; what matches, and what makes
 // keys and shapes, is the line as it is.
 func WithRedactor(r *redact.Redactor) Option {
-	return func(s *Snapshot) { s.redactor = r }
+	return func(s *compiling) { s.redactor = r }
 }
 
 // bucket is a Bucket in nanoseconds of refilling.
@@ -69,26 +78,39 @@ func (e CompileError) Error() string {
 }
 
 // Snapshot is all rules at one moment, compiled. All their patterns are matched
-// together, whichever workload they are for; a Set says which of them count.
+// together, whichever workload they are for; a Set says which of them count. Only rules
+// that a workload has apart are matched by themselves, see apart.go.
 type Snapshot struct {
+	*base
+	apart      map[string]*onBase // by workload; not to be changed
+	correlated []*Rule
+}
+
+// base is the rules of a Snapshot that are matched together.
+type base struct {
 	bucket   bucket
 	redactor *redact.Redactor    // nil: nothing is redacted
-	stats    *match.Stats        // for Compile
-	compiler *Patterns           // for Compile
-	known    map[int64]bool      // ids of all rules, disabled and broken ones too
+	known    map[int64]bool      // ids of all its rules, disabled and broken ones too
 	ignores  map[Ignored]bool    // patterns to ignore of the enabled ones
 	globals  []*compiled         // parts of global rules, by id
 	own      map[string]*overlay // by workload
+	layer    layer               // patterns are those of globals
+	global   *Set                // of workloads without rules of their own
+	narrower sets                // of containers for which not all rules of their workload are
+
+	correlated []*Rule
+}
+
+// layer is what some rules need that are matched together.
+type layer struct {
 	matcher  *match.Matcher
-	patterns [][]*compiled // of globals, by their pattern's number in matcher
+	patterns [][]*compiled // by their pattern's number in matcher
 	// conditions matches the further patterns of rules, on lines that match a
 	// rule's pattern.
 	conditions *match.Matcher
-	starts     *match.Matcher // the patterns by which records begin
-	fields     *where.Set     // conditions on fields
-	global     *Set           // of workloads without rows of their own
-	correlated []*Rule
-	narrower   sets // of containers for which not all rules of their workload are
+	starts     *match.Matcher    // the patterns by which records begin
+	begins     map[string]uint32 // their numbers
+	fields     *where.Set        // conditions on fields
 }
 
 // overlay is what a workload changes.
@@ -103,25 +125,25 @@ type overlay struct {
 type compiled struct {
 	rule    *Rule
 	part    Part
-	start   int      // number in Snapshot.starts, and 1; 0 where records are known by their form
+	apart   bool     // it is of its Set's second layer, and the numbers are of that
 	bare    bool     // there is no pattern, but where
 	none    bool     // there are no conditions: no line is meant
-	pattern uint32   // number in Snapshot.matcher, unless bare
+	pattern uint32   // number in layer.matcher, unless bare
 	names   []string // of captures; "" for the match as a whole
-	// Numbers in Snapshot.conditions, as further and the part have them.
+	// Numbers in layer.conditions, as further and the part have them.
 	all, ignore []uint32
 	further     []string // patterns of all, but for one that takes the place of a pattern
 	where       []condition
 	keys        []string // the rule's Key
 	by          []source // of it; nil where the part doesn't name it
 	distinct    *source
-	short       int // number of the part's Short in Snapshot.conditions; -1 for none
+	short       int // number of the part's Short in layer.conditions; -1 for none
 }
 
 // Compile makes a snapshot. A rule that can't be used is left out alone, and
 // reported unless it is disabled anyway.
 func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
-	s := &Snapshot{known: map[int64]bool{}, ignores: map[Ignored]bool{}, own: map[string]*overlay{}, compiler: &Patterns{}}
+	s := &compiling{base: &base{known: map[int64]bool{}, ignores: map[Ignored]bool{}, own: map[string]*overlay{}}, compiler: &Patterns{}}
 	WithBucket(DefaultBucket)(s)
 	for _, o := range opts {
 		o(s)
@@ -137,7 +159,7 @@ func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
 		}
 	}
 	var bad []CompileError
-	t := tables{compiler: s.compiler, kept: map[string]*pattern{}, patterns: newPatternTable(), conditions: newPatternTable(), starts: newPatternTable()}
+	t := newTables(s.compiler)
 	for i := range rules {
 		r := &rules[i]
 		drop := func(format string, args ...any) {
@@ -175,19 +197,14 @@ func Compile(rules []Rule, opts ...Option) (*Snapshot, []CompileError) {
 			o.rules = append(o.rules, parts...)
 		}
 	}
-	s.patterns = make([][]*compiled, len(t.patterns.list))
+	s.layer = t.build(s.stats)
 	for _, c := range s.globals {
-		if c.patterned() {
-			s.patterns[c.pattern] = append(s.patterns[c.pattern], c)
-		}
+		s.layer.add(c)
 	}
-	s.fields = t.fields.Build()
-	s.matcher, s.conditions = match.Build(t.patterns.list, s.stats), match.Build(t.conditions.list, s.stats)
-	s.starts = match.Build(t.starts.list, nil)
 	s.compiler.known = t.kept
-	s.stats, s.compiler = nil, nil
-	s.global = s.newSet(&overlay{})
-	return s, bad
+	s.global = s.newSet(&overlay{}, nil)
+	out, badApart := (&Snapshot{base: s.base, correlated: s.base.correlated}).withApart(s.apart, s.before)
+	return out, append(bad, badApart...)
 }
 
 // tables are what the parts of all rules are compiled into.
@@ -197,6 +214,35 @@ type tables struct {
 	patterns, conditions patternTable
 	starts               patternTable // for the first lines of records
 	fields               where.Builder
+}
+
+func newTables(compiler *Patterns) tables {
+	return tables{compiler: compiler, kept: map[string]*pattern{}, patterns: newPatternTable(), conditions: newPatternTable(), starts: newPatternTable()}
+}
+
+// build makes a layer without rules.
+func (t *tables) build(stats *match.Stats) layer {
+	return layer{
+		matcher: t.patterns.build(stats), patterns: make([][]*compiled, len(t.patterns.list)),
+		conditions: t.conditions.build(stats), starts: t.starts.build(nil), begins: t.starts.numbers, fields: t.fields.Build(),
+	}
+}
+
+// nothing matches no line: one of tens of kilobytes is enough for all that have no pattern.
+var nothing = sync.OnceValue(func() *match.Matcher { return match.Build(nil, nil) })
+
+func (t *patternTable) build(stats *match.Stats) *match.Matcher {
+	if len(t.list) == 0 {
+		return nothing()
+	}
+	return match.Build(t.list, stats)
+}
+
+// add adds a part of a rule whose pattern is in l, or that has none.
+func (l *layer) add(c *compiled) {
+	if c.patterned() {
+		l.patterns[c.pattern] = append(l.patterns[c.pattern], c)
+	}
 }
 
 // compile compiles the parts of a rule.
@@ -211,13 +257,12 @@ func (t *tables) compile(r *Rule) (out []*compiled, err error) {
 	case len(parts) == 0:
 		return nil, errors.New("pattern is required where a rule has neither all nor where")
 	}
-	start, err := t.start(r.RecordStart)
-	if err != nil {
+	if err := t.start(r.RecordStart); err != nil {
 		return nil, fmt.Errorf("record_start: %w", err)
 	}
 	keys := r.Key(parts)
 	for _, p := range parts {
-		c := &compiled{rule: r, part: p, start: start, keys: keys}
+		c := &compiled{rule: r, part: p, keys: keys}
 		if err := c.compile(t); err != nil {
 			if p.Role != Main {
 				err = fmt.Errorf("%s: %d: %w", p.Role, p.N+1, err)
@@ -229,19 +274,20 @@ func (t *tables) compile(r *Rule) (out []*compiled, err error) {
 	return out, nil
 }
 
-// start numbers a pattern for the first lines of records, from 1 on; 0 for none.
-func (t *tables) start(expr string) (int, error) {
+// start adds a pattern for the first lines of records, unless it is "".
+func (t *tables) start(expr string) error {
 	if expr == "" {
-		return 0, nil
+		return nil
 	}
 	p := t.compiler.get(expr, t.kept)
 	if p.err != nil {
-		return 0, p.err
+		return p.err
 	}
 	if _, known := t.starts.numbers[expr]; !known && len(t.starts.list) >= MaxStarts {
-		return 0, fmt.Errorf("there are %d different ones already, the most there can be", MaxStarts)
+		return fmt.Errorf("there are %d different ones already, the most there can be", MaxStarts)
 	}
-	return int(t.starts.add(expr, p)) + 1, nil
+	t.starts.add(expr, p)
+	return nil
 }
 
 // patternTable numbers the patterns; rules with the same one share it.
@@ -361,7 +407,7 @@ func (c *compiled) key(t *tables) error {
 	return nil
 }
 
-// patterned reports whether c's pattern is among Snapshot.patterns.
+// patterned reports whether c's pattern is among those of its layer.
 func (c *compiled) patterned() bool { return !c.bare && !c.none }
 
 // quotes reports whether c has a group that the rule's key names.
@@ -392,56 +438,69 @@ func (s *Snapshot) Runs() bool {
 // Drifted reports whether the lines that were matched since it was last asked,
 // if there were many, cost much more than lines like those of WithStats would.
 // One goroutine at a time may ask.
-func (s *Snapshot) Drifted() bool { return s.matcher.Drifted() }
+func (s *Snapshot) Drifted() bool { return s.layer.matcher.Drifted() }
 
 // Known reports whether a rule with this id was among the snapshot's, enabled
 // or not.
-func (s *Snapshot) Known(id int64) bool { return s.known[id] }
+func (s *Snapshot) Known(id int64) bool {
+	if s.known[id] {
+		return true
+	}
+	for _, o := range s.apart {
+		if o.known[id] {
+			return true
+		}
+	}
+	return false
+}
 
 // Ignores reports whether a rule has a pattern to ignore.
-func (s *Snapshot) Ignores(by Ignored) bool { return s.ignores[by] }
+func (s *Snapshot) Ignores(by Ignored) bool {
+	if s.ignores[by] {
+		return true
+	}
+	for _, o := range s.apart {
+		if o.ignores[by] {
+			return true
+		}
+	}
+	return false
+}
 
 // Matches returns the ids of the enabled rules, of all workloads and streams, of which
 // any pattern matches a line, and of those without one whose conditions it fulfils.
 func (s *Snapshot) Matches(line []byte) []int64 {
-	var ids []int64
-	found := s.matcher.Match(line, nil, nil)
-	for _, n := range found {
-		for _, c := range s.patterns[n] {
-			ids = append(ids, c.rule.ID)
-		}
-	}
-	for _, o := range s.own {
-		for _, c := range o.rules {
-			if c.patterned() && slices.Contains(found, c.pattern) {
-				ids = append(ids, c.rule.ID)
-			}
-		}
-	}
-	ids = append(ids, s.bareMatches(line)...)
-	slices.Sort(ids)
-	return slices.Compact(ids)
-}
-
-// bareMatches returns the ids of the rules without a pattern whose conditions a line
-// fulfils.
-func (s *Snapshot) bareMatches(line []byte) (ids []int64) {
 	rules := slices.Clone(s.globals)
 	for _, o := range s.own {
 		rules = append(rules, o.rules...)
 	}
-	fields := s.fields.Acquire()
+	ids := s.layer.matches(line, rules)
+	for _, o := range s.apart {
+		ids = append(ids, o.layer.matches(line, o.parts)...)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}
+
+// matches returns the ids of some rules of the layer, as Snapshot.Matches does, in no
+// order.
+func (l *layer) matches(line []byte, rules []*compiled) (ids []int64) {
+	found := l.matcher.Match(line, nil, nil)
+	fields := l.fields.Acquire()
 	defer fields.Release()
 	fields.Reset(line)
 	for _, c := range rules {
-		if c.bare && !slices.ContainsFunc(c.where, func(w condition) bool { return fields.Holds(w.number) != where.Yes }) {
+		switch {
+		case c.patterned() && !slices.Contains(found, c.pattern):
+		case c.none, c.bare && slices.ContainsFunc(c.where, func(w condition) bool { return fields.Holds(w.number) != where.Yes }):
+		default:
 			ids = append(ids, c.rule.ID)
 		}
 	}
 	return ids
 }
 
-func (s *Snapshot) overlay(workload string) *overlay {
+func (s *base) overlay(workload string) *overlay {
 	o := s.own[workload]
 	if o == nil {
 		o = &overlay{replaced: map[int64]bool{}}
@@ -463,7 +522,8 @@ func captureNames(tree *syntax.Regexp) []string {
 
 // Set is the effective rules of a workload.
 type Set struct {
-	snapshot   *Snapshot
+	base       *base
+	apart      *apart // nil: there are none
 	overlay    *overlay
 	own        map[uint32][]*compiled // overlay's rules by their pattern's number
 	ways       []way                  // in which records are made: by their form, and by each pattern
@@ -487,16 +547,25 @@ func streamIndex(name string) int {
 
 // For returns the effective rules of a workload. It is quick.
 func (s *Snapshot) For(workload string) *Set {
+	if apart := s.apart[workload]; apart != nil {
+		return apart.set(s.base, workload)
+	}
+	return s.of(workload)
+}
+
+// of returns the effective rules of a workload that are matched together.
+func (s *base) of(workload string) *Set {
 	o := s.own[workload]
 	if o == nil || len(o.rules) == 0 && len(o.replaced) == 0 {
 		return s.global
 	}
-	o.once.Do(func() { o.set = s.newSet(o) })
+	o.once.Do(func() { o.set = s.newSet(o, nil) })
 	return o.set
 }
 
-func (s *Snapshot) newSet(o *overlay) *Set {
-	set := &Set{snapshot: s, overlay: o, own: map[uint32][]*compiled{}}
+// newSet makes a set of what a workload changes, and has apart; nil for nothing.
+func (s *base) newSet(o *overlay, apart *apart) *Set {
+	set := &Set{base: s, apart: apart, overlay: o, own: map[uint32][]*compiled{}}
 	for _, c := range o.rules {
 		if c.patterned() {
 			set.own[c.pattern] = append(set.own[c.pattern], c)
@@ -525,13 +594,36 @@ func (c *compiled) in(stream string) bool {
 	return c.rule.Streams == "all" || c.rule.Streams == stream
 }
 
-// with appends the rules of the set that have a pattern, are about a stream, and are
-// meant.
-func (s *Set) with(pattern uint32, stream string, of part, dst []*compiled) []*compiled {
-	for _, c := range s.snapshot.patterns[pattern] {
+// layers returns what the set's rules need: those matched together, then those apart,
+// where there are some.
+func (s *Set) layers() []*layer {
+	if s.apart == nil {
+		return []*layer{&s.base.layer}
+	}
+	return []*layer{&s.base.layer, &s.apart.layer}
+}
+
+// layerOf is that of a part of a rule of the set.
+func (s *Set) layerOf(c *compiled) *layer {
+	if c.apart {
+		return &s.apart.layer
+	}
+	return &s.base.layer
+}
+
+// known reports whether there is a rule with this id, which may be disabled.
+func (s *Set) known(id int64) bool { return s.base.known[id] || s.apart != nil && s.apart.known[id] }
+
+// with appends the rules of the set that have a pattern of one of its layers, are about a
+// stream, and are meant.
+func (s *Set) with(layer int, pattern uint32, stream string, of part, dst []*compiled) []*compiled {
+	for _, c := range s.layers()[layer].patterns[pattern] {
 		if c.in(stream) && of.means(c) && !s.overlay.replaced[c.rule.ID] {
 			dst = append(dst, c)
 		}
+	}
+	if layer > 0 {
+		return dst
 	}
 	for _, c := range s.own[pattern] {
 		if c.in(stream) && of.means(c) {
@@ -544,7 +636,11 @@ func (s *Set) with(pattern uint32, stream string, of part, dst []*compiled) []*c
 // compiled returns the rules of the set, by id.
 func (s *Set) compiled() []*compiled {
 	var out []*compiled
-	for _, c := range s.snapshot.globals {
+	rules := s.base.globals
+	if s.apart != nil {
+		rules = slices.Concat(rules, s.apart.parts)
+	}
+	for _, c := range rules {
 		if !s.overlay.replaced[c.rule.ID] {
 			out = append(out, c)
 		}

@@ -226,7 +226,7 @@ func (st *State) suppress(h *Hit, nano int64, text []byte, bucket bool) {
 	}
 	if !known {
 		at = len(st.suppressed)
-		st.suppressed = append(st.suppressed, Suppressed{Rule: r, Shape: of, By: by, Bucket: k.bucket, First: nano, Text: st.set.snapshot.shown(text)})
+		st.suppressed = append(st.suppressed, Suppressed{Rule: r, Shape: of, By: by, Bucket: k.bucket, First: nano, Text: st.set.base.shown(text)})
 		if st.suppressedAt == nil {
 			st.suppressedAt = map[suppressedKey]int{}
 		}
@@ -261,7 +261,7 @@ func (st *State) Retain(s *Set) {
 		return
 	}
 	st.set = s
-	maps.DeleteFunc(st.rules, func(id int64, _ *memory) bool { return !s.snapshot.known[id] })
+	maps.DeleteFunc(st.rules, func(id int64, _ *memory) bool { return !s.known(id) })
 }
 
 // SetStreak is for what kept a rule's streak outside of State: n hits in a row,
@@ -305,7 +305,7 @@ func (st *State) admit(s *Set, text []byte, h *Hit) (why verdict, behind int64) 
 	case r.CooldownSeconds > 0 && past.fired && distance(past.at, t) < uint64(r.Cooldown()):
 		st.hold(h, t, text, cooling)
 		return cooling, past.at
-	case !st.bucketOf(r).take(s.snapshot.bucket, t):
+	case !st.bucketOf(r).take(s.base.bucket, t):
 		st.hold(h, t, text, emptied)
 		return emptied, 0
 	}

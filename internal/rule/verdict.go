@@ -28,13 +28,18 @@ type Verdict struct {
 // with at most spans places of each pattern, and the units of package match's work that it
 // took. The stream doesn't matter.
 func (s *Set) Verdicts(id int64, text []byte, spans int) (out []Verdict, work int64) {
-	j := judge{set: s, text: bytes.TrimRight(text, "\r"), spans: spans, left: match.SubmatchWork, fields: s.snapshot.fields.Acquire()}
-	defer j.fields.Release()
-	j.fields.Reset(j.text)
+	j := judge{text: bytes.TrimRight(text, "\r"), spans: spans, left: match.SubmatchWork}
 	parts := slices.DeleteFunc(s.compiled(), func(c *compiled) bool { return c.rule.ID != id || c.none })
 	slices.SortStableFunc(parts, func(a, b *compiled) int {
 		return cmp.Or(cmp.Compare(a.part.Role, b.part.Role), cmp.Compare(a.part.N, b.part.N))
 	})
+	if len(parts) == 0 {
+		return nil, 0
+	}
+	j.layer = s.layerOf(parts[0])
+	j.fields = j.layer.fields.Acquire()
+	defer j.fields.Release()
+	j.fields.Reset(j.text)
 	for _, c := range parts {
 		j.part(c)
 	}
@@ -43,7 +48,7 @@ func (s *Set) Verdicts(id int64, text []byte, spans int) (out []Verdict, work in
 
 // judge makes verdicts of a text.
 type judge struct {
-	set    *Set
+	layer  *layer // of the rule
 	text   []byte
 	spans  int
 	left   int64 // of match.SubmatchWork
@@ -58,13 +63,13 @@ func (j *judge) part(c *compiled) {
 		if v.Pattern == "" { // the first of all takes its place
 			v.Field, v.Pattern = "all", c.part.All[0]
 		}
-		j.pattern(c, v, j.set.snapshot.matcher, c.pattern)
+		j.pattern(c, v, j.layer.matcher, c.pattern)
 	}
 	for k, n := range c.all {
-		j.pattern(c, Verdict{Field: "all", Pattern: c.further[k]}, j.set.snapshot.conditions, n)
+		j.pattern(c, Verdict{Field: "all", Pattern: c.further[k]}, j.layer.conditions, n)
 	}
 	for k, n := range c.ignore {
-		j.pattern(c, Verdict{Field: "ignore", Pattern: c.part.Ignore[k]}, j.set.snapshot.conditions, n)
+		j.pattern(c, Verdict{Field: "ignore", Pattern: c.part.Ignore[k]}, j.layer.conditions, n)
 	}
 	for n := range c.where {
 		j.where(c, n)
@@ -92,14 +97,14 @@ func (j *judge) pattern(c *compiled, v Verdict, by *match.Matcher, n uint32) {
 // where adds the verdict of a condition on a field, or on a group of the part's pattern.
 func (j *judge) where(c *compiled, n int) {
 	w := &c.where[n]
-	v := Verdict{Field: "where", Pattern: c.part.Where[n], About: j.set.snapshot.fields.Condition(w.number).Field()}
+	v := Verdict{Field: "where", Pattern: c.part.Where[n], About: j.layer.fields.Condition(w.number).Field()}
 	var holds where.Verdict
 	if w.groups == nil {
 		value, is := j.fields.Text(w.number)
 		v.Value, v.Missing = Clip([]byte(value)), !is
 		holds = j.fields.Holds(w.number)
 	} else {
-		at, took, ok := j.set.snapshot.matcher.Submatch(c.pattern, j.text, j.left)
+		at, took, ok := j.layer.matcher.Submatch(c.pattern, j.text, j.left)
 		j.left -= took
 		group := slices.IndexFunc(w.groups, func(g int) bool { return at != nil && at[2*g] >= 0 })
 		var value []byte

@@ -8,8 +8,9 @@ import (
 
 // way is one in which records are made of lines, with the rules that go by it.
 type way struct {
-	start int       // as compiled has it
 	text  string    // the pattern; "" for none
+	layer int       // of the set, that has the pattern
+	start int       // its number in layer.starts
 	lines selection // rules about lines
 	whole selection // rules about records as a whole
 	both  selection
@@ -17,9 +18,9 @@ type way struct {
 
 // selection is some rules of a set.
 type selection struct {
-	in   [len(streams)]match.Mask // patterns that count, by stream
-	bare [len(streams)][]bareRule // rules without a pattern, by stream and id
-	any  bool                     // there are any
+	in   [maxLayers][len(streams)]match.Mask // patterns that count, by layer and stream
+	bare [len(streams)][]bareRule            // rules without a pattern, by stream and id
+	any  bool                                // there are any
 }
 
 // part is the rules of a way that a text is for.
@@ -29,7 +30,7 @@ type part struct {
 }
 
 func (p part) means(c *compiled) bool {
-	return c.start == p.way.start && (c.rule.Record && p.whole || !c.rule.Record && p.lines)
+	return c.rule.RecordStart == p.way.text && (c.rule.Record && p.whole || !c.rule.Record && p.lines)
 }
 
 func (p part) rules() *selection {
@@ -46,9 +47,12 @@ func (p part) rules() *selection {
 func (s *Set) waysOf(rules []*compiled) []way {
 	ways := []way{{}}
 	for _, c := range rules {
-		if !slices.ContainsFunc(ways, func(w way) bool { return w.start == c.start }) {
-			ways = append(ways, way{start: c.start, text: c.rule.RecordStart})
+		if slices.ContainsFunc(ways, func(w way) bool { return w.text == c.rule.RecordStart }) {
+			continue
 		}
+		w := way{text: c.rule.RecordStart, layer: c.layer()}
+		w.start = int(s.layerOf(c).begins[w.text])
+		ways = append(ways, w)
 	}
 	for n := range ways {
 		w := &ways[n]
@@ -64,7 +68,9 @@ func (s *Set) waysOf(rules []*compiled) []way {
 // choose selects rules.
 func (s *Set) choose(rules []*compiled, of part) (out selection) {
 	for i, stream := range streams {
-		out.in[i] = match.NewMask(s.snapshot.matcher.Len())
+		for n, l := range s.layers() {
+			out.in[n][i] = match.NewMask(l.matcher.Len())
+		}
 		for _, c := range rules {
 			switch {
 			case c.none, !c.in(stream), !of.means(c):
@@ -72,12 +78,24 @@ func (s *Set) choose(rules []*compiled, of part) (out selection) {
 			case c.bare:
 				out.bare[i] = append(out.bare[i], bareRule{c.where[0].number, c})
 			default:
-				out.in[i].Add(int(c.pattern))
+				out.in[c.layer()][i].Add(int(c.pattern))
 			}
 			out.any = true
 		}
 	}
 	return out
+}
+
+// add adds rules of the second layer to those of the first.
+func (s *selection) add(apart selection) {
+	for i := range streams {
+		if s.in[0][i] == nil { // there are none: no mask would mean all
+			s.in[0][i] = apart.in[0][i]
+		}
+		s.in[1][i] = apart.in[1][i]
+		s.bare[i] = slices.Concat(s.bare[i], apart.bare[i])
+	}
+	s.any = s.any || apart.any
 }
 
 // Ways returns in which ways records are made of lines for the rules of the set: the first

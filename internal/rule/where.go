@@ -12,7 +12,7 @@ import (
 
 // condition is one of a rule's conditions on fields.
 type condition struct {
-	number int32 // in Snapshot.fields
+	number int32 // in layer.fields
 	groups []int // of the rule's pattern that it is about, the later ones first; nil for a field
 }
 
@@ -59,6 +59,7 @@ type unmetWhere struct {
 
 // submatch is what a pattern's groups match in the line.
 type submatch struct {
+	layer   int
 	pattern uint32
 	at      []int
 	ok      bool // it didn't take too much work
@@ -67,39 +68,49 @@ type submatch struct {
 // bareRule is a rule without a pattern. Most lines don't fulfil its first condition, and
 // nothing else of it is looked at.
 type bareRule struct {
-	first int32 // number of that in Snapshot.fields
+	first int32 // number of that in layer.fields
 	*compiled
 }
 
 // meetWhere leaves out the rules that were found whose conditions on fields the line
 // doesn't fulfil, and adds those of the rules without a pattern that it does.
 func (m *Matching) meetWhere(st *State, text []byte, bare []bareRule) {
-	m.scanFields(text)
+	for n := range m.layers {
+		needs := func(c *compiled) bool { return c.layer() == n && c.hasWhere() }
+		if slices.ContainsFunc(m.found, needs) || slices.ContainsFunc(bare, func(b bareRule) bool { return needs(b.compiled) }) {
+			m.scanFields(n, text)
+		}
+	}
 	if m.profiled {
 		m.profileFirst(st, bare)
 	}
 	m.found = slices.DeleteFunc(m.found, func(c *compiled) bool { return !m.fulfils(st, c) })
 	for i := range bare {
 		switch b := &bare[i]; {
-		case m.fields.Holds(b.first) == where.No:
+		case m.at[b.layer()].fields.Holds(b.first) == where.No:
 			m.unmetWhere = append(m.unmetWhere, unmetWhere{b.compiled, 0})
 		case m.fulfils(st, b.compiled):
 			m.found = append(m.found, b.compiled)
 		}
 	}
-	m.work += m.fields.Work()
+	for n := range m.layers {
+		if at := &m.at[n]; at.scanned {
+			m.work += at.fields.Work()
+		}
+	}
 }
 
-// scanFields has m.fields be those of the line.
-func (m *Matching) scanFields(text []byte) *where.Scan {
-	if m.fields == nil {
-		m.fields = m.set.snapshot.fields.Acquire()
+// scanFields has the fields of a layer be those of the line.
+func (m *Matching) scanFields(layer int, text []byte) *where.Scan {
+	at := &m.at[layer]
+	if at.fields == nil {
+		at.fields = at.layer.fields.Acquire()
 	}
-	if !m.scanned {
-		m.text, m.scanned = text, true
-		m.fields.Reset(text)
+	if !at.scanned {
+		m.text, at.scanned = text, true
+		at.fields.Reset(text)
 	}
-	return m.fields
+	return at.fields
 }
 
 // fulfils reports whether the line fulfils a rule's conditions on fields, as far as that
@@ -108,13 +119,14 @@ func (m *Matching) fulfils(st *State, c *compiled) bool {
 	if m.profiled {
 		defer m.spent(st, time.Now(), c)
 	}
+	fields := m.at[c.layer()].fields
 	for n := range c.where {
 		w := &c.where[n]
 		holds := where.Unknown
 		if w.groups == nil {
-			holds = m.fields.Holds(w.number)
+			holds = fields.Holds(w.number)
 		} else if value, took, ok := m.group(c, w); ok {
-			holds = m.fields.HoldsFor(w.number, value, took)
+			holds = fields.HoldsFor(w.number, value, took)
 		}
 		if holds == where.Yes {
 			continue
@@ -131,7 +143,7 @@ func (m *Matching) fulfils(st *State, c *compiled) bool {
 // group returns what a group of a rule's pattern matches, if it takes part; it is not ok
 // if that takes too much work.
 func (m *Matching) group(c *compiled, w *condition) (value []byte, took, ok bool) {
-	s := m.submatch(c.pattern, m.text)
+	s := m.submatch(c, m.text)
 	if !s.ok {
 		return nil, false, false
 	}
@@ -143,16 +155,17 @@ func (m *Matching) group(c *compiled, w *condition) (value []byte, took, ok bool
 	return nil, false, true
 }
 
-// submatch returns what a pattern's groups match in the line, once for all that ask.
-func (m *Matching) submatch(pattern uint32, text []byte) submatch {
+// submatch returns what the groups of a part's pattern match in the line, once for all that
+// ask.
+func (m *Matching) submatch(c *compiled, text []byte) submatch {
 	for _, s := range m.submatches {
-		if s.pattern == pattern {
+		if s.layer == c.layer() && s.pattern == c.pattern {
 			return s
 		}
 	}
-	at, took, ok := m.set.snapshot.matcher.Submatch(pattern, text, m.left)
+	at, took, ok := m.set.layerOf(c).matcher.Submatch(c.pattern, text, m.left)
 	m.left -= took
-	m.submatches = append(m.submatches, submatch{pattern, at, ok})
+	m.submatches = append(m.submatches, submatch{c.layer(), c.pattern, at, ok})
 	return m.submatches[len(m.submatches)-1]
 }
 
@@ -160,13 +173,13 @@ func (m *Matching) submatch(pattern uint32, text []byte) submatch {
 func (m *Matching) unmetIn(u unmetWhere) Unmet {
 	out := Unmet{Rule: u.rule.rule, Field: "where", Pattern: u.rule.part.Where[u.n]}
 	w := &u.rule.where[u.n]
-	out.About = m.set.snapshot.fields.Condition(w.number).Field()
+	out.About = m.set.layerOf(u.rule).fields.Condition(w.number).Field()
 	if w.groups != nil {
 		value, took, _ := m.group(u.rule, w)
 		out.Value, out.Missing = Clip(value), !took
 		return out
 	}
-	value, is := m.fields.Text(w.number)
+	value, is := m.at[u.rule.layer()].fields.Text(w.number)
 	out.Value, out.Missing = Clip([]byte(value)), !is
 	return out
 }

@@ -66,6 +66,7 @@ type follower struct {
 	held     int64 // what j was told to hold
 	snapshot *rule.Snapshot
 	set      *rule.Set
+	declared time.Time     // the start of the container whose declarations are seen to
 	matching rule.Matching // of set, in a turn
 	now      time.Time     // as the turn began
 	read     time.Time     // when there last was something to read
@@ -131,12 +132,20 @@ func (s *Scanner) turn(f *follower) outcome {
 	if err := s.open(f); err != nil {
 		return s.refuse(f, err)
 	}
-	f.failing = false
-	f.stuck.Store(false)
 	if f.off.Load() {
+		f.failing = false
+		f.stuck.Store(false)
 		return caughtUp
 	}
 	f.meta = f.j.Container()
+	if s.cfg.Declare != nil && !f.declared.Equal(f.meta.Started) {
+		if err := s.cfg.Declare(&f.meta); err != nil {
+			return s.refuse(f, err)
+		}
+		f.declared = f.meta.Started
+	}
+	f.failing = false
+	f.stuck.Store(false)
 	f.now = s.now()
 	quiet := time.Duration(0)
 	switch err := f.src.Fill(); {
@@ -152,10 +161,14 @@ func (s *Scanner) turn(f *follower) outcome {
 	// After the block: what was written behind SetSnapshot's return is
 	// evaluated with what it set.
 	if snapshot := s.snapshot.Load(); f.snapshot != snapshot {
-		f.endRecords()
+		set := snapshot.ForContainer(scopeOf(&f.meta))
+		changed := f.snapshot == nil || f.set != set
+		if changed {
+			f.endRecords()
+		}
 		f.noteBegins(f.snapshot, snapshot)
-		f.snapshot, f.set = snapshot, snapshot.ForContainer(scopeOf(&f.meta))
-		if f.records.use(f.set) {
+		f.snapshot, f.set = snapshot, set
+		if changed && f.records.use(f.set) {
 			f.owed = true // or a restart would still begin there
 		}
 	}

@@ -40,7 +40,11 @@ type Config struct {
 	Route    func(event.Event) []int64 // triggers that an event is for; nil: none
 	// Echo returns the rules from which a line is hidden because it repeats what
 	// logscan has sent about them; nil: none.
-	Echo        func(text []byte, nano int64) echo.Rules
+	Echo func(text []byte, nano int64) echo.Rules
+	// Declare sees to what a container declares, before its lines are evaluated: once for
+	// each of its starts, and again until it succeeds; nil: nothing. It may take its time,
+	// and call SetWorkload.
+	Declare     func(*journal.Container) error
 	Ready       func() bool      // whether it is known which containers run; nil: it is
 	Bucket      rule.Bucket      // bounds the hits of a rule that adds matches up; none where it is zero
 	Redact      *redact.Redactor // keys of rules; nil: they are told as they are
@@ -157,6 +161,32 @@ func (s *Scanner) SetSnapshot(rules *rule.Snapshot) {
 	s.ruleMu.Unlock()
 	s.notifyAll(func(*follower) bool { return true })
 	signal(s.commits.wake) // for what rules add up
+}
+
+// SetWorkload is SetSnapshot for rules that differ from those so far in what a workload
+// has apart: nothing is done about other containers.
+func (s *Scanner) SetWorkload(rules *rule.Snapshot, workload string) {
+	before := s.snapshot.Load()
+	if before == nil {
+		s.SetSnapshot(rules)
+		return
+	}
+	s.snapshot.Store(rules)
+	gone := func(id int64) bool { return before.KnownApart(workload, id) && !rules.KnownApart(workload, id) }
+	s.ruleMu.Lock()
+	maps.DeleteFunc(s.rules, func(id int64, _ rule.Counts) bool { return gone(id) })
+	maps.DeleteFunc(s.gaveUp, func(id int64, _ string) bool { return gone(id) })
+	maps.DeleteFunc(s.ignored, func(by rule.Ignored, _ int64) bool {
+		return before.KnownApart(workload, by.Rule) && !rules.Ignores(by)
+	})
+	s.ruleMu.Unlock()
+	s.notifyAll(func(f *follower) bool {
+		where := f.where.Load()
+		return where != nil && where.Workload == workload
+	})
+	if !rules.SumsAs(before) {
+		signal(s.commits.wake)
+	}
 }
 
 // Notify says that a container's journal has grown or an attachment has ended.

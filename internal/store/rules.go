@@ -134,7 +134,7 @@ func (s *Store) insertRule(ctx context.Context, tx *sql.Tx, r *rule.Rule) error 
 	if err := rule.Fields.Settle(r); err != nil {
 		return err
 	}
-	if err := full(ctx, tx, "rules", MaxRules); err != nil {
+	if err := fullBeside(ctx, tx, "rules", r.Managed, MaxRules); err != nil {
 		return err
 	}
 	if err := checkOverride(ctx, tx, *r); err != nil {
@@ -314,8 +314,22 @@ func (e *FullError) Error() string {
 
 // full refuses a row beyond most in a table.
 func full(ctx context.Context, tx *sql.Tx, table string, most int) error {
+	return fullOf(ctx, tx, table, "SELECT count(*) FROM "+table, most)
+}
+
+// fullBeside is full, for a table in which labels declare some: these are counted by
+// themselves, and take no room from what people do.
+func fullBeside(ctx context.Context, tx *sql.Tx, table string, by fields.Managed, most int) error {
+	labelled := "SELECT count(*) FROM " + table + " WHERE " + byLabel
+	if OfLabels(by) {
+		return fullOf(ctx, tx, table, labelled, most)
+	}
+	return fullOf(ctx, tx, table, "SELECT (SELECT count(*) FROM "+table+") - ("+labelled+")", most)
+}
+
+func fullOf(ctx context.Context, tx *sql.Tx, table, count string, most int) error {
 	var n int
-	if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM "+table).Scan(&n); err != nil {
+	if err := tx.QueryRowContext(ctx, count).Scan(&n); err != nil {
 		return err
 	}
 	if n >= most {

@@ -52,11 +52,11 @@ func (s *Store) CreateSilence(ctx context.Context, v silence.Silence) (silence.S
 func (s *Store) insertSilence(ctx context.Context, tx *sql.Tx, v *silence.Silence) error {
 	v.CreatedAt = instant(nanos(s.now()))
 	_, err := tx.ExecContext(ctx, `DELETE FROM silences WHERE id IN (SELECT id FROM silences v WHERE ends_at <= ? AND managed_by = 'api' AND NOT `+owing+`
-		ORDER BY ends_at LIMIT max(0, (SELECT count(*) FROM silences) - ?))`, nanos(v.CreatedAt), MaxSilences-1)
+		ORDER BY ends_at LIMIT max(0, (SELECT count(*) FROM silences WHERE NOT `+byLabel+`) - ?))`, nanos(v.CreatedAt), MaxSilences-1)
 	if err != nil {
 		return err
 	}
-	if err := full(ctx, tx, "silences", MaxSilences); err != nil {
+	if err := fullBeside(ctx, tx, "silences", v.Managed, MaxSilences); err != nil {
 		return err
 	}
 	res, err := tx.ExecContext(ctx, "INSERT INTO silences (ends_at, definition, managed_by, key, declared_at) VALUES (?, ?, ?, ?, ?)",
