@@ -71,7 +71,7 @@ func search(b *bench) (*section, error) {
 	s.say("%d MiB of text, %d lines of a week in %d containers, kept by logscan in compressed segments (%.0f MiB; %.2f of the frames), by json-file, and as text that zstd has compressed. "+
 		"All of it has been read before. `rg -j1` counts the lines of json-file's files; logscan gives each hit, in order of time. %d turns, by turns; the load was %s when this began.",
 		size, c.lines, searched, float64(c.packed)/(1<<20), float64(c.packed)/float64(c.raw), b.runs, loadAverage())
-	searcher := query.New(c.journals, nil)
+	searcher := query.New(c.journals, nil, nil)
 	// ours returns how long a search takes, in seconds, up to its first hit, and in all.
 	ours := func(r query.Request) (first, wall float64, sum query.Summary, err error) {
 		began := time.Now()
@@ -275,14 +275,14 @@ func (c *corpus) container(n, size int) error {
 // searching has four searches run through the API, again and again, until it is told to end.
 func searching(socket string) (end func() error, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, query.MaxSearches)
-	for range query.MaxSearches {
+	ended := make(chan error, query.DefaultQueries)
+	for range query.DefaultQueries {
 		go func() { ended <- searchOn(ctx, socket) }()
 	}
 	return func() error {
 		cancel()
 		var all []error
-		for range query.MaxSearches {
+		for range query.DefaultQueries {
 			all = append(all, <-ended)
 		}
 		return errors.Join(all...)

@@ -36,9 +36,9 @@
 //     looked at once. What retention has removed meanwhile is counted in Summary.Skipped:
 //     no journal is held while nothing is read of it.
 //   - Memory is bounded, whatever matches: hits that wait for their turn take maxWaiting at
-//     most, and where there are more they are read again. So is time, and how many searches
-//     run at once; they read on one core less than there are, in turns, and yield after
-//     each. Blocks that are in memory for rules are left to them, and what wasn't in the
+//     most, and where there are more they are read again. So is time, and how many
+//     queries there are at once, by a Pool; they read on one core less than there are, in
+//     turns, and yield after each. Blocks that are in memory for rules are left to them, and what wasn't in the
 //     page cache isn't there afterwards.
 //   - It ends soon when its context does.
 //

@@ -4,9 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"errors"
-	"fmt"
 	"math"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -18,8 +16,6 @@ import (
 
 // Bounds of searches.
 const (
-	// MaxSearches is how many there are at once.
-	MaxSearches = 4
 	// maxTime is how long one looks; then it says where to go on.
 	maxTime = 10 * time.Minute
 	// maxWaiting is how many bytes hits take that wait for their turn, of a search;
@@ -38,28 +34,20 @@ const (
 	tellEvery = time.Second
 )
 
-// ErrBusy means that there can't be another search now.
-var ErrBusy = fmt.Errorf("%d searches are running, and there can't be more; end one, or try again when one has ended", MaxSearches)
-
 // Searcher runs searches. Safe concurrently.
 type Searcher struct {
 	journals *journal.Dir
 	flush    func(ctx context.Context, id string)
-	slots    chan struct{} // holds one for each search
-	turns    chan struct{} // holds one for each that reads
+	pool     *Pool
 
 	maxTime             time.Duration
 	maxWaiting, maxTurn int
 }
 
-// New returns a Searcher. Flush has what a container has written be in its journal; it may
-// be nil.
-func New(journals *journal.Dir, flush func(ctx context.Context, id string)) *Searcher {
-	return &Searcher{
-		journals: journals, flush: flush,
-		slots: make(chan struct{}, MaxSearches), turns: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
-		maxTime: maxTime, maxWaiting: maxWaiting, maxTurn: maxTurn,
-	}
+// New returns a Searcher whose searches are some of a pool's queries. Flush has what a
+// container has written be in its journal; it may be nil.
+func New(journals *journal.Dir, pool *Pool, flush func(ctx context.Context, id string)) *Searcher {
+	return &Searcher{journals: journals, flush: flush, pool: pool, maxTime: maxTime, maxWaiting: maxWaiting, maxTurn: maxTurn}
 }
 
 // Line is a line of a log.
@@ -137,21 +125,32 @@ type search struct {
 	turnMost   int
 	widthLeast int
 
-	most     time.Duration    // how long it looks
-	ends     map[string]int64 // up to where it looks, by container
-	given    bool             // something since it was last shown
-	waiting  int              // bytes that hits take
-	counted  int64            // hits, where they aren't given
-	sum      Summary
-	done     Progress
-	last     *place // of the last hit that was given
-	deadline time.Time
-	told     time.Time
+	most       time.Duration    // how long it looks
+	maxWaiting int              // as the Searcher's
+	ends       map[string]int64 // up to where it looks, by container
+	given      bool             // something since it was last shown
+	waiting    int              // bytes that hits take
+	counted    int64            // hits, where they aren't given
+	sum        Summary
+	done       Progress
+	last       *place // of the last hit that was given
+	deadline   time.Time
+	told       time.Time
 }
 
 // Search looks for lines. An error of a request is a *fields.Error or wraps ErrNoContainer;
 // ErrBusy asks to try again.
 func (s *Searcher) Search(ctx context.Context, r Request, out Output) (Summary, error) {
+	leave, err := s.pool.enter(false)
+	if err != nil {
+		return Summary{}, err
+	}
+	defer leave()
+	return s.within(ctx, r, out)
+}
+
+// within is Search as a part of a query.
+func (s *Searcher) within(ctx context.Context, r Request, out Output) (Summary, error) {
 	run, err := s.prepare(ctx, r, out)
 	if err != nil {
 		return Summary{}, err
@@ -161,12 +160,6 @@ func (s *Searcher) Search(ctx context.Context, r Request, out Output) (Summary, 
 
 // search looks for lines of those containers, of all there are, that the request is about.
 func (s *search) search(all []journal.Container) (Summary, error) {
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	default:
-		return Summary{}, ErrBusy
-	}
 	chosen, err := s.choose(all)
 	if err != nil {
 		return Summary{}, err
@@ -187,7 +180,7 @@ func (s *search) search(all []journal.Container) (Summary, error) {
 
 // prepare checks a request.
 func (s *Searcher) prepare(ctx context.Context, r Request, out Output) (*search, error) {
-	run := &search{Request: r, Searcher: s, reading: reading{ctx: ctx}, out: out, span: span{math.MinInt64, math.MaxInt64}, most: s.maxTime, ends: map[string]int64{}}
+	run := &search{Request: r, Searcher: s, reading: reading{ctx: ctx}, out: out, span: span{math.MinInt64, math.MaxInt64}, most: s.maxTime, maxWaiting: s.maxWaiting, ends: map[string]int64{}}
 	if err := run.settle(); err != nil {
 		return nil, err
 	}

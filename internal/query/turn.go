@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
-	"runtime"
 	"slices"
 	"time"
 
@@ -18,15 +17,12 @@ func (s *search) advance(c *cursor) error {
 	if err := s.tell(); err != nil {
 		return err
 	}
-	select {
-	case s.turns <- struct{}{}:
-	case <-s.ctx.Done():
-		return s.ctx.Err()
+	done, err := s.pool.turn(s.ctx)
+	if err != nil {
+		return err
 	}
-	err := s.turn(c)
-	<-s.turns
-	runtime.Gosched()
-	return err
+	defer done()
+	return s.turn(c)
 }
 
 // tell has what was given be shown before more is read. No journal is held meanwhile, since

@@ -123,15 +123,14 @@ type WhyNotice struct {
 // *fields.Error, wraps ErrNoContainer or is store.ErrNotFound for its event; ErrBusy asks
 // to try again. What is read of logs is bounded by ctx too.
 func (s *Searcher) Why(ctx context.Context, cfg WhyConfig, q WhyQuery) (Why, error) {
+	leave, err := s.pool.enter(false)
+	if err != nil {
+		return Why{}, err
+	}
+	defer leave()
 	w := why{Searcher: s, cfg: cfg, query: q}
 	if err := w.find(ctx); err != nil {
 		return Why{}, err
-	}
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	default:
-		return Why{}, ErrBusy
 	}
 	if err := w.load(ctx); err != nil {
 		return Why{}, err
@@ -201,7 +200,7 @@ func (w *why) find(ctx context.Context) error {
 		return refuse("at", "is required, or else line or event")
 	}
 	n, fits := int64(0), false
-	sum, err := w.Search(ctx, r, Output{Hit: func(h *Hit) error {
+	sum, err := w.Searcher.within(ctx, r, Output{Hit: func(h *Hit) error {
 		if n++; q.Event == 0 && n != nth || fits {
 			return nil
 		}

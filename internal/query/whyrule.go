@@ -65,12 +65,11 @@ type RuleUnmet struct {
 // WhyRule says why a rule made no hit in a time, or that it did. A rule that can't be used
 // is a rule.CompileError; ErrBusy asks to try again. What is read of logs is bounded by ctx.
 func (s *Searcher) WhyRule(ctx context.Context, cfg WhyConfig, q WhyRuleQuery) (RuleWhy, error) {
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	default:
-		return RuleWhy{}, ErrBusy
+	leave, err := s.pool.enter(false)
+	if err != nil {
+		return RuleWhy{}, err
 	}
+	defer leave()
 	w := ruleWitness{cfg: cfg, rule: q.Rule, out: RuleWhy{Since: q.Since.UTC(), Until: q.Until.UTC(), Whole: true}, unmet: map[[2]string]*RuleUnmet{}, parts: map[string]int64{}}
 	if err := w.stored(ctx, q); err != nil {
 		return RuleWhy{}, err
