@@ -236,6 +236,13 @@ func plain(b []byte) (source string, line []byte, ok bool) {
 	return source, line, size == len(line)
 }
 
+// Plain reports whether a frame's body is a whole line in the form that nearly all have.
+// Decode reads it without an error.
+func Plain(body []byte) bool {
+	_, _, ok := plain(body)
+	return ok
+}
+
 // plainFields reports whether a body's time and line stand where a plain one's do.
 func plainFields(b []byte) bool {
 	return len(b) >= plainLine+2 && b[plainTime] == fieldTime && b[plainLine] == fieldLine && plainTimed(b)

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"logscan/internal/blockfilter"
 	"logscan/internal/journal"
 	"logscan/internal/rule"
 )
@@ -28,8 +27,12 @@ const (
 	maxContextText = 8 << 10
 	// maxSpans is how many matches of a line are told.
 	maxSpans = 100
-	// holdMost is how long a journal is held that nothing else uses.
-	holdMost = time.Second
+	// holdMost is how long journals are held that nothing else uses, and maxHeldLogs how
+	// many of them a search has at once.
+	holdMost    = time.Second
+	maxHeldLogs = 32
+	// showEvery is how often what was given is shown, but for what comes first.
+	showEvery = 200 * time.Millisecond
 	// tellEvery is how often a search says how far it is.
 	tellEvery = time.Second
 )
@@ -116,7 +119,7 @@ type search struct {
 	ahead   span   // the times of the blocks that are to be looked at
 	from    *place // that hits are to lie behind, in the order wanted
 	set     *rule.Set
-	wanted  *blockfilter.Wanted // what a line that is looked for has; nil where nothing is known
+	has     having
 	match   rule.Matching
 	state   rule.State
 	cursors cursors
@@ -129,6 +132,7 @@ type search struct {
 	maxWaiting int              // as the Searcher's
 	ends       map[string]int64 // up to where it looks, by container
 	given      bool             // something since it was last shown
+	shown      time.Time        // when that was
 	waiting    int              // bytes that hits take
 	counted    int64            // hits, where they aren't given
 	sum        Summary
@@ -199,7 +203,7 @@ func (s *Searcher) prepare(ctx context.Context, r Request, out Output) (*search,
 		run.from = &p
 	}
 	var err error
-	run.set, run.wanted, err = run.compile()
+	run.set, run.has, err = run.compile()
 	return run, err
 }
 
@@ -226,10 +230,11 @@ func (s *search) plan(chosen []journal.Container) error {
 		if err := s.ctx.Err(); err != nil {
 			return err
 		}
+		s.letGo()
 		if s.flush != nil {
 			s.flush(s.ctx, c.ID)
 		}
-		j, err := s.journals.Acquire(c.ID)
+		err := s.open(s.journals, c.ID)
 		if errors.Is(err, journal.ErrNotFound) {
 			continue // just removed
 		}
@@ -237,9 +242,8 @@ func (s *search) plan(chosen []journal.Container) error {
 			s.sum.Unreadable++
 			continue
 		}
-		_, end := j.Bounds() // of a log without segments
-		segments := j.Segments()
-		j.Release()
+		_, end := s.journal.Bounds() // of a log without segments
+		segments := s.journal.Segments()
 		if len(segments) > 0 {
 			end = segments[len(segments)-1].To
 		}
