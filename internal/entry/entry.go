@@ -236,12 +236,9 @@ func plain(b []byte) (source string, line []byte, ok bool) {
 	return source, line, size == len(line)
 }
 
-// Plain reports whether a frame's body is a whole line in the form that nearly all have.
-// Decode reads it without an error.
-func Plain(body []byte) bool {
-	_, _, ok := plain(body)
-	return ok
-}
+// Plain returns the stream and the line of a frame's body in the form that nearly all have,
+// which is a whole line; not ok for all others, good and bad. It aliases body.
+func Plain(body []byte) (source string, line []byte, ok bool) { return plain(body) }
 
 // plainFields reports whether a body's time and line stand where a plain one's do.
 func plainFields(b []byte) bool {

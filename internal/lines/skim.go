@@ -25,7 +25,10 @@ func (s *Source) Skim(f Finder, before int64) (passed int64) {
 	found := f.From(at)
 	for s.off < before {
 		frame, rest, err := entry.Next(s.block)
-		if at += len(frame); err != nil || at > found || !entry.Plain(frame[entry.HeaderLen:]) {
+		if at += len(frame); err != nil || at > found {
+			break
+		}
+		if _, _, plain := entry.Plain(frame[entry.HeaderLen:]); !plain {
 			break
 		}
 		s.off += int64(len(frame))
