@@ -49,7 +49,7 @@ func (b *backtest) sayWhyNothing(ctx context.Context, cfg BacktestConfig, snapsh
 // read reads a container's log.
 func (m *nearMisses) read(ctx context.Context, journals *journal.Dir, pool *Pool, id string, q *BacktestQuery, required *match.Required, set *rule.Set, r *rule.Rule) error {
 	_, err := pool.eachLine(ctx, journals, id, q.Since.UnixNano(), func(_ *lines.Source, l *lines.Line) {
-		if l.TimeNano >= q.Until.UnixNano() || !required.In(l.Text) {
+		if l.TimeNano >= q.Until.UnixNano() || !required.Near(l.Text) {
 			return
 		}
 		if m.lines++; m.looked < maxNearMisses {
