@@ -103,8 +103,8 @@ type Output struct {
 	Hit      func(*Hit) error // is valid until it returns
 	Found    func(Found) error
 	Progress func(Progress) error
-	// Wait is called where a while passes, or the search reads on: what was given is to
-	// be shown.
+	// Wait is called where a while has passed, and behind what is given first: what was
+	// given is to be shown.
 	Wait func() error
 }
 
