@@ -150,7 +150,7 @@ func newTestPlugin(t testing.TB) *testPlugin {
 	if err != nil {
 		t.Fatal(err)
 	}
-	searcher := query.New(p.logs, nil)
+	searcher := query.New(p.logs, nil, nil)
 	why := query.WhyConfig{Store: p.store, Bucket: rule.DefaultBucket}
 	p.handler = api.New(api.Config{
 		Rules:  liveRules{p.store},

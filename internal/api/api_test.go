@@ -150,7 +150,7 @@ func newBench(t *testing.T) *bench {
 	}
 	b := &bench{t: t, socket: filepath.Join(dir, "s"), tokens: &Tokens{}, watch: &query.Watch{}}
 	b.journals = searchable(t, b.watch)
-	b.tailer = query.NewTailer(query.TailConfig{Journals: b.journals, Searcher: query.New(b.journals, nil), Watch: b.watch, Rules: func() query.LiveRules {
+	b.tailer = query.NewTailer(query.TailConfig{Journals: b.journals, Searcher: query.New(b.journals, query.NewPool(query.DefaultQueries), nil), Watch: b.watch, Rules: func() query.LiveRules {
 		rules, err := b.store.Rules(context.Background())
 		if err != nil {
 			t.Error(err)
@@ -211,7 +211,7 @@ func (b *bench) config() Config {
 			if f := b.search.Load(); f != nil {
 				return f.do(ctx, r, out)
 			}
-			return query.New(b.journals, nil).Search(ctx, r, out)
+			return query.New(b.journals, nil, nil).Search(ctx, r, out)
 		},
 		Tail: b.tailer.Tail,
 	}

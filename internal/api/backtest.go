@@ -118,12 +118,6 @@ func (s *server) backtestRule(ctx context.Context, in *struct{ Body BacktestRequ
 	if q.Silences, err = s.Store.Silences(ctx); err != nil {
 		return nil, s.fail(err, "silence")
 	}
-	select { // one at a time: it takes a core
-	case s.querying <- struct{}{}:
-		defer func() { <-s.querying }()
-	case <-ctx.Done():
-		return nil, s.fail(ctx.Err(), "rule")
-	}
 	limited, cancel := context.WithTimeout(ctx, s.queryTime)
 	defer cancel()
 	b, err := s.Backtest(limited, q)

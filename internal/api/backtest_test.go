@@ -18,7 +18,7 @@ func TestBacktest(t *testing.T) {
 	ctx := t.Context()
 	r := must[Rule](t)(b.CreateRule(ctx, RuleCreate{Name: "oom", Pattern: "Out of memory", RuleFields: RuleFields{"state": "shadow"}}))
 	must[Trigger](t)(b.CreateTrigger(ctx, TriggerCreate{Name: "ops", ActionURL: "https://h/"}))
-	s := &server{Config: Config{Store: b.store, Logger: slog.New(slog.DiscardHandler)}, querying: make(chan struct{}, 1), queryTime: time.Minute}
+	s := &server{Config: Config{Store: b.store, Logger: slog.New(slog.DiscardHandler)}, queryTime: time.Minute}
 	ask := func(in BacktestRequest) (Backtest, error) {
 		out, err := s.backtestRule(ctx, &struct{ Body BacktestRequest }{in})
 		if err != nil {

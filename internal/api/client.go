@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -229,7 +230,15 @@ func (c *Client) TestRule(ctx context.Context, in RuleTest) (r RuleTestResult, e
 // Backtest tells what a rule would have told of the lines that are kept.
 func (c *Client) Backtest(ctx context.Context, in BacktestRequest) (b Backtest, err error) {
 	err = c.do(ctx, http.MethodPost, rulesPath+"/backtest", nil, in, &b)
-	return b, err
+	return b, cutOff("backtest", err)
+}
+
+// cutOff says of a query of logs that its answer doesn't come any more.
+func cutOff(what string, err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) {
+		return fmt.Errorf("the %s was cut off, as when the plugin is restarted: ask again (%w)", what, err)
+	}
+	return err
 }
 
 // RuleStats tells of each rule what became of its matches.
@@ -339,7 +348,7 @@ func (c *Client) Why(ctx context.Context, in WhyQuery) (w Why, err error) {
 		q.Set("all", "true")
 	}
 	err = c.do(ctx, http.MethodGet, whyPath, q, nil, &w)
-	return w, err
+	return w, cutOff("search for why", err)
 }
 
 // WhyRule returns why a rule made no hit; since is zero for the last 24 hours.
@@ -349,7 +358,7 @@ func (c *Client) WhyRule(ctx context.Context, id int64, since time.Time) (w Rule
 		q.Set("since", since.UTC().Format(time.RFC3339Nano))
 	}
 	err = c.do(ctx, http.MethodGet, idPath(rulesPath, id)+"/why", q, nil, &w)
-	return w, err
+	return w, cutOff("search for why", err)
 }
 
 // UncoveredQuery says of which lines it is asked what no rule is about.
@@ -372,7 +381,7 @@ func (c *Client) Uncovered(ctx context.Context, in UncoveredQuery) (out Uncovere
 		q.Set("limit", strconv.Itoa(in.Limit))
 	}
 	err = c.do(ctx, http.MethodGet, uncoveredPath, q, nil, &out)
-	return out, err
+	return out, cutOff("search for what is uncovered", err)
 }
 
 // Redeliver sends a delivery again, whatever became of it.

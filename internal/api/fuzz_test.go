@@ -38,7 +38,7 @@ func fuzzed(f *testing.F) http.Handler {
 	return New(Config{
 		Store: db, Scanner: fakeScanner{}, Rules: liveRules{db}, Ingest: fakeIngest{}, Journals: fakeJournals{},
 		Worker:      trigger.NewWorker(trigger.WorkerConfig{Store: db}),
-		Search:      query.New(searchable(f, &query.Watch{}), nil).Search,
+		Search:      query.New(searchable(f, &query.Watch{}), nil, nil).Search,
 		Reload:      func(context.Context) error { return nil },
 		CheckTarget: func(u string) error { return trigger.CheckTarget(u, egress.Targets{Allow: []string{"h.example.com"}}) },
 	})

@@ -113,7 +113,7 @@ func (s *server) refuseLines(api huma.API, hc huma.Context, err error) {
 		details = append(details, &huma.ErrorDetail{Location: "query." + wrong.Field, Message: wrong.Reason})
 	case errors.Is(err, query.ErrNoContainer):
 		status, text = http.StatusNotFound, err.Error()
-	case errors.Is(err, query.ErrBusy), errors.Is(err, query.ErrTails):
+	case errors.Is(err, query.ErrBusy):
 		status, text = http.StatusServiceUnavailable, err.Error()
 		hc.SetHeader("Retry-After", "5")
 	default:

@@ -208,9 +208,9 @@ func TestSearchRefuses(t *testing.T) {
 // Hits come while the search runs; it ends with its client, and one too many is refused.
 func TestSearchStreams(t *testing.T) {
 	b, dir := newSearchBench(t)
-	searcher := query.New(dir, nil)
+	searcher := query.New(dir, query.NewPool(query.DefaultQueries), nil)
 	waiting, goOn := make(chan struct{}), make(chan struct{})
-	ended := make(chan error, query.MaxSearches)
+	ended := make(chan error, query.DefaultQueries)
 	b.search.Store(&searchFunc{func(ctx context.Context, r query.Request, out query.Output) (query.Summary, error) {
 		hit := out.Hit
 		out.Hit = func(h *query.Hit) error {
@@ -234,7 +234,7 @@ func TestSearchStreams(t *testing.T) {
 	}})
 	var leave []context.CancelFunc
 	var bodies []*bufio.Reader
-	for range query.MaxSearches {
+	for range query.DefaultQueries {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		resp, err := b.send(ctx, http.MethodGet, searchPath, nil, nil, nil)

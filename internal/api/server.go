@@ -121,7 +121,6 @@ type server struct {
 	// no lock: the last to reload sees all that is stored.
 	change   sync.Mutex
 	testing  chan struct{} // holds a token for each test of a rule under way
-	querying chan struct{} // holds one while kept logs are read for an answer
 	testTime time.Duration // how long one may take
 	// queryTime is how long logs may be read for an answer.
 	queryTime time.Duration
@@ -141,7 +140,7 @@ func New(cfg Config) http.Handler {
 	if cfg.Tokens == nil {
 		cfg.Tokens = &Tokens{}
 	}
-	s := &server{Config: cfg, testing: make(chan struct{}, testsAtOnce), querying: make(chan struct{}, 1), testTime: testTime, queryTime: queryTime}
+	s := &server{Config: cfg, testing: make(chan struct{}, testsAtOnce), testTime: testTime, queryTime: queryTime}
 	mux := http.NewServeMux()
 	hc := huma.DefaultConfig("logscan", cfg.Version)
 	hc.Info.Description = "Rules over container logs, the events they make, and the triggers that send them on."
@@ -288,6 +287,8 @@ func (s *server) fail(err error, what string) error {
 		return err
 	case errors.Is(err, store.ErrNotFound):
 		return huma.Error404NotFound("no such " + what)
+	case errors.Is(err, query.ErrBusy):
+		return huma.ErrorWithHeaders(huma.Error503ServiceUnavailable(err.Error()), http.Header{"Retry-After": {"5"}})
 	case errors.Is(err, context.Canceled):
 		return huma.NewError(statusClientGone, "the client has gone")
 	}

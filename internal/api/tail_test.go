@@ -137,7 +137,7 @@ func TestTailGoesOn(t *testing.T) {
 		t.Error(err)
 	}
 	var open []*http.Response
-	for range query.MaxTails {
+	for range query.DefaultQueries * query.TailsEach {
 		resp, err := b.send(t.Context(), http.MethodGet, tailPath, url.Values{"follow": {"true"}}, nil, nil)
 		if err != nil {
 			var busy *Problem
@@ -151,7 +151,7 @@ func TestTailGoesOn(t *testing.T) {
 	}
 	err := b.Tail(t.Context(), TailQuery{Follow: true}, func(TailRecord) error { return nil }, nil)
 	var busy *Problem
-	if !errors.As(err, &busy) || busy.Status != 503 || !strings.Contains(busy.Detail, "tails are being followed") || len(open) < query.MaxTails-2 {
+	if !errors.As(err, &busy) || busy.Status != 503 || !strings.Contains(busy.Detail, query.Setting) || len(open) < query.DefaultQueries*query.TailsEach-query.TailsEach-1 {
 		t.Errorf("one too many: %v; %d are open", err, len(open))
 	}
 }

@@ -18,7 +18,7 @@ func TestUncovered(t *testing.T) {
 	must[Rule](t)(b.CreateRule(t.Context(), RuleCreate{Name: "oom", Pattern: "Out of memory"}))
 	var asked query.UncoveredQuery
 	var rules []rule.Rule
-	s := &server{Config: Config{Store: b.store, Logger: slog.New(slog.DiscardHandler)}, querying: make(chan struct{}, 1), queryTime: time.Minute}
+	s := &server{Config: Config{Store: b.store, Logger: slog.New(slog.DiscardHandler)}, queryTime: time.Minute}
 	if _, err := s.listUncovered(t.Context(), &uncoveredInput{}); err == nil || !strings.Contains(err.Error(), "read yet") {
 		t.Errorf("logs that can't be read: %v", err)
 	}

@@ -185,8 +185,6 @@ func (s *server) failWhy(ctx, limited context.Context, err error, what string) e
 		return huma.Error422UnprocessableEntity(wrong.Error(), &huma.ErrorDetail{Location: "query." + wrong.Field, Message: wrong.Reason})
 	case errors.Is(err, query.ErrNoContainer):
 		return huma.Error404NotFound(err.Error())
-	case errors.Is(err, query.ErrBusy):
-		return huma.Error503ServiceUnavailable(err.Error())
 	}
 	return s.fail(err, what)
 }

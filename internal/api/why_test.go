@@ -79,7 +79,7 @@ func TestWhy(t *testing.T) {
 	for want, fails := range map[string]error{
 		"422 at: is required":   &fields.Error{Field: "at", Reason: "is required"},
 		"404 no log is kept":    fmt.Errorf("container x: %w", query.ErrNoContainer),
-		"503 searches are":      query.ErrBusy,
+		"503 no room":           query.ErrBusy,
 		"404 no such event":     store.ErrNotFound,
 		"500 went wrong inside": errors.New("disk"),
 	} {

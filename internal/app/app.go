@@ -158,7 +158,8 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		}
 		return journals.Run(ctx)
 	})
-	searcher := query.New(journals, in.Flush)
+	queries := query.NewPool(cfg.Queries)
+	searcher := query.New(journals, queries, in.Flush)
 	tailer := query.NewTailer(query.TailConfig{Journals: journals, Searcher: searcher, Watch: watch, Rules: func() query.LiveRules {
 		if s := scanning.Load(); s != nil {
 			return query.LiveRules{Snapshot: s.snapshot.Load(), Echo: s.echo}
@@ -176,7 +177,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 		},
 		Uncovered: func(ctx context.Context, rules []rule.Rule, q query.UncoveredQuery) (query.Uncovered, error) {
 			q.Redact = cfg.Redact
-			return query.FindUncovered(ctx, journals, rules, q)
+			return query.FindUncovered(ctx, journals, queries, rules, q)
 		},
 		Token: ctl.tcpToken, Tokens: &ctl.tokens, Degraded: ctl.reasons,
 		Process: from.Worker, Version: cfg.Version, Started: time.Now(), Logger: log,
@@ -186,7 +187,7 @@ func Run(ctx context.Context, cfg Config, log *slog.Logger) error {
 	run(&serve, ctx, "scan", func(ctx context.Context) error {
 		var ready atomic.Bool
 		go func() { ready.Store(in.Ready(ctx) == nil) }() // until then everybody's logs look like a stopped container's
-		return runScanning(ctx, scanningConfig{cfg: cfg, log: log, ready: ready.Load, journals: journals, losses: losses, current: &scanning, control: ctl, api: apiConfig, searcher: searcher, from: from})
+		return runScanning(ctx, scanningConfig{cfg: cfg, log: log, ready: ready.Load, journals: journals, losses: losses, current: &scanning, control: ctl, api: apiConfig, queries: queries, searcher: searcher, from: from})
 	})
 	removals := removal.New(removal.Config{Socket: cfg.EngineSocket, Journals: journals, Logger: log, Finished: func(id string) bool {
 		s := scanning.Load()

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"net/url"
@@ -16,6 +17,7 @@ import (
 
 	"logscan/internal/api"
 	"logscan/internal/egress"
+	"logscan/internal/query"
 	"logscan/internal/redact"
 	"logscan/internal/rule"
 )
@@ -40,6 +42,7 @@ type Config struct {
 	BucketRefill time.Duration    // one more hit after each of these
 	EventsMax    int              // events kept
 	EventsAge    time.Duration    // events kept for
+	Queries      int              // of kept logs, at once
 	Redact       *redact.Redactor // what is told of lines; nil: nothing is redacted
 	Targets      egress.Targets
 	Listen       string // HOST:PORT of the API over TCP; "" = none
@@ -79,6 +82,7 @@ func ConfigFromEnv(getenv func(string) string) Config {
 		BucketRefill: r.duration("LOGSCAN_BUCKET_REFILL", "2s"),
 		EventsMax:    r.number("LOGSCAN_EVENTS_MAX", "100000"),
 		EventsAge:    r.duration("LOGSCAN_EVENTS_AGE", "2160h"),
+		Queries:      r.numberUpTo(query.Setting, strconv.Itoa(query.DefaultQueries), query.MaxQueries),
 		Redact:       r.redactor("LOGSCAN_REDACT", "LOGSCAN_REDACT_PATTERNS"),
 		Targets:      r.targets("LOGSCAN_ALLOW_TARGETS", "LOGSCAN_REFUSE_TARGETS"),
 		Listen:       r.address("LOGSCAN_LISTEN"),
@@ -150,9 +154,17 @@ func (s *settings) duration(name, fallback string) time.Duration {
 }
 
 func (s *settings) number(name, fallback string) int {
-	return parse(s, name, fallback, "a whole number above 0", func(v string) (int, error) {
+	return s.wholeNumber(name, fallback, "a whole number above 0", math.MaxInt)
+}
+
+func (s *settings) numberUpTo(name, fallback string, most int) int {
+	return s.wholeNumber(name, fallback, fmt.Sprintf("a whole number from 1 to %d", most), most)
+}
+
+func (s *settings) wholeNumber(name, fallback, want string, most int) int {
+	return parse(s, name, fallback, want, func(v string) (int, error) {
 		n, err := strconv.Atoi(v)
-		if err == nil && n <= 0 {
+		if err == nil && (n <= 0 || n > most) {
 			err = strconv.ErrRange
 		}
 		return n, err

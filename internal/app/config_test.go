@@ -59,6 +59,7 @@ func TestConfigBadSettings(t *testing.T) {
 		"LOGSCAN_BUCKET_BURST":    "0",
 		"LOGSCAN_BUCKET_REFILL":   "-2s",
 		"LOGSCAN_EVENTS_MAX":      "1e3",
+		"LOGSCAN_QUERIES":         "65",
 		"LOGSCAN_LOG_LEVEL":       "loud",
 		"LOGSCAN_REDACT":          "yes",
 		"LOGSCAN_REDACT_PATTERNS": "(",
@@ -69,8 +70,8 @@ func TestConfigBadSettings(t *testing.T) {
 		}
 		want := ConfigFromEnv(env(nil))
 		c.Problems = nil
-		if got, want := c.HoldMax+c.DiskBudget+int64(c.BucketBurst+c.EventsMax)+int64(c.LogLevel)+int64(c.StoppedAge+c.BucketRefill),
-			want.HoldMax+want.DiskBudget+int64(want.BucketBurst+want.EventsMax)+int64(want.LogLevel)+int64(want.StoppedAge+want.BucketRefill); got != want {
+		if got, want := c.HoldMax+c.DiskBudget+int64(c.BucketBurst+c.EventsMax+c.Queries)+int64(c.LogLevel)+int64(c.StoppedAge+c.BucketRefill),
+			want.HoldMax+want.DiskBudget+int64(want.BucketBurst+want.EventsMax+want.Queries)+int64(want.LogLevel)+int64(want.StoppedAge+want.BucketRefill); got != want {
 			t.Errorf("%s=%s: default not used", name, bad)
 		}
 	}

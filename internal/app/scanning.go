@@ -90,6 +90,7 @@ type scanningConfig struct {
 	current  *atomic.Pointer[scanning]
 	control  *apiServer
 	api      api.Config // without what needs the database
+	queries  *query.Pool
 	searcher *query.Searcher
 	from     Inherited
 	ready    func() bool // what was attached is attached again
@@ -136,7 +137,7 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	db.UseWorkloads(func() map[string]time.Time { return lastLines(c.journals) })
 	s.scanner = scan.New(scan.Config{Journals: c.journals, Store: db, Route: s.router.Match, Echo: s.echo, Ready: c.ready, Declare: func(c *journal.Container) error { return s.declare(ctx, c) }, Bucket: s.bucket, Redact: c.cfg.Redact, Logger: c.log})
 	s.worker = trigger.NewWorker(trigger.WorkerConfig{Store: db, Route: s.router.Match, Mark: marks.mark, Logger: c.log, Targets: c.cfg.Targets})
-	s.backtest = query.BacktestConfig{Journals: c.journals, Dir: filepath.Join(c.cfg.DataDir, "backtests"), Bucket: s.bucket, Echo: s.echo, Redact: c.cfg.Redact}
+	s.backtest = query.BacktestConfig{Journals: c.journals, Pool: c.queries, Dir: filepath.Join(c.cfg.DataDir, "backtests"), Bucket: s.bucket, Echo: s.echo, Redact: c.cfg.Redact}
 	_ = os.RemoveAll(s.backtest.Dir) // of one during which the process was killed
 	for said := false; ; {
 		err := s.reload(ctx)

@@ -31,7 +31,7 @@ func inway(b *bench) (*section, error) {
 	s := &section{title: "In nobody's way"}
 	s.say("The same %s, and `docker stop` of a container that writes 1,000 lines a second, while all is well, while a webhook's receiver takes requests and never answers, "+
 		"while every line hits each of %d rules, while another process has the database locked, so that nothing can be stored, and while %d searches look through all logs. "+
-		"Everything else is as in “Carrying lines”. Of normal is the median of the turns' ratios; %d turns.", l, storm, query.MaxSearches, b.runs)
+		"Everything else is as in “Carrying lines”. Of normal is the median of the turns' ratios; %d turns.", l, storm, query.DefaultQueries, b.runs)
 	e, err := b.start()
 	if err != nil {
 		return nil, err

@@ -71,34 +71,36 @@ func search(b *bench) (*section, error) {
 	s.say("%d MiB of text, %d lines of a week in %d containers, kept by logscan in compressed segments (%.0f MiB; %.2f of the frames), by json-file, and as text that zstd has compressed. "+
 		"All of it has been read before. `rg -j1` counts the lines of json-file's files; logscan gives each hit, in order of time. %d turns, by turns; the load was %s when this began.",
 		size, c.lines, searched, float64(c.packed)/(1<<20), float64(c.packed)/float64(c.raw), b.runs, loadAverage())
-	searcher := query.New(c.journals, nil)
+	searcher := query.New(c.journals, nil, nil)
 	// ours returns how long a search takes, in seconds, up to its first hit, and in all.
-	ours := func(r query.Request) (first, wall float64, sum query.Summary, err error) {
-		began := time.Now()
+	ours := func(r query.Request) (first float64, t took, sum query.Summary, err error) {
+		began, cpu := time.Now(), ownCPU()
 		sum, err = searcher.Search(context.Background(), r, query.Output{Hit: func(*query.Hit) error {
 			if first == 0 {
 				first = time.Since(began).Seconds()
 			}
 			return nil
 		}})
-		return first, time.Since(began).Seconds(), sum, err
+		return first, took{time.Since(began).Seconds(), ownCPU() - cpu}, sum, err
 	}
-	quickly := func(shell string) (float64, error) {
+	quickly := func(shell string) (took, error) {
 		began := time.Now()
-		out, err := exec.Command("sh", "-c", shell).CombinedOutput()
+		cmd := exec.Command("sh", "-c", shell)
+		out, err := cmd.CombinedOutput()
 		if code := (*exec.ExitError)(nil); errors.As(err, &code) && code.ExitCode() == 1 {
 			err = nil // nothing was found
 		}
 		if err != nil {
 			err = fmt.Errorf("%s: %w: %s", shell, err, out)
 		}
-		return time.Since(began).Seconds(), err
+		return took{time.Since(began).Seconds(), (cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Seconds()}, err
 	}
 	type asked struct {
-		name, pattern string
-		first         series
-		ours, rg, zst series
-		sum           query.Summary
+		name, pattern          string
+		first                  series
+		ours, rg, zst          series // wall
+		oursCPU, rgCPU, zstCPU series
+		sum                    query.Summary
 	}
 	all := []*asked{
 		{name: "one hit: `" + rareText + "`", pattern: rareText},
@@ -109,7 +111,7 @@ func search(b *bench) (*section, error) {
 	var hour, whole series
 	for n := range b.runs + 1 {
 		for _, q := range all {
-			first, wall, sum, err := ours(query.Request{Pattern: q.pattern})
+			first, own, sum, err := ours(query.Request{Pattern: q.pattern})
 			if err != nil {
 				return nil, err
 			}
@@ -122,7 +124,8 @@ func search(b *bench) (*section, error) {
 				return nil, err
 			}
 			if q.sum = sum; n > 0 { // the first turn reads all of it into memory
-				q.first, q.ours, q.rg, q.zst = append(q.first, first), append(q.ours, wall), append(q.rg, rg), append(q.zst, zst)
+				q.first, q.ours, q.rg, q.zst = append(q.first, first), append(q.ours, own.wall), append(q.rg, rg.wall), append(q.zst, zst.wall)
+				q.oursCPU, q.rgCPU, q.zstCPU = append(q.oursCPU, own.cpu), append(q.rgCPU, rg.cpu), append(q.zstCPU, zst.cpu)
 			}
 		}
 		_, short, _, err := ours(query.Request{Pattern: all[3].pattern, Since: c.until.Add(-time.Hour)})
@@ -130,7 +133,7 @@ func search(b *bench) (*section, error) {
 			return nil, err
 		}
 		if n > 0 {
-			hour, whole = append(hour, short), append(whole, all[3].ours[n-1])
+			hour, whole = append(hour, short.wall), append(whole, all[3].ours[n-1])
 		}
 		progress("%s: turn %d of %d", s.title, n, b.runs)
 	}
@@ -139,9 +142,10 @@ func search(b *bench) (*section, error) {
 		rows = append(rows, []string{
 			q.name, fmt.Sprint(q.sum.Hits), q.ours.String(), number(float64(q.sum.Bytes) / float64(c.raw)), q.rg.String(), q.zst.String(),
 			number(q.ours.ratios(q.rg).median()), number(q.ours.ratios(q.zst).median()),
+			q.oursCPU.String(), number(q.oursCPU.ratios(q.rgCPU).median()), number(q.oursCPU.ratios(q.zstCPU).median()),
 		})
 	}
-	s.table([]string{"", "hits", "logscan s", "of the log read", "rg -j1 s", "zstdcat, rg s", "of rg -j1's", "of zstdcat's and rg's"}, rows)
+	s.table([]string{"", "hits", "logscan s", "of the log read", "rg -j1 s", "zstdcat, rg s", "of rg -j1's", "of zstdcat's and rg's", "logscan CPU s", "of rg -j1's CPU", "of zstdcat's and rg's CPU"}, rows)
 	if got := all[0].sum.Hits; got != 1 {
 		return nil, fmt.Errorf("%s was found %d times", rareText, got)
 	}
@@ -154,6 +158,18 @@ func search(b *bench) (*section, error) {
 	s.target("no literal, the last hour: wall, of the whole week's", hour.ratios(whole).median(), .02, "")
 	s.target("in 1 % of the lines: the first hit", all[2].first.median()*1000, 50, " ms")
 	return s, nil
+}
+
+// took is what something took, in seconds.
+type took struct{ wall, cpu float64 }
+
+// ownCPU is what this process has taken of the processor so far, in seconds.
+func ownCPU() float64 {
+	var u unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano()).Seconds()
 }
 
 // build makes a corpus of so many MiB of text.
@@ -275,14 +291,14 @@ func (c *corpus) container(n, size int) error {
 // searching has four searches run through the API, again and again, until it is told to end.
 func searching(socket string) (end func() error, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, query.MaxSearches)
-	for range query.MaxSearches {
+	ended := make(chan error, query.DefaultQueries)
+	for range query.DefaultQueries {
 		go func() { ended <- searchOn(ctx, socket) }()
 	}
 	return func() error {
 		cancel()
 		var all []error
-		for range query.MaxSearches {
+		for range query.DefaultQueries {
 			all = append(all, <-ended)
 		}
 		return errors.Join(all...)

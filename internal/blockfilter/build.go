@@ -68,6 +68,11 @@ func (b *Builder) Add(frames []byte) {
 	for len(frames) > 0 {
 		frame, rest, err := entry.Next(frames)
 		if err == nil {
+			if source, line, plain := entry.Plain(frame[entry.HeaderLen:]); plain && !b.streams[streamOf(source)].on {
+				open = b.add(line) || open
+				frames = rest
+				continue
+			}
 			err = entry.Decode(frame[entry.HeaderLen:], &e)
 		}
 		if err != nil {

@@ -236,6 +236,10 @@ func plain(b []byte) (source string, line []byte, ok bool) {
 	return source, line, size == len(line)
 }
 
+// Plain returns the stream and the line of a frame's body in the form that nearly all have,
+// which is a whole line; not ok for all others, good and bad. It aliases body.
+func Plain(body []byte) (source string, line []byte, ok bool) { return plain(body) }
+
 // plainFields reports whether a body's time and line stand where a plain one's do.
 func plainFields(b []byte) bool {
 	return len(b) >= plainLine+2 && b[plainTime] == fieldTime && b[plainLine] == fieldLine && plainTimed(b)

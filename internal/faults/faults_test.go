@@ -51,21 +51,7 @@ func newTemplate(t *testing.T) *template {
 	t.Helper()
 	r := newRig(t)
 	r.start("", nil)
-	r.eventually("the API", func() bool { _, err := r.Rules(t.Context()); return err == nil })
-	for name, cooldown := range map[string]int64{"MARK": 0, "COOL": 1} {
-		_, err := r.CreateRule(t.Context(), api.RuleCreate{
-			Name: strings.ToLower(name), Pattern: `^(?P<n>\d+) .*` + name,
-			RuleFields: api.RuleFields{"cooldown_seconds": cooldown, "cooldown_by": "rule"},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	trigger, err := r.CreateTrigger(t.Context(), api.TriggerCreate{Name: "ops", ActionURL: r.hooks.URL, TriggerFields: api.TriggerFields{"mode": "events", "sources": "logscan"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tm := &template{dir: t.TempDir(), lines: map[string]int{}, trigger: trigger.ID}
+	tm := &template{dir: t.TempDir(), lines: map[string]int{}, trigger: r.configure()}
 	for _, id := range []string{old, resumed} {
 		c := r.open(id)
 		c.attach()

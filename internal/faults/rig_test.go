@@ -137,6 +137,27 @@ func (r *rig) call(path string, request any) (body []byte, err error) {
 	return body, err
 }
 
+// configure adds rules mark and cool, and a trigger, whose id it returns.
+func (r *rig) configure() (trigger int64) {
+	r.t.Helper()
+	ctx := r.t.Context()
+	r.eventually("the API", func() bool { _, err := r.Rules(ctx); return err == nil })
+	for name, cooldown := range map[string]int64{"MARK": 0, "COOL": 1} {
+		_, err := r.CreateRule(ctx, api.RuleCreate{
+			Name: strings.ToLower(name), Pattern: `^(?P<n>\d+) .*` + name,
+			RuleFields: api.RuleFields{"cooldown_seconds": cooldown, "cooldown_by": "rule"},
+		})
+		if err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	tr, err := r.CreateTrigger(ctx, api.TriggerCreate{Name: "ops", ActionURL: r.hooks.URL, TriggerFields: api.TriggerFields{"mode": "events", "sources": "logscan"}})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return tr.ID
+}
+
 // container writes numbered lines.
 type container struct {
 	r       *rig

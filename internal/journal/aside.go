@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"math"
 	"os"
 	"unsafe"
 
@@ -20,8 +21,12 @@ func (r *Reader) readAt(b []byte, off int64) error {
 	var resident []byte
 	page := int64(os.Getpagesize())
 	from := off &^ (page - 1)
-	if r.Aside {
-		resident, _ = residentPages(int(r.file.Fd()), from, int(off-from)+len(b)) // where it can't be known, nothing is dropped
+	switch to := off + int64(len(b)); { // where it can't be known, nothing is dropped
+	case !r.Aside:
+	case to <= int64(len(r.mapped)):
+		resident, _ = inCache(r.mapped[from:to])
+	default:
+		resident, _ = residentPages(int(r.file.Fd()), from, int(to-from))
 	}
 	if _, err := r.file.ReadAt(b, off); err != nil {
 		return err
@@ -49,10 +54,28 @@ func residentPages(fd int, from int64, length int) ([]byte, error) {
 		return nil, err
 	}
 	defer unix.Munmap(m)
+	return inCache(m)
+}
+
+// inCache is residentPages of what is mapped.
+func inCache(m []byte) ([]byte, error) {
 	page := os.Getpagesize()
-	pages := make([]byte, (length+page-1)/page)
-	if _, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&m[0])), uintptr(length), uintptr(unsafe.Pointer(&pages[0]))); errno != 0 {
+	pages := make([]byte, (len(m)+page-1)/page)
+	if _, _, errno := unix.Syscall(unix.SYS_MINCORE, uintptr(unsafe.Pointer(&m[0])), uintptr(len(m)), uintptr(unsafe.Pointer(&pages[0]))); errno != 0 {
 		return nil, errno
 	}
 	return pages, nil
+}
+
+// mapWhole maps a file that doesn't grow; nil where that can't be.
+func mapWhole(f *os.File) []byte {
+	info, err := f.Stat()
+	if err != nil || info.Size() == 0 || info.Size() > math.MaxInt {
+		return nil
+	}
+	m, err := unix.Mmap(int(f.Fd()), 0, int(info.Size()), unix.PROT_READ, unix.MAP_SHARED)
+	if err != nil {
+		return nil
+	}
+	return m
 }

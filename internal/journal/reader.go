@@ -8,6 +8,7 @@ import (
 	"sort"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
 
 	"logscan/internal/blockfilter"
 	"logscan/internal/entry"
@@ -30,8 +31,8 @@ type Reader struct {
 
 	seg    segment // what file belongs to
 	file   *os.File
+	mapped []byte  // the file, where it is compressed and Aside holds; never read
 	index  trailer // of seg where it is compressed
-	dec    *zstd.Decoder
 	in     []byte
 	buf    []byte
 	lent   *[]byte   // what buf is of buffers, if it is
@@ -66,9 +67,6 @@ func (r *Reader) GoTo(off int64) {
 func (r *Reader) Close() error {
 	r.Release()
 	r.closeFile()
-	if r.dec != nil {
-		r.dec.Close()
-	}
 	return nil
 }
 
@@ -83,6 +81,10 @@ func (r *Reader) Release() {
 
 func (r *Reader) closeFile() {
 	if r.file != nil {
+		if r.mapped != nil {
+			_ = unix.Munmap(r.mapped)
+			r.mapped = nil
+		}
 		r.file.Close()
 		r.file = nil
 	}
@@ -197,6 +199,9 @@ func (r *Reader) open() error {
 		r.seg, r.file, r.index = seg, file, trailer{}
 		if r.Aside {
 			forgetting(file)
+		}
+		if r.Aside && seg.compressed {
+			r.mapped = mapWhole(file)
 		}
 		if seg.compressed {
 			if r.index, err = trailerOf(file); r.Patient && r.fault.withinGrace(err, r.j.dir.gracePeriod) {
@@ -320,13 +325,9 @@ func (r *Reader) unpack() ([]byte, error) {
 	if err := r.readAt(in, p.pos); err != nil {
 		return nil, err
 	}
-	if r.dec == nil {
-		var err error
-		if r.dec, err = newDecoder(); err != nil {
-			return nil, err
-		}
-	}
-	b, err := r.dec.DecodeAll(in, r.grow(int(unpacked))[:0])
+	dec := decoders.Get().(*zstd.Decoder)
+	b, err := dec.DecodeAll(in, r.grow(int(unpacked))[:0])
+	decoders.Put(dec)
 	if err != nil {
 		return nil, err
 	}

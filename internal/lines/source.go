@@ -46,6 +46,9 @@ type Source struct {
 	block []byte // frames from off on
 	off   int64
 
+	filled  []byte // block as it was filled
+	skimmed bool   // a Finder has been told it
+
 	ends    uint64 // of j's attachments, taken into account
 	ended   uint64 // of them, as of the latest block
 	endedAt int64  // where the last of these was; never for none that is still to come
@@ -124,6 +127,7 @@ func (s *Source) Fill() error {
 		s.next = off
 	}
 	s.block, s.off = block, off
+	s.filled, s.skimmed = block, false
 	if st.Ends > s.ends {
 		s.ended, s.endedAt = st.Ends, st.LastEnd
 	}

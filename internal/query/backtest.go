@@ -28,6 +28,7 @@ import (
 // BacktestConfig is what backtests need.
 type BacktestConfig struct {
 	Journals *journal.Dir
+	Pool     *Pool  // of which backtests are queries
 	Dir      string // where what a backtest finds is kept while it runs; made where it isn't there
 	Bucket   rule.Bucket
 	Echo     func([]byte, int64) echo.Rules // as scan.Config has it; may be nil
@@ -122,7 +123,13 @@ var errTooManyHits = errors.New("query: too many hits")
 
 // RunBacktest tells what a rule would have told and, where that is asked for, what differs
 // from what another one would have. Each takes the time, and the bounds, of a backtest.
+// ErrBusy asks to try again.
 func RunBacktest(ctx context.Context, cfg BacktestConfig, q BacktestQuery) (Backtest, error) {
+	leave, err := cfg.Pool.enter(false)
+	if err != nil {
+		return Backtest{}, err
+	}
+	defer leave()
 	out, err := runBacktest(ctx, cfg, q)
 	if err != nil || q.Against == nil {
 		return out, err
@@ -175,12 +182,15 @@ func runBacktest(ctx context.Context, cfg BacktestConfig, q BacktestQuery) (Back
 		Wants: q.wants, Ends: q.ends,
 		Clock: func(at time.Time) { b.now = at },
 		Pass:  func(ctx context.Context, at time.Time) error { return b.Store.Pass(ctx, at, at) },
-		Due:   b.Store.Due,
+		Due:   b.Store.Due, Turn: cfg.Pool.turn,
 	})
 	b.out.Took = time.Since(began)
 	b.out.Complete = err == nil
 	if err != nil && !errors.Is(err, errTooManyHits) && ctx.Err() == nil {
 		return Backtest{}, err
+	}
+	if errors.Is(ctx.Err(), context.Canceled) { // nobody wants to know
+		return Backtest{}, ctx.Err()
 	}
 	b.out.Counts = counts[r.ID]
 	if err := b.finish(context.WithoutCancel(ctx), all, errors.Is(err, errTooManyHits)); err != nil {

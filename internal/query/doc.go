@@ -10,7 +10,8 @@
 //
 // Of compressed segments, blocks are passed over that can't hold what a match of the pattern
 // has to: package blockfilter tells which. They are part of Progress, and not of what
-// Summary says was read.
+// Summary says was read. Of a block that is read, only the frames are decoded that have it,
+// as match.Finder tells, and those that are no whole lines.
 //
 // # Order
 //
@@ -34,11 +35,11 @@
 //     found.
 //   - What was there when the search began, and is still there when it comes to it, is
 //     looked at once. What retention has removed meanwhile is counted in Summary.Skipped:
-//     no journal is held while nothing is read of it.
+//     journals are held for a second at most, a few at once, and none while hits are shown.
 //   - Memory is bounded, whatever matches: hits that wait for their turn take maxWaiting at
-//     most, and where there are more they are read again. So is time, and how many searches
-//     run at once; they read on one core less than there are, in turns, and yield after
-//     each. Blocks that are in memory for rules are left to them, and what wasn't in the
+//     most, and where there are more they are read again. So is time, and how many
+//     queries there are at once, by a Pool; they read on one core less than there are, in
+//     turns, and yield after each. Blocks that are in memory for rules are left to them, and what wasn't in the
 //     page cache isn't there afterwards.
 //   - It ends soon when its context does.
 //

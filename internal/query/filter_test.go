@@ -49,7 +49,7 @@ func filtered(t *testing.T) (*journal.Dir, *log, *rand.Rand) {
 // what is rare, few bytes are read.
 func TestFilters(t *testing.T) {
 	dir, l, random := filtered(t)
-	s := New(dir, nil)
+	s := New(dir, nil, nil)
 	_, end := l.j.Bounds()
 	size := end - l.j.State().First
 	compare := func(r Request) Summary {
@@ -105,7 +105,7 @@ func TestFilters(t *testing.T) {
 // them, tell nothing: all is found.
 func TestFilterDamaged(t *testing.T) {
 	dir, l, random := filtered(t)
-	s := New(dir, nil)
+	s := New(dir, nil, nil)
 	r := Request{Pattern: "Disk Space Low|[kK]elvin|KILLED"}
 	want := expected(t, []*log{l}, r)
 	sum, err := s.Search(t.Context(), r, Output{Hit: func(*Hit) error { return nil }})

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"math"
-	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -232,18 +231,16 @@ func (t *tail) next() *followed {
 
 // turn reads some of what a container has written since it was last read.
 func (t *tail) turn(ctx context.Context, f *followed) error {
-	select {
-	case t.Searcher.turns <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	done, err := t.Searcher.pool.turn(ctx)
+	if err != nil {
+		return err
 	}
 	more, err := t.read(f)
-	<-t.Searcher.turns
+	done()
 	if more && !f.behind {
 		f.behind = true
 		t.behind = append(t.behind, f)
 	}
-	runtime.Gosched()
 	return err
 }
 

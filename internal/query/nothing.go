@@ -3,11 +3,8 @@ package query
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"runtime"
 	"slices"
 
 	"logscan/internal/journal"
@@ -39,7 +36,7 @@ func (b *backtest) sayWhyNothing(ctx context.Context, cfg BacktestConfig, snapsh
 		if !info.Scan || !b.query.wants(info) || len(set.Rules()) == 0 {
 			continue
 		}
-		if err := near.read(ctx, cfg.Journals, info.ID, &b.query, required, set, r); err != nil {
+		if err := near.read(ctx, cfg.Journals, cfg.Pool, info.ID, &b.query, required, set, r); err != nil {
 			return err
 		}
 	}
@@ -50,45 +47,17 @@ func (b *backtest) sayWhyNothing(ctx context.Context, cfg BacktestConfig, snapsh
 }
 
 // read reads a container's log.
-func (m *nearMisses) read(ctx context.Context, journals *journal.Dir, id string, q *BacktestQuery, required *match.Required, set *rule.Set, r *rule.Rule) error {
-	j, err := journals.Acquire(id)
-	if errors.Is(err, journal.ErrNotFound) {
-		return nil // it has just been removed
-	}
-	if err != nil {
-		return err
-	}
-	defer j.Release()
-	from, err := j.SeekTime(q.Since.UnixNano())
-	if err != nil {
-		return err
-	}
-	_, end := j.Bounds()
-	src := lines.New(j, lines.Position{Next: from}, lines.Config{})
-	defer src.Close()
-	for n := 0; src.Offset() < end; n++ {
-		if n%lookEvery == 0 {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			runtime.Gosched()
-		}
-		l, err := src.Next()
-		if err == io.EOF {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if l.TimeNano < q.Since.UnixNano() || l.TimeNano >= q.Until.UnixNano() || !required.In(l.Text) {
-			continue
+func (m *nearMisses) read(ctx context.Context, journals *journal.Dir, pool *Pool, id string, q *BacktestQuery, required *match.Required, set *rule.Set, r *rule.Rule) error {
+	_, err := pool.eachLine(ctx, journals, id, q.Since.UnixNano(), func(_ *lines.Source, l *lines.Line) {
+		if l.TimeNano >= q.Until.UnixNano() || !required.Near(l.Text) {
+			return
 		}
 		if m.lines++; m.looked < maxNearMisses {
 			m.looked++
-			m.stopped[stoppedBy(&l, set, r)]++
+			m.stopped[stoppedBy(l, set, r)]++
 		}
-	}
-	return nil
+	})
+	return err
 }
 
 // stoppedBy says what keeps a line from being a match.

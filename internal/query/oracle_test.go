@@ -261,7 +261,7 @@ func TestAgrees(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer dir.Close()
-			s := New(dir, nil)
+			s := New(dir, nil, nil)
 			if seed%2 == 1 {
 				s.maxWaiting, s.maxTurn = 40<<10, 10<<10
 			}

@@ -9,6 +9,7 @@ import (
 
 	"logscan/internal/journal"
 	"logscan/internal/lines"
+	"logscan/internal/rule/match"
 )
 
 // block is a run of frames, between two points of an index, whose lines are wanted.
@@ -20,54 +21,85 @@ type block struct {
 	run       int64 // the time of the last hit before after, see assign; else before
 }
 
-// reading is a journal that is read, of one container at a time.
+// reading reads journals, one at a time, and holds those that it has read.
 type reading struct {
 	ctx     context.Context
-	id      string // "" while there is none
+	*held                    // the one that is read; nil while there is none
+	all     map[string]*held // by container
+	opened  time.Time        // when the first of them was
+	stop    int64            // up to where lines are wanted; what each calls may lower it
+	skipped int64            // bytes that were no longer there
+}
+
+// held is a container's journal, and what reads it.
+type held struct {
+	id      string
 	journal *journal.Journal
-	opened  time.Time
 	src     *lines.Source
 	behind  *lines.Source // for lines that began before where src does; nil until there is one
-	stop    int64         // up to where lines are wanted; what each calls may lower it
-	skipped int64         // bytes that were no longer there
 }
 
 // open has a container's journal be the one that is read.
 func (r *reading) open(journals *journal.Dir, id string) error {
-	if r.id == id {
+	if r.held != nil && r.id == id {
 		return nil
 	}
-	r.close()
+	if r.held != nil {
+		r.src.Release()
+		if r.behind != nil {
+			r.behind.Release()
+		}
+	}
+	if r.held = r.all[id]; r.held != nil {
+		return nil
+	}
+	if len(r.all) >= maxHeldLogs {
+		r.close()
+	}
 	j, err := journals.Acquire(id)
 	if err != nil {
 		return err
 	}
-	r.id, r.journal, r.opened = id, j, time.Now()
-	r.src = lines.New(j, lines.Position{}, lines.Config{Aside: true})
+	r.held = &held{id: id, journal: j, src: lines.New(j, lines.Position{}, lines.Config{Aside: true})}
+	if len(r.all) == 0 {
+		r.all, r.opened = map[string]*held{}, time.Now()
+	}
+	r.all[id] = r.held
 	return nil
 }
 
-// close gives up the journal.
+// letGo gives up all journals where some have been held for long.
+func (r *reading) letGo() {
+	if len(r.all) > 0 && time.Since(r.opened) > holdMost {
+		r.close()
+	}
+}
+
+// close gives up all journals.
 func (r *reading) close() {
-	if r.id == "" {
-		return
+	for _, h := range r.all {
+		if h.behind != nil {
+			h.behind.Close()
+		}
+		h.src.Close()
+		h.journal.Release()
 	}
-	if r.behind != nil {
-		r.behind.Close()
-		r.behind = nil
-	}
-	r.src.Close()
-	r.journal.Release()
-	r.id, r.journal, r.src = "", nil, nil
+	r.held, r.all = nil, nil
 }
 
 // each calls f with the wanted lines of adjacent blocks and the number of their block, in
-// the order in which the lines end, but for those that others end.
-func (r *reading) each(blocks []block, f func(l *lines.Line, of int) error) error {
+// the order in which the lines end, but for those that others end. Where a finder says that
+// they aren't wanted, it passes over some, and returns how many.
+func (r *reading) each(blocks []block, finder *match.Finder, f func(l *lines.Line, of int) error) (passed int64, err error) {
 	first, last := &blocks[0], &blocks[len(blocks)-1]
 	of := 0
 	r.stop = last.to
-	return r.from(r.src, first.at, func(l *lines.Line) error {
+	skim := func() {
+		if finder != nil && r.src.Offset() >= first.after {
+			passed += r.src.Skim(finder, r.stop)
+		}
+	}
+	err = r.from(r.src, first.at, skim, func(l *lines.Line) error {
 		if l.To <= first.after || l.To > r.stop {
 			return nil
 		}
@@ -88,13 +120,18 @@ func (r *reading) each(blocks []block, f func(l *lines.Line, of int) error) erro
 	}, func(from, to int64) {
 		r.skipped += max(0, min(to, last.to)-max(from, first.after))
 	})
+	return passed, err
 }
 
+// noSkim passes over nothing.
+func noSkim() {}
+
 // from calls f with all lines from an offset on, until none is to come that ends at
-// r.stop or before; gone is told what is no longer there.
-func (r *reading) from(src *lines.Source, off int64, f func(*lines.Line) error, gone func(from, to int64)) error {
+// r.stop or before; skim may pass over some, and gone is told what is no longer there.
+func (r *reading) from(src *lines.Source, off int64, skim func(), f func(*lines.Line) error, gone func(from, to int64)) error {
 	src.Restart(lines.Position{Next: off})
 	for {
+		skim()
 		line, more := src.Step()
 		if line != nil {
 			if err := f(line); err != nil {
@@ -154,7 +191,7 @@ func (r *reading) whole(torn *lines.Line) (found *lines.Line, err error) {
 		}
 		found = nil
 		gone := false
-		err := r.from(r.behind, from, func(l *lines.Line) error {
+		err := r.from(r.behind, from, noSkim, func(l *lines.Line) error {
 			if l.To == torn.To {
 				line := *l
 				line.Text = slices.Clone(l.Text)

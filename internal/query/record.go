@@ -70,7 +70,7 @@ func (s *search) record(c *cursor, h *Hit) (found []Line, err error) {
 	first, _ := s.journal.Bounds()
 	var near []lines.Line
 	s.stop = h.to + recordBehind
-	if err := s.reading.from(s.src, s.journal.Boundary(max(first, h.From-recordBefore)), func(l *lines.Line) error {
+	if err := s.reading.from(s.src, s.journal.Boundary(max(first, h.From-recordBefore)), noSkim, func(l *lines.Line) error {
 		if l.Stream != h.Stream || l.To > c.all[len(c.all)-1].to {
 			return nil
 		}

@@ -147,7 +147,7 @@ func TestRecords(t *testing.T) {
 		c, raw := files(t, roots[dir], logs[0].j.Container().ID)
 		return c >= 2 && raw == 1
 	})
-	s := New(dir, nil)
+	s := New(dir, nil, nil)
 	for n, r := range []Request{
 		{Pattern: "timeout"}, {Pattern: "Caused by"}, {Pattern: "take[24]"}, {Pattern: "request 7 "}, {Pattern: "raise|took 1. ms", Before: 2, After: 3}, {Pattern: "GET /cart 3", After: 1}, {Pattern: "nothing like it"},
 	} {

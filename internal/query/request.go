@@ -12,6 +12,7 @@ import (
 	"logscan/internal/fields"
 	"logscan/internal/journal"
 	"logscan/internal/rule"
+	"logscan/internal/rule/match"
 )
 
 // What a search gives.
@@ -123,9 +124,16 @@ func (r *Request) settle() error {
 	return nil
 }
 
-// compile makes a set of one rule of what is looked for: matching is that of rules. Wanted
-// is what a filter of blocks is to be asked; nil where it can't help.
-func (r *Request) compile() (set *rule.Set, wanted *blockfilter.Wanted, err error) {
+// having is what each line has that is looked for, for a filter of blocks and to look for in
+// frames; nil where there is nothing that helps.
+type having struct {
+	blocks *blockfilter.Wanted
+	frames *match.Finder
+}
+
+// compile makes a set of one rule of what is looked for: matching is that of rules. It
+// says what helps to pass over what doesn't match.
+func (r *Request) compile() (set *rule.Set, has having, err error) {
 	expr := r.Pattern
 	switch {
 	case expr == "":
@@ -133,10 +141,10 @@ func (r *Request) compile() (set *rule.Set, wanted *blockfilter.Wanted, err erro
 	case r.Fixed && len(expr) <= rule.MaxPattern/2:
 		expr = regexp.QuoteMeta(expr)
 	case r.Fixed:
-		return nil, nil, refuse("pattern", "is %d bytes long; the most of a text is %d", len(expr), rule.MaxPattern/2)
+		return nil, has, refuse("pattern", "is %d bytes long; the most of a text is %d", len(expr), rule.MaxPattern/2)
 	}
 	if err := rule.CheckPattern(expr); err != nil {
-		return nil, nil, refuse("pattern", "%v", err)
+		return nil, has, refuse("pattern", "%v", err)
 	}
 	if r.IgnoreCase {
 		expr = "(?i)" + expr
@@ -147,19 +155,19 @@ func (r *Request) compile() (set *rule.Set, wanted *blockfilter.Wanted, err erro
 		looked.Pattern, looked.Ignore = "^", []string{expr}
 	}
 	if len(r.Where) > rule.MaxConditions {
-		return nil, nil, refuse("where", "are %d conditions; the most is %d: join some values by in", len(r.Where), rule.MaxConditions)
+		return nil, has, refuse("where", "are %d conditions; the most is %d: join some values by in", len(r.Where), rule.MaxConditions)
 	}
 	snapshot, bad := rule.Compile([]rule.Rule{looked})
 	if len(bad) == 0 {
 		if !r.Invert {
-			wanted = blockfilter.Want(rule.Required(expr))
+			has = having{blockfilter.Want(rule.Required(expr)), rule.Finder(expr)}
 		}
-		return snapshot.For(""), wanted, nil
+		return snapshot.For(""), has, nil
 	}
 	if reason, ok := strings.CutPrefix(bad[0].Reason, "where: "); ok {
-		return nil, nil, refuse("where", "%s", reason)
+		return nil, has, refuse("where", "%s", reason)
 	}
-	return nil, nil, refuse("pattern", "%s", strings.TrimPrefix(bad[0].Reason, "pattern "))
+	return nil, has, refuse("pattern", "%s", strings.TrimPrefix(bad[0].Reason, "pattern "))
 }
 
 // means reports whether a request is about a container, and notes which of the names that

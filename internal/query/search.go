@@ -4,22 +4,17 @@ import (
 	"container/heap"
 	"context"
 	"errors"
-	"fmt"
 	"math"
-	"runtime"
 	"slices"
 	"strings"
 	"time"
 
-	"logscan/internal/blockfilter"
 	"logscan/internal/journal"
 	"logscan/internal/rule"
 )
 
 // Bounds of searches.
 const (
-	// MaxSearches is how many there are at once.
-	MaxSearches = 4
 	// maxTime is how long one looks; then it says where to go on.
 	maxTime = 10 * time.Minute
 	// maxWaiting is how many bytes hits take that wait for their turn, of a search;
@@ -32,34 +27,30 @@ const (
 	maxContextText = 8 << 10
 	// maxSpans is how many matches of a line are told.
 	maxSpans = 100
-	// holdMost is how long a journal is held that nothing else uses.
-	holdMost = time.Second
+	// holdMost is how long journals are held that nothing else uses, and maxHeldLogs how
+	// many of them a search has at once.
+	holdMost    = time.Second
+	maxHeldLogs = 32
+	// showEvery is how often what was given is shown, but for what comes first.
+	showEvery = 200 * time.Millisecond
 	// tellEvery is how often a search says how far it is.
 	tellEvery = time.Second
 )
-
-// ErrBusy means that there can't be another search now.
-var ErrBusy = fmt.Errorf("%d searches are running, and there can't be more; end one, or try again when one has ended", MaxSearches)
 
 // Searcher runs searches. Safe concurrently.
 type Searcher struct {
 	journals *journal.Dir
 	flush    func(ctx context.Context, id string)
-	slots    chan struct{} // holds one for each search
-	turns    chan struct{} // holds one for each that reads
+	pool     *Pool
 
 	maxTime             time.Duration
 	maxWaiting, maxTurn int
 }
 
-// New returns a Searcher. Flush has what a container has written be in its journal; it may
-// be nil.
-func New(journals *journal.Dir, flush func(ctx context.Context, id string)) *Searcher {
-	return &Searcher{
-		journals: journals, flush: flush,
-		slots: make(chan struct{}, MaxSearches), turns: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1)),
-		maxTime: maxTime, maxWaiting: maxWaiting, maxTurn: maxTurn,
-	}
+// New returns a Searcher whose searches are some of a pool's queries. Flush has what a
+// container has written be in its journal; it may be nil.
+func New(journals *journal.Dir, pool *Pool, flush func(ctx context.Context, id string)) *Searcher {
+	return &Searcher{journals: journals, flush: flush, pool: pool, maxTime: maxTime, maxWaiting: maxWaiting, maxTurn: maxTurn}
 }
 
 // Line is a line of a log.
@@ -112,8 +103,8 @@ type Output struct {
 	Hit      func(*Hit) error // is valid until it returns
 	Found    func(Found) error
 	Progress func(Progress) error
-	// Wait is called where a while passes, or the search reads on: what was given is to
-	// be shown.
+	// Wait is called where a while has passed, and behind what is given first: what was
+	// given is to be shown.
 	Wait func() error
 }
 
@@ -128,7 +119,7 @@ type search struct {
 	ahead   span   // the times of the blocks that are to be looked at
 	from    *place // that hits are to lie behind, in the order wanted
 	set     *rule.Set
-	wanted  *blockfilter.Wanted // what a line that is looked for has; nil where nothing is known
+	has     having
 	match   rule.Matching
 	state   rule.State
 	cursors cursors
@@ -137,21 +128,33 @@ type search struct {
 	turnMost   int
 	widthLeast int
 
-	most     time.Duration    // how long it looks
-	ends     map[string]int64 // up to where it looks, by container
-	given    bool             // something since it was last shown
-	waiting  int              // bytes that hits take
-	counted  int64            // hits, where they aren't given
-	sum      Summary
-	done     Progress
-	last     *place // of the last hit that was given
-	deadline time.Time
-	told     time.Time
+	most       time.Duration    // how long it looks
+	maxWaiting int              // as the Searcher's
+	ends       map[string]int64 // up to where it looks, by container
+	given      bool             // something since it was last shown
+	shown      time.Time        // when that was
+	waiting    int              // bytes that hits take
+	counted    int64            // hits, where they aren't given
+	sum        Summary
+	done       Progress
+	last       *place // of the last hit that was given
+	deadline   time.Time
+	told       time.Time
 }
 
 // Search looks for lines. An error of a request is a *fields.Error or wraps ErrNoContainer;
 // ErrBusy asks to try again.
 func (s *Searcher) Search(ctx context.Context, r Request, out Output) (Summary, error) {
+	leave, err := s.pool.enter(false)
+	if err != nil {
+		return Summary{}, err
+	}
+	defer leave()
+	return s.within(ctx, r, out)
+}
+
+// within is Search as a part of a query.
+func (s *Searcher) within(ctx context.Context, r Request, out Output) (Summary, error) {
 	run, err := s.prepare(ctx, r, out)
 	if err != nil {
 		return Summary{}, err
@@ -161,12 +164,6 @@ func (s *Searcher) Search(ctx context.Context, r Request, out Output) (Summary, 
 
 // search looks for lines of those containers, of all there are, that the request is about.
 func (s *search) search(all []journal.Container) (Summary, error) {
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	default:
-		return Summary{}, ErrBusy
-	}
 	chosen, err := s.choose(all)
 	if err != nil {
 		return Summary{}, err
@@ -187,7 +184,7 @@ func (s *search) search(all []journal.Container) (Summary, error) {
 
 // prepare checks a request.
 func (s *Searcher) prepare(ctx context.Context, r Request, out Output) (*search, error) {
-	run := &search{Request: r, Searcher: s, reading: reading{ctx: ctx}, out: out, span: span{math.MinInt64, math.MaxInt64}, most: s.maxTime, ends: map[string]int64{}}
+	run := &search{Request: r, Searcher: s, reading: reading{ctx: ctx}, out: out, span: span{math.MinInt64, math.MaxInt64}, most: s.maxTime, maxWaiting: s.maxWaiting, ends: map[string]int64{}}
 	if err := run.settle(); err != nil {
 		return nil, err
 	}
@@ -206,7 +203,7 @@ func (s *Searcher) prepare(ctx context.Context, r Request, out Output) (*search,
 		run.from = &p
 	}
 	var err error
-	run.set, run.wanted, err = run.compile()
+	run.set, run.has, err = run.compile()
 	return run, err
 }
 
@@ -233,10 +230,11 @@ func (s *search) plan(chosen []journal.Container) error {
 		if err := s.ctx.Err(); err != nil {
 			return err
 		}
+		s.letGo()
 		if s.flush != nil {
 			s.flush(s.ctx, c.ID)
 		}
-		j, err := s.journals.Acquire(c.ID)
+		err := s.open(s.journals, c.ID)
 		if errors.Is(err, journal.ErrNotFound) {
 			continue // just removed
 		}
@@ -244,9 +242,8 @@ func (s *search) plan(chosen []journal.Container) error {
 			s.sum.Unreadable++
 			continue
 		}
-		_, end := j.Bounds() // of a log without segments
-		segments := j.Segments()
-		j.Release()
+		_, end := s.journal.Bounds() // of a log without segments
+		segments := s.journal.Segments()
 		if len(segments) > 0 {
 			end = segments[len(segments)-1].To
 		}

@@ -1,7 +1,6 @@
 package query
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -49,7 +48,7 @@ func TestWhileWriting(t *testing.T) {
 			l.line("stdout", fmt.Sprintf("n=%d %s", n, strings.Repeat("x", n%200)), 0)
 		}
 	})
-	s := New(dir, nil)
+	s := New(dir, nil, nil)
 	number := regexp.MustCompile(`^n=(\d+) `)
 	removed := func() bool { st := l.j.State(); return st.First > st.Birth }
 	wraps := 0
@@ -120,7 +119,7 @@ func TestReadsLittle(t *testing.T) {
 		l.line("stdout", strings.Repeat("z", 1000), 0)
 	}
 	until(t, "rotated segments are compressed", func() bool { _, raw := files(t, filepath.Dir(pathOf(t, dir, c.ID)), c.ID); return raw == 1 })
-	s := New(dir, nil)
+	s := New(dir, nil, nil)
 	for _, order := range Orders {
 		sum, err := s.Search(t.Context(), Request{Pattern: "z", Limit: 3, Order: order}, Output{Hit: func(*Hit) error { return nil }})
 		if err != nil || sum.Hits != 3 || sum.Next == "" || sum.Bytes > 300<<10 {
@@ -157,7 +156,7 @@ func TestRetentionDoesNotWait(t *testing.T) {
 		}
 		l.stop()
 	}
-	s := New(dir, nil)
+	s := New(dir, nil, nil)
 	removed := false
 	var hits int64
 	sum, err := s.Search(t.Context(), Request{Pattern: "z"}, Output{
@@ -200,45 +199,12 @@ func TestUnreadable(t *testing.T) {
 	if err := os.WriteFile(names[1], b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := New(dir, nil)
+	s := New(dir, nil, nil)
 	for _, order := range Orders {
 		sum, err := s.Search(t.Context(), Request{Pattern: "z", Order: order}, Output{Hit: func(*Hit) error { return nil }})
 		if missing := 4000 - sum.Hits; err != nil || missing == 0 || missing > 400 || sum.Skipped < missing*300 {
 			t.Errorf("%s: %+v %v", order, sum, err)
 		}
-	}
-}
-
-// There are so many searches at once, and no more; each ends with its context.
-func TestBusy(t *testing.T) {
-	dir := newDir(t, journal.Config{})
-	l := newLog(t, dir, journal.Container{ID: strings.Repeat("f", 64)}, newRandom())
-	l.line("stdout", "x", 0)
-	s := New(dir, nil)
-	ctx, cancel := context.WithCancel(t.Context())
-	begun, ended := make(chan struct{}), make(chan error)
-	for range MaxSearches {
-		go func() {
-			_, err := s.Search(ctx, Request{}, Output{Hit: func(*Hit) error {
-				begun <- struct{}{}
-				<-ctx.Done()
-				return ctx.Err()
-			}})
-			ended <- err
-		}()
-		<-begun
-	}
-	if _, err := s.Search(t.Context(), Request{}, Output{}); !errors.Is(err, ErrBusy) {
-		t.Errorf("one too many: %v", err)
-	}
-	cancel()
-	for range MaxSearches {
-		if err := <-ended; !errors.Is(err, context.Canceled) {
-			t.Errorf("%v", err)
-		}
-	}
-	if sum, err := s.Search(t.Context(), Request{}, Output{Hit: func(*Hit) error { return nil }}); err != nil || sum.Hits != 1 {
-		t.Errorf("afterwards: %+v %v", sum, err)
 	}
 }
 
@@ -250,7 +216,7 @@ func TestOutOfTime(t *testing.T) {
 		l.line("stdout", fmt.Sprintf("n=%d %s", n, strings.Repeat("x", 300)), 0)
 	}
 	for _, order := range Orders {
-		s := New(dir, nil)
+		s := New(dir, nil, nil)
 		s.maxTime = time.Microsecond
 		r := Request{Pattern: "n=.*[05] ", Order: order}
 		var all []int64
@@ -291,7 +257,7 @@ func TestClockStepsBack(t *testing.T) {
 			l.line("stdout", fmt.Sprintf("%d %s", n, strings.Repeat("x", 100)), 0)
 		}
 	}
-	s := New(dir, nil)
+	s := New(dir, nil, nil)
 	var orders [2][]string
 	for i, order := range Orders {
 		last := map[string]int64{}

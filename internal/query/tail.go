@@ -2,7 +2,6 @@ package query
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -14,8 +13,6 @@ import (
 
 // Bounds of tails.
 const (
-	// MaxTails is how many there are at once.
-	MaxTails = 16
 	// MaxLast is how many lines there are at most before those that come.
 	MaxLast = MaxLimit
 	// maxHeld is how many bytes lines take that were read and aren't given yet, of a tail.
@@ -42,9 +39,6 @@ const (
 	aliveEvery = 15 * time.Second
 )
 
-// ErrTails means that there can't be another tail now.
-var ErrTails = fmt.Errorf("%d tails are being followed, and there can't be more; end one, or try again when one has ended", MaxTails)
-
 // TailConfig is what a Tailer needs.
 type TailConfig struct {
 	Journals *journal.Dir
@@ -56,7 +50,6 @@ type TailConfig struct {
 // Tailer runs tails. Safe concurrently.
 type Tailer struct {
 	TailConfig
-	slots chan struct{} // holds one for each tail that follows
 
 	maxHeld                  int
 	maxLag                   int64
@@ -69,7 +62,7 @@ type Tailer struct {
 // NewTailer returns a Tailer.
 func NewTailer(cfg TailConfig) *Tailer {
 	return &Tailer{
-		TailConfig: cfg, slots: make(chan struct{}, MaxTails), maxHeld: maxHeld, maxLag: maxLag,
+		TailConfig: cfg, maxHeld: maxHeld, maxLag: maxLag,
 		hold: holdFor, slowAfter: slowAfter, foldFor: foldFor, roundEvery: roundEvery, aliveEvery: aliveEvery, flushAfter: flushAfter, beforeFor: beforeFor,
 	}
 }
@@ -151,7 +144,7 @@ type tail struct {
 
 // Tail shows lines until it has shown all there are or, where it follows, until ctx ends
 // or an output fails. An error of a request is a *fields.Error or wraps ErrNoContainer;
-// ErrBusy and ErrTails ask to try again.
+// ErrBusy asks to try again.
 func (s *Tailer) Tail(ctx context.Context, r TailRequest, out TailOutput) error {
 	t := &tail{
 		TailRequest: r, Tailer: s, reading: reading{ctx: ctx}, out: out, find: r.request(), marks: marker{rules: s.Rules},
@@ -160,13 +153,12 @@ func (s *Tailer) Tail(ctx context.Context, r TailRequest, out TailOutput) error 
 	if r.Last < All || r.Last > MaxLast {
 		return refuse("last", "must be from 0 to %d, or all", MaxLast)
 	}
+	leave, err := s.Searcher.pool.enter(r.Follow)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	if r.Follow {
-		select {
-		case s.slots <- struct{}{}:
-			defer func() { <-s.slots }()
-		default:
-			return ErrTails
-		}
 		defer s.Watch.add(t.grown)()
 	}
 	defer t.marks.end()
@@ -203,6 +195,7 @@ func (t *tail) past(ctx context.Context) error {
 		if from != nil {
 			s.from = from
 		}
+		s.maxWaiting = t.maxHeld
 		t.set = s.set
 		sum, err := s.search(all)
 		if err != nil {
@@ -247,7 +240,7 @@ func (t *tail) begin(ctx context.Context, all []journal.Container) (*place, erro
 	if err != nil {
 		return nil, err
 	}
-	s.most = t.beforeFor
+	s.most, s.maxWaiting = t.beforeFor, t.maxHeld
 	sum, err := s.search(all)
 	if err != nil {
 		return nil, err

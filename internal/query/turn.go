@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"errors"
-	"runtime"
 	"slices"
 	"time"
 
@@ -18,29 +17,27 @@ func (s *search) advance(c *cursor) error {
 	if err := s.tell(); err != nil {
 		return err
 	}
-	select {
-	case s.turns <- struct{}{}:
-	case <-s.ctx.Done():
-		return s.ctx.Err()
+	done, err := s.pool.turn(s.ctx)
+	if err != nil {
+		return err
 	}
-	err := s.turn(c)
-	<-s.turns
-	runtime.Gosched()
-	return err
+	defer done()
+	return s.turn(c)
 }
 
 // tell has what was given be shown before more is read. No journal is held meanwhile, since
 // whoever is told may be slow; nor is one for long.
 func (s *search) tell() error {
-	if s.given || time.Since(s.opened) > holdMost {
+	s.letGo()
+	if s.given && time.Since(s.shown) > showEvery {
 		s.close()
-	}
-	if s.given && s.out.Wait != nil {
-		if err := s.out.Wait(); err != nil {
-			return err
+		if s.out.Wait != nil {
+			if err := s.out.Wait(); err != nil {
+				return err
+			}
 		}
+		s.given, s.shown = false, time.Now()
 	}
-	s.given = false
 	if s.out.Progress == nil || time.Since(s.told) < tellEvery {
 		return nil
 	}
@@ -64,7 +61,7 @@ func (s *search) turn(c *cursor) error {
 	}
 	if len(c.blocks) == 0 {
 		next := c.pop()
-		blocks, ok := s.journal.Blocks(next.at, s.wanted)
+		blocks, ok := s.journal.Blocks(next.at, s.has.blocks)
 		if !ok {
 			s.skipped += next.to - next.at
 		}
@@ -82,7 +79,8 @@ func (s *search) look(c *cursor) error {
 		s.sum.Bytes += blocks[i].to - blocks[i].after
 	}
 	g := gathered{search: s, cursor: c, blocks: blocks}
-	err := s.each(blocks, g.line)
+	passed, err := s.each(blocks, s.has.frames, g.line)
+	s.sum.Lines += passed
 	for _, n := range s.state.TakeCounts() {
 		s.sum.Undecided += n.GivenUp
 	}
@@ -244,7 +242,7 @@ func (s *search) linesBefore(to int64, n int) (out []Line, err error) {
 			break
 		}
 		var part []Line
-		if err := s.each([]block{{at: at, after: at, to: to}}, func(l *lines.Line, _ int) error {
+		if _, err := s.each([]block{{at: at, after: at, to: to}}, nil, func(l *lines.Line, _ int) error {
 			if len(part) == 2*n {
 				slices.SortFunc(part, byEnd)
 				part = slices.Delete(part, 0, n)
@@ -266,7 +264,7 @@ func (s *search) linesAfter(from, to int64, n int) (out []Line, err error) {
 	if from >= to {
 		return nil, nil
 	}
-	err = s.each([]block{{at: s.journal.Boundary(from), after: from, to: to}}, func(l *lines.Line, _ int) error {
+	_, err = s.each([]block{{at: s.journal.Boundary(from), after: from, to: to}}, nil, func(l *lines.Line, _ int) error {
 		out = append(out, lineOf(l, maxContextText))
 		if len(out) == n {
 			s.stop = slices.MaxFunc(out, byEnd).To

@@ -3,10 +3,7 @@ package query
 import (
 	"cmp"
 	"context"
-	"errors"
-	"io"
 	"math"
-	"runtime"
 	"slices"
 	"time"
 
@@ -52,14 +49,17 @@ type UncoveredShape struct {
 // maxShapes is how many shapes are told apart.
 const maxShapes = 5000
 
-// lookEvery is how many lines are read between two looks whether to go on.
-const lookEvery = 64
-
 // FindUncovered reads what is kept of logs, and returns the lines that look like errors
 // and that none of some rules matches by its own conditions. Of records, as a stack
 // trace, it is the first line that counts, and it is covered where any of the record's
-// lines is. What is read is bounded by ctx alone.
-func FindUncovered(ctx context.Context, journals *journal.Dir, rules []rule.Rule, q UncoveredQuery) (Uncovered, error) {
+// lines is. What is read is bounded by ctx alone; it is a query of a pool, and ErrBusy asks
+// to try again.
+func FindUncovered(ctx context.Context, journals *journal.Dir, pool *Pool, rules []rule.Rule, q UncoveredQuery) (Uncovered, error) {
+	leave, err := pool.enter(false)
+	if err != nil {
+		return Uncovered{}, err
+	}
+	defer leave()
 	rules = slices.Clone(rules)
 	for i := range rules {
 		rules[i].RecordStart = "" // records are made by their form here
@@ -73,7 +73,7 @@ func FindUncovered(ctx context.Context, journals *journal.Dir, rules []rule.Rule
 			continue
 		}
 		u.info = info
-		if err := u.read(ctx, journals, snapshot.ForContainer(rule.Container{Workload: info.Workload, Name: info.Name, Image: info.Image, Labels: info.Labels})); err != nil {
+		if err := u.read(ctx, journals, pool, snapshot.ForContainer(rule.Container{Workload: info.Workload, Name: info.Name, Image: info.Image, Labels: info.Labels})); err != nil {
 			return Uncovered{}, err
 		}
 	}
@@ -100,51 +100,22 @@ type uncovering struct {
 }
 
 // read reads a container's log.
-func (u *uncovering) read(ctx context.Context, journals *journal.Dir, set *rule.Set) error {
-	j, err := journals.Acquire(u.info.ID)
-	if errors.Is(err, journal.ErrNotFound) {
-		return nil // it has just been removed
-	}
-	if err != nil {
-		return err
-	}
-	defer j.Release()
-	from, err := j.SeekTime(u.since)
-	if err != nil {
-		return err
-	}
-	_, end := j.Bounds()
-	src := lines.New(j, lines.Position{Next: from}, lines.Config{Aside: true})
-	defer src.Close()
-	defer func() { u.out.Unread += src.Skipped }()
+func (u *uncovering) read(ctx context.Context, journals *journal.Dir, pool *Pool, set *rule.Set) error {
 	u.matching = set.Begin()
 	defer u.matching.End()
 	var records lines.Records
-	for n := 0; src.Offset() < end; n++ {
-		if n%lookEvery == 0 {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			runtime.Gosched()
-		}
-		l, err := src.Next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return err
-		}
-		if l.TimeNano < u.since {
-			continue
-		}
+	skipped, err := pool.eachLine(ctx, journals, u.info.ID, u.since, func(src *lines.Source, l *lines.Line) {
 		u.out.Lines++
 		if at, ended := src.TakeEnd(); ended {
 			records.End(at, u.take)
 		}
-		records.Add(&l, nil, u.take)
+		records.Add(l, nil, u.take)
+	})
+	u.out.Unread += skipped
+	if err == nil {
+		records.End(math.MaxInt64, u.take)
 	}
-	records.End(math.MaxInt64, u.take)
-	return nil
+	return err
 }
 
 // take looks at a record.

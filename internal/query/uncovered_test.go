@@ -77,7 +77,7 @@ func TestUncovered(t *testing.T) {
 		t.Fatal(err)
 	}
 	q := UncoveredQuery{Since: time.Now().Add(-24 * time.Hour), Redact: redactor}
-	got, err := FindUncovered(t.Context(), d, rules, q)
+	got, err := FindUncovered(t.Context(), d, nil, rules, q)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,21 +109,21 @@ func TestUncovered(t *testing.T) {
 		t.Errorf("%d errors, %d missed, %d lines: %+v", got.Errors, got.Missed, got.Lines, got)
 	}
 	q.Limit, q.Workload = 1, "db"
-	if got, err = FindUncovered(t.Context(), d, rules, q); err != nil || len(got.Shapes) != 1 || got.More != 1 || got.Shapes[0].Workload != "db" {
+	if got, err = FindUncovered(t.Context(), d, nil, rules, q); err != nil || len(got.Shapes) != 1 || got.More != 1 || got.Shapes[0].Workload != "db" {
 		t.Errorf("%+v, %v", got, err)
 	}
 	// The pattern of each makes a rule that covers it.
 	q = UncoveredQuery{Since: q.Since, Redact: redactor}
-	got, _ = FindUncovered(t.Context(), d, rules, q)
+	got, _ = FindUncovered(t.Context(), d, nil, rules, q)
 	for i, s := range got.Shapes {
 		rules = append(rules, patternRule(int64(100+i), s.Pattern))
 	}
-	if got, err = FindUncovered(t.Context(), d, rules, q); err != nil || got.Missed != 0 || got.Errors != 9 {
+	if got, err = FindUncovered(t.Context(), d, nil, rules, q); err != nil || got.Missed != 0 || got.Errors != 9 {
 		t.Errorf("%+v, %v", got, err)
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := FindUncovered(ended, d, rules, q); !errors.Is(err, context.Canceled) {
+	if _, err := FindUncovered(ended, d, nil, rules, q); !errors.Is(err, context.Canceled) {
 		t.Errorf("a query that nobody waits for: %v", err)
 	}
 }
@@ -157,7 +157,7 @@ func TestUncoveredAgrees(t *testing.T) {
 				}
 			}
 		}
-		got, err := FindUncovered(t.Context(), d, rules, UncoveredQuery{})
+		got, err := FindUncovered(t.Context(), d, nil, rules, UncoveredQuery{})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -35,6 +35,7 @@ type lived struct {
 	silences *silence.Set
 	redactor *redact.Redactor
 	bucket   rule.Bucket
+	pool     *Pool
 	searcher *Searcher
 	known    []rule.Rule // in effect
 }
@@ -42,7 +43,7 @@ type lived struct {
 func newLived(t *testing.T) *lived {
 	t.Helper()
 	begin := time.Now().Add(-2 * time.Hour).Truncate(time.Second).UTC()
-	l := &lived{t: t, dir: newDir(t, journal.Config{}), now: begin.Add(-time.Hour), begin: begin, router: trigger.NewRouter(), silences: silence.Compile(nil), bucket: rule.DefaultBucket}
+	l := &lived{t: t, dir: newDir(t, journal.Config{}), now: begin.Add(-time.Hour), begin: begin, router: trigger.NewRouter(), silences: silence.Compile(nil), bucket: rule.DefaultBucket, pool: NewPool(1)}
 	var err error
 	if l.Store, err = store.OpenScratch(filepath.Join(t.TempDir(), "lived.db")); err != nil {
 		t.Fatal(err)
@@ -53,7 +54,7 @@ func newLived(t *testing.T) *lived {
 	}
 	l.UseClock(func() time.Time { return l.now })
 	l.UseIncidents(l)
-	l.searcher = New(l.dir, nil)
+	l.searcher = New(l.dir, l.pool, nil)
 	return l
 }
 
@@ -475,12 +476,6 @@ func TestWhyRefuses(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := l.searcher.Why(ended, l.config(), WhyQuery{Container: "c1", Line: 1}); !errors.Is(err, context.Canceled) {
-		t.Errorf("%v", err)
-	}
-	for range MaxSearches {
-		l.searcher.slots <- struct{}{}
-	}
-	if _, err := l.searcher.Why(t.Context(), l.config(), WhyQuery{Container: "c1", Line: 1}); !errors.Is(err, ErrBusy) {
 		t.Errorf("%v", err)
 	}
 }

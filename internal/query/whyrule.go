@@ -3,7 +3,6 @@ package query
 import (
 	"cmp"
 	"context"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"logscan/internal/event"
 	"logscan/internal/journal"
 	"logscan/internal/rule"
+	"logscan/internal/rule/match"
 	"logscan/internal/scan"
 	"logscan/internal/store"
 )
@@ -65,12 +65,11 @@ type RuleUnmet struct {
 // WhyRule says why a rule made no hit in a time, or that it did. A rule that can't be used
 // is a rule.CompileError; ErrBusy asks to try again. What is read of logs is bounded by ctx.
 func (s *Searcher) WhyRule(ctx context.Context, cfg WhyConfig, q WhyRuleQuery) (RuleWhy, error) {
-	select {
-	case s.slots <- struct{}{}:
-		defer func() { <-s.slots }()
-	default:
-		return RuleWhy{}, ErrBusy
+	leave, err := s.pool.enter(false)
+	if err != nil {
+		return RuleWhy{}, err
 	}
+	defer leave()
 	w := ruleWitness{cfg: cfg, rule: q.Rule, out: RuleWhy{Since: q.Since.UTC(), Until: q.Until.UTC(), Whole: true}, unmet: map[[2]string]*RuleUnmet{}, parts: map[string]int64{}}
 	if err := w.stored(ctx, q); err != nil {
 		return RuleWhy{}, err
@@ -85,7 +84,7 @@ func (s *Searcher) WhyRule(ctx context.Context, cfg WhyConfig, q WhyRuleQuery) (
 		return RuleWhy{}, bad[0]
 	}
 	w.nearly(&r)
-	defer w.end()
+	defer w.any.End()
 	s.containers(&w, snapshot)
 	wants := func(i journal.Info) bool { return !i.LastLine.Before(q.Since) && !w.replaced[i.Workload] }
 	all, counts, err := s.witnessed(ctx, cfg, scan.ReplayConfig{Rules: snapshot, Since: q.Since, Until: q.Until, Wants: wants, Witness: &w})
@@ -125,8 +124,8 @@ func (s *Searcher) containers(w *ruleWitness, snapshot *rule.Snapshot) {
 type ruleWitness struct {
 	cfg   WhyConfig
 	rule  rule.Rule
-	near  rule.Matching // its Rarest
-	any   rule.Matching // its pattern, of all streams
+	near  *match.Required // nil where nothing is known
+	any   rule.Matching   // its pattern, of all streams
 	out   RuleWhy
 	unmet map[[2]string]*RuleUnmet
 
@@ -165,35 +164,16 @@ func (w *ruleWitness) overridden(ctx context.Context) error {
 
 // nearly has the witness see lines that match nearly.
 func (w *ruleWitness) nearly(r *rule.Rule) {
-	single := func(pattern string) rule.Matching {
-		one := rule.New()
-		one.ID, one.Name, one.Pattern = 1, "nearly", pattern
-		if pattern == "" {
-			one.State, one.Enabled = rule.Off, false
-		}
-		snapshot, _ := rule.Compile([]rule.Rule{one})
-		return snapshot.For("").Begin()
+	one := rule.New()
+	one.ID, one.Name, one.Pattern = 1, "nearly", r.Pattern
+	if r.Pattern == "" {
+		one.State, one.Enabled = rule.Off, false
 	}
-	if required := rule.Rarest(r.Pattern); required != nil {
-		w.out.Rarest = required.Texts
+	snapshot, _ := rule.Compile([]rule.Rule{one})
+	w.any = snapshot.For("").Begin()
+	if w.near = rule.Rarest(r.Pattern); w.near != nil {
+		w.out.Rarest = w.near.Texts
 	}
-	quoted := make([]string, len(w.out.Rarest))
-	for i, text := range w.out.Rarest {
-		quoted[i] = regexp.QuoteMeta(text)
-	}
-	near := strings.Join(quoted, "|")
-	if near != "" {
-		near = "(?i)(?:" + near + ")"
-	}
-	if len(near) > rule.MaxPattern {
-		near = ""
-	}
-	w.near, w.any = single(near), single(r.Pattern)
-}
-
-func (w *ruleWitness) end() {
-	w.near.End()
-	w.any.End()
 }
 
 func (w *ruleWitness) Begin(*journal.Container, *rule.Record) {}
@@ -233,7 +213,7 @@ func (w *ruleWitness) Text(l rule.Line, n int, m *rule.Matching, hidden bool) {
 		if w.rule.Streams != rule.Streams[0] && w.rule.Streams != l.Stream {
 			w.out.Stream++
 		}
-	case w.near.Match(&none, l):
+	case w.near != nil && w.near.Near(l.Text):
 		w.out.Near++
 		w.out.NearLine = rule.Shown(l.Text, w.cfg.Redact)
 	}

@@ -245,6 +245,7 @@ func reach(r *rule.Rule) time.Duration {
 // witnessed is a replay of which only the witness is asked.
 func (s *Searcher) witnessed(ctx context.Context, cfg WhyConfig, r scan.ReplayConfig) ([]scan.Replayed, map[int64]rule.Counts, error) {
 	r.Config = scan.Config{Journals: s.journals, Store: unstored{}, Echo: cfg.Echo, Bucket: cfg.Bucket, Redact: cfg.Redact}
+	r.Turn = s.pool.turn
 	r.Clock, r.Due = func(time.Time) {}, func() time.Time { return time.Time{} }
 	return scan.Replay(ctx, r)
 }

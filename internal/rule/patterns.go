@@ -34,6 +34,16 @@ func Required(expr string) [][]string {
 	return match.PatternOf(expr, tree).Required()
 }
 
+// Finder returns what finds where a pattern may match, as match.Pattern's; nil where there is
+// nothing to look for.
+func Finder(expr string) *match.Finder {
+	tree, err := parsePattern(expr)
+	if err != nil {
+		return nil
+	}
+	return match.PatternOf(expr, tree).Finder()
+}
+
 // get compiles a pattern, if it isn't known or in next already, for which it is
 // kept.
 func (p *Patterns) get(expr string, next map[string]*pattern) *pattern {

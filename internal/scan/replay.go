@@ -31,7 +31,9 @@ type ReplayConfig struct {
 	Clock func(time.Time)
 	Pass  func(context.Context, time.Time) error
 	// Due is when Pass has something to do; zero for never.
-	Due     func() time.Time
+	Due func() time.Time
+	// Turn waits until there may be read, for a moment, until done is called; nil: always.
+	Turn    func(context.Context) (done func(), err error)
 	Witness Witness // nil: nobody
 }
 
@@ -92,8 +94,11 @@ type replay struct {
 	ahead   feeds   // those with a line to come
 	unended []*feed // those whose last lines may go on
 	given   given
-	stands  bool             // time doesn't pass any more
-	clocks  map[string]int64 // scratch
+	stands  bool // time doesn't pass any more
+	// Of the turn under way.
+	done      func()
+	evaluated int              // lines
+	clocks    map[string]int64 // scratch
 }
 
 // feed is a container's log.
@@ -299,26 +304,51 @@ func (p *replay) read(f *feed) error {
 func (p *replay) run(ctx context.Context) error {
 	until := p.cfg.Until.UnixNano()
 	for p.at < until {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
 		p.at = min(p.next(), until)
-		if err := p.second(); err != nil {
+		if err := p.step(ctx); err != nil {
 			return err
 		}
-		if err := p.commit(ctx); err != nil {
-			return err
-		}
-		runtime.Gosched()
 	}
 	if len(p.ahead) == 0 {
 		return nil
 	}
 	p.stands, p.at = true, p.at+int64(aheadOf)
-	if err := p.second(); err != nil {
+	return p.step(ctx)
+}
+
+// step has time pass up to p.at.
+func (p *replay) step(ctx context.Context) error {
+	err := p.nextTurn(ctx)
+	if err == nil {
+		err = p.second(ctx)
+	}
+	p.endTurn()
+	if err != nil {
 		return err
 	}
 	return p.commit(ctx)
+}
+
+// linesATurn is how many lines are evaluated in a turn.
+const linesATurn = 256
+
+// nextTurn ends the turn under way, if there is one, and waits for another.
+func (p *replay) nextTurn(ctx context.Context) (err error) {
+	p.endTurn()
+	p.evaluated = 0
+	if p.cfg.Turn != nil {
+		p.done, err = p.cfg.Turn(ctx)
+		return err
+	}
+	runtime.Gosched()
+	return ctx.Err()
+}
+
+func (p *replay) endTurn() {
+	if p.done != nil {
+		p.done()
+		p.done = nil
+	}
 }
 
 // aheadOf is by how much lines may be behind Until.
@@ -359,11 +389,16 @@ func (p *replay) next() int64 {
 }
 
 // second evaluates the lines that were written up to p.at.
-func (p *replay) second() error {
+func (p *replay) second(ctx context.Context) error {
 	for _, f := range p.feeds {
 		p.turns(f, p.at)
 	}
 	for len(p.ahead) > 0 && p.ahead[0].line.TimeNano < p.at {
+		if p.evaluated >= linesATurn {
+			if err := p.nextTurn(ctx); err != nil {
+				return err
+			}
+		}
 		f := p.ahead[0]
 		if err := p.lines(f); err != nil {
 			return err
@@ -437,7 +472,8 @@ func (p *replay) turn(f *feed) {
 	}
 }
 
-// lines evaluates a feed's lines up to p.at, or up to the next one of another feed.
+// lines evaluates a feed's lines up to p.at, up to the next one of another feed, or as many
+// as a turn has.
 func (p *replay) lines(f *feed) error {
 	upTo := p.at
 	for i := 1; i < min(len(p.ahead), 3); i++ {
@@ -446,7 +482,7 @@ func (p *replay) lines(f *feed) error {
 	f.now = p.s.now()
 	f.matching = f.set.Begin()
 	defer f.matching.End()
-	for !f.over && f.line.TimeNano < upTo {
+	for ; !f.over && f.line.TimeNano < upTo && p.evaluated < linesATurn; p.evaluated++ {
 		for f.line.From >= f.behind() { // its run has begun, whatever the clock said
 			p.turn(f)
 		}

@@ -1,16 +1,12 @@
 package match
 
-import (
-	"regexp"
-	"slices"
-	"strings"
-)
+import "slices"
 
 // Required is texts of which each match of a pattern has at least one: of all such, those
 // that are rarest in common lines.
 type Required struct {
 	Texts []string // of letters that may be of either case, in lower case
-	re    *regexp.Regexp
+	near  []needle // in any case
 }
 
 // Rarest returns what each match of the pattern has; nil where nothing is known of that.
@@ -20,15 +16,10 @@ func (p *Pattern) Rarest() *Required {
 		return nil
 	}
 	r := &Required{}
-	var either []string
 	for _, l := range best.lits {
-		text := regexp.QuoteMeta(l.text)
-		if l.fold {
-			text = "(?i:" + text + ")"
-		}
-		r.Texts, either = append(r.Texts, l.text), append(either, text)
+		r.Texts = append(r.Texts, l.text)
+		r.near = append(r.near, needles(literal{lower(l.text), hasLetter(l.text)}, fixed())...)
 	}
-	r.re = regexp.MustCompile(strings.Join(either, "|"))
 	return r
 }
 
@@ -40,5 +31,8 @@ func (r *Required) Telling() bool {
 	return !slices.ContainsFunc(r.Texts, func(text string) bool { return len(text) < tellingBytes })
 }
 
-// In reports whether a text has one of them.
-func (r *Required) In(text []byte) bool { return r.re.Match(text) }
+// Near reports whether a text has one of them, in any case: it may be meant by the pattern.
+func (r *Required) Near(text []byte) bool {
+	looks := 0
+	return slices.ContainsFunc(r.near, func(n needle) bool { return n.index(text, &looks) >= 0 })
+}

@@ -28,7 +28,9 @@ func TestRarest(t *testing.T) {
 			t.Errorf("%s: %q", pattern, got)
 		}
 	}
-	if r := rarest(`(?i)Out of Memory`); !r.In([]byte("OUT of memory.")) || r.In([]byte("out of")) {
-		t.Error("in")
+	for _, pattern := range []string{`(?i)Out of Memory`, `Out of memory`} {
+		if r := rarest(pattern); !r.Near([]byte("OUT of memory.")) || r.Near([]byte("out of")) {
+			t.Error("near", pattern)
+		}
 	}
 }
