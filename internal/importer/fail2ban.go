@@ -45,15 +45,14 @@ type fail2ban struct{ *draft }
 
 // jail is what a filter is read with.
 type jail struct {
-	name     string
-	at       string
-	filter   string // path
-	given    map[string]string
-	options  *scope // nil: there is only a filter
-	retries  int64
-	within   int64 // seconds
-	notes    []string
-	disabled bool
+	name    string
+	at      string
+	filter  string // path
+	given   map[string]string
+	options *scope // nil: there is only a filter
+	retries int64
+	within  int64 // seconds
+	notes   []string
 }
 
 // Defaults of fail2ban's jail.conf.

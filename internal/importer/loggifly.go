@@ -41,7 +41,6 @@ type loggifly struct {
 	*yamlFile
 	old       bool // version 1
 	multiline bool
-	all       []string                        // names of all containers that are watched; nil: of any
 	told      map[string]bool                 // settings, by place and name
 	overrides map[string][]string             // rules by the key of a notification of their own
 	channels  map[string]func(notes []string) // that make its trigger
