@@ -257,6 +257,15 @@ func TestProblems(t *testing.T) {
 	}
 }
 
+// Where references aren't known, a file is right whatever they may stand for.
+func TestUnknownSecrets(t *testing.T) {
+	for _, url := range []string{"${env:A}", "slack://${env:A}", "telegram://${file:b}@telegram?chats=${env:C}"} {
+		if _, err := Parse([]File{{"f.yaml", []byte("version: 1\ntriggers: {t: {url: '" + url + "', secret: '${env:S}'}}")}}, Unknown); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // A test that isn't as expected is told with its place.
 func TestTests(t *testing.T) {
 	err := parse(t, `version: 1

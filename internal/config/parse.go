@@ -357,17 +357,20 @@ func (p *parser) trigger(file, key string, at Place, n *yaml.Node) {
 		if json.Unmarshal(members[name], &text) != nil || text == "" {
 			continue
 		}
-		if text == Stored {
+		if text != Stored && len(References(text)) == 0 {
+			continue
+		}
+		value, err := "", errUnknown
+		if text != Stored {
+			value, err = resolved(text, p.secrets)
+		}
+		if errors.Is(err, errUnknown) { // it is accepted
 			refs[name] = text
-			if name == "action_url" { // it was accepted
+			if name == "action_url" {
 				members[name] = json.RawMessage(`"https://stored.invalid/"`)
 			}
 			continue
 		}
-		if len(References(text)) == 0 {
-			continue
-		}
-		value, err := resolved(text, p.secrets)
 		if err != nil {
 			p.wrong.add(d.At(name), "trigger %s: %s: %v", key, name, err)
 			return

@@ -68,8 +68,12 @@ func Given(secrets map[string]string) Secrets {
 	}
 }
 
-// Unknown has any reference stand for a text: where files are only looked at.
-func Unknown(string) (string, error) { return "secret", nil }
+// errUnknown has a field that holds a reference not be looked at.
+var errUnknown = errors.New("isn't known here")
+
+// Unknown resolves nothing: where files are only looked at, and what references stand for
+// isn't known.
+func Unknown(string) (string, error) { return "", errUnknown }
 
 // References are those in a text.
 func References(text string) []string { return reference.FindAllString(text, -1) }
