@@ -173,7 +173,7 @@ they have as tests. It needs neither the plugin nor the secrets that are referre
 			}
 			set, err := config.Parse(files, config.Unknown)
 			if err == nil {
-				err = set.Test()
+				err = set.Test(nil)
 			}
 			if err != nil {
 				return c.wrongFiles(err)

@@ -107,8 +107,8 @@ func (s *scanning) applyFiles(ctx context.Context, f files) error {
 		s.filesWrong(err.Error())
 		return nil
 	}
-	secrets := config.Local(f.dir)
-	set, err := config.Parse(read, secrets)
+	var plan *config.Plan
+	set, err := config.Parse(read, config.Local(f.dir))
 	if err == nil {
 		last, bad := s.store.Digest(ctx, filesSource)
 		if bad != nil {
@@ -118,8 +118,8 @@ func (s *scanning) applyFiles(ctx context.Context, f files) error {
 			s.filesRight()
 			return nil
 		}
+		plan, err = set.Apply(ctx, s.store, config.Options{Source: filesSource, Prune: true, CheckTarget: f.checkTarget})
 	}
-	plan, err := config.Apply(ctx, s.store, read, secrets, config.Options{Source: filesSource, Prune: true, CheckTarget: f.checkTarget})
 	var wrong *config.Problems
 	switch {
 	case errors.As(err, &wrong):

@@ -122,7 +122,7 @@ func check(t *testing.T, got, want string) {
 // A file is applied as it is; then there is nothing to do, until it is changed.
 func TestApply(t *testing.T) {
 	b := newBench(t)
-	if err := parse(t, example).Test(); err != nil {
+	if err := parse(t, example).Test(nil); err != nil {
 		t.Fatal(err)
 	}
 	check(t, b.apply("file:f", example, false), "add trigger phone\nadd rule logins\nadd rule pg-disk\nadd rule pg-disk-dev\nadd silence backup")
@@ -278,7 +278,7 @@ rules:
         expect: {hits: 1}
       - lines: [beat, "+30s beat"]
         expect: {hits: 0}
-`).Test()
+`).Test(nil)
 	if err == nil {
 		t.Fatal("all is as expected")
 	}

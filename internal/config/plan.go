@@ -160,7 +160,7 @@ func compared[T any](table *fields.Table[T], from, to T, aside ...string) (out [
 			continue
 		}
 		a, b := f.Value(from), f.Value(to)
-		if asText(a) != asText(b) {
+		if !reflect.DeepEqual(a, b) && asText(a) != asText(b) {
 			out = append(out, FieldChange{f.Name, asText(a), asText(b)})
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"logscan/internal/event"
 	"logscan/internal/fields/fieldsyaml"
+	"logscan/internal/rule"
 	"logscan/internal/trial"
 )
 
@@ -146,21 +147,25 @@ func (t Test) timed() (out []trial.Line, until float64, err error) {
 	return out, until, nil
 }
 
-// Test tries the rules on the lines of their tests; what isn't as expected is told as
-// *Problems.
-func (s *Set) Test() error {
+// Test tries rules on the lines of their tests: those that wanted names by their keys, or
+// all where it is nil. What isn't as expected is told as *Problems.
+func (s *Set) Test(wanted map[string]bool) error {
 	var wrong Problems
+	var tested []*Rule
+	var rules []rule.Rule
 	for _, r := range s.Rules {
-		if len(r.Tests) == 0 {
-			continue
+		if len(r.Tests) > 0 && (wanted == nil || wanted[r.Key]) {
+			tested, rules = append(tested, r), append(rules, r.Value)
 		}
-		of, err := trial.New(r.Value)
-		if err != nil {
-			wrong.add(r.Place, "rule %s: %v", r.Key, err)
+	}
+	trials, bad := trial.All(rules)
+	for k, r := range tested {
+		if bad[k] != nil {
+			wrong.add(r.Place, "rule %s: %v", r.Key, bad[k])
 			continue
 		}
 		for _, t := range r.Tests {
-			for _, text := range t.failures(of, r.Value.Severity) {
+			for _, text := range t.failures(trials[k], r.Value.Severity) {
 				wrong.add(t.at, "rule %s: test: %s", r.Key, text)
 			}
 		}

@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"go.yaml.in/yaml/v4"
-
 	"logscan/internal/docs"
 	"logscan/internal/enginetest"
 	"logscan/internal/enginetest/private"
@@ -108,14 +106,11 @@ func (p *page) steps(t testing.TB) (all []step) {
 					last.output = append(last.output, line)
 				}
 			}
+		case "yaml":
+			all = append(all, b.file(t, p.file))
 		case "json":
 			if text := strings.Join(b.lines, "\n"); !json.Valid([]byte(text)) {
 				t.Errorf("%s:%d: this is not JSON:\n%s", p.file, b.line, text)
-			}
-		case "yaml":
-			var any any
-			if err := yaml.Load([]byte(strings.Join(b.lines, "\n")), &any); err != nil {
-				t.Errorf("%s:%d: this is not YAML: %v", p.file, b.line, err)
 			}
 		case "text":
 			for i, line := range b.lines {
@@ -124,10 +119,20 @@ func (p *page) steps(t testing.TB) (all []step) {
 				}
 			}
 		default:
-			t.Errorf("%s:%d: a block is sh or console, which are run, or json, yaml or text, not %q", p.file, b.line, b.language)
+			t.Errorf("%s:%d: a block is sh, console or yaml, which are run, or json or text, not %q", p.file, b.line, b.language)
 		}
 	}
 	return all
+}
+
+// file is the command that writes a block as the file that its first line names.
+func (b *block) file(t testing.TB, page string) step {
+	t.Helper()
+	name, ok := strings.CutPrefix(b.lines[0], "# ")
+	if !ok || name != filepath.Base(name) {
+		t.Fatalf("%s:%d: a file begins with its name, as # NAME", page, b.line)
+	}
+	return step{line: b.line + 1, command: "cat > " + name + " << 'end of the file'\n" + strings.Join(b.lines, "\n") + "\nend of the file"}
 }
 
 // terminal is one bash that runs the manual's commands one after the other, as a

@@ -33,12 +33,11 @@ func (s *Store) Objects(ctx context.Context) (o Objects, err error) {
 	if o.Revision, err = revision(ctx, tx); err != nil {
 		return o, wrap("read what is defined", err)
 	}
-	rows, err := tx.QueryContext(ctx, "SELECT "+definitionColumns+" FROM rules ORDER BY id")
-	if o.Rules, err = collect(rows, err, scanRule); err != nil {
+	if o.Rules, err = s.allRules(ctx, tx); err != nil {
 		return o, wrap("read rules", err)
 	}
 	o.Tests = map[int64]json.RawMessage{}
-	rows, err = tx.QueryContext(ctx, "SELECT id, tests FROM rules WHERE tests <> ''")
+	rows, err := tx.QueryContext(ctx, "SELECT id, tests FROM rules WHERE tests <> ''")
 	_, err = collect(rows, err, func(r row) (_ struct{}, err error) {
 		var id int64
 		var tests string

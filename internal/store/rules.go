@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"logscan/internal/fields"
@@ -41,11 +42,52 @@ func scanRule(r row) (v rule.Rule, err error) {
 	return v, err
 }
 
-// Rules returns all rules, by id.
+// Rules returns all rules, by id. What their slices hold isn't to be changed.
 func (s *Store) Rules(ctx context.Context) ([]rule.Rule, error) {
-	rows, err := s.r.QueryContext(ctx, "SELECT "+definitionColumns+" FROM rules ORDER BY id")
-	rules, err := collect(rows, err, scanRule)
+	rules, err := s.allRules(ctx, s.r)
 	return rules, wrap("read rules", err)
+}
+
+// decoded are rules by their ids, as they were decoded last: of thousands, few change from
+// one time to the next.
+type decoded struct {
+	mu    sync.Mutex // guards rules
+	rules map[int64]decodedRule
+}
+
+type decodedRule struct {
+	definition string
+	rule       rule.Rule
+}
+
+// allRules reads all rules, by id.
+func (s *Store) allRules(ctx context.Context, db queryer) ([]rule.Rule, error) {
+	s.decoded.mu.Lock()
+	defer s.decoded.mu.Unlock()
+	known := make(map[int64]decodedRule, len(s.decoded.rules))
+	rows, err := db.QueryContext(ctx, "SELECT "+definitionColumns+" FROM rules ORDER BY id")
+	rules, err := collect(rows, err, func(r row) (rule.Rule, error) {
+		var id, created, updated int64
+		var definition string
+		var by fields.Managed
+		if err := r.Scan(&id, &definition, &created, &updated, &by.ManagedBy, &by.Key, &by.DeclaredAt); err != nil {
+			return rule.Rule{}, err
+		}
+		d, ok := s.decoded.rules[id]
+		if !ok || d.definition != definition {
+			d = decodedRule{definition: definition}
+			if err := rule.Fields.UnmarshalDefinition([]byte(definition), &d.rule); err != nil {
+				return rule.Rule{}, fmt.Errorf("rule %d: %w", id, err)
+			}
+		}
+		d.rule.ID, d.rule.CreatedAt, d.rule.UpdatedAt, d.rule.Managed = id, instant(created), instant(updated), by
+		known[id] = d
+		return d.rule, nil
+	})
+	if err == nil {
+		s.decoded.rules = known
+	}
+	return rules, err
 }
 
 // RuleCount is how many rules there are.

@@ -52,6 +52,7 @@ type Store struct {
 	nextDue      atomic.Int64                // when Pass has something to do, in nanoseconds; 0 for never
 	clock        clock                       // that was set back
 
+	decoded decoded
 	scratch bool        // see OpenScratch
 	sealer  cipher.AEAD // of secrets that are referred to; nil: there can be none
 
