@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"go.yaml.in/yaml/v4"
-
 	"logscan/internal/docs"
 	"logscan/internal/enginetest"
 	"logscan/internal/enginetest/private"

@@ -66,7 +66,7 @@ type follower struct {
 	held     int64 // what j was told to hold
 	snapshot *rule.Snapshot
 	set      *rule.Set
-	declared time.Time     // the start of the container whose declarations are seen to
+	declared *time.Time    // the start of the container whose declarations are seen to; nil for none
 	matching rule.Matching // of set, in a turn
 	now      time.Time     // as the turn began
 	read     time.Time     // when there last was something to read
@@ -114,7 +114,7 @@ func (s *Scanner) newFollower(id string) *follower {
 // reset makes f what it is before its cursor is loaded.
 func (f *follower) reset() {
 	f.loaded, f.at, f.rules, f.owed, f.run, f.runs = false, lines.Position{}, rule.State{}, false, 0, runs{}
-	f.records.ways, f.snapshot = nil, nil
+	f.records.ways, f.snapshot, f.declared = nil, nil, nil
 	f.noted = nil
 	f.begins.Store(nil)
 	f.done.Store(0)
@@ -138,11 +138,11 @@ func (s *Scanner) turn(f *follower) outcome {
 		return caughtUp
 	}
 	f.meta = f.j.Container()
-	if s.cfg.Declare != nil && !f.declared.Equal(f.meta.Started) {
+	if s.cfg.Declare != nil && (f.declared == nil || !f.declared.Equal(f.meta.Started)) {
 		if err := s.cfg.Declare(&f.meta); err != nil {
 			return s.refuse(f, err)
 		}
-		f.declared = f.meta.Started
+		f.declared = new(f.meta.Started)
 	}
 	f.failing = false
 	f.stuck.Store(false)
