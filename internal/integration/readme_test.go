@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"go.yaml.in/yaml/v4"
+
 	"logscan/internal/docs"
 	"logscan/internal/enginetest"
 	"logscan/internal/enginetest/private"
@@ -115,7 +117,7 @@ func (p *page) steps(t testing.TB) (all []step) {
 			if err := yaml.Load([]byte(strings.Join(b.lines, "\n")), &any); err != nil {
 				t.Errorf("%s:%d: this is not YAML: %v", p.file, b.line, err)
 			}
-			if name, named := strings.CutPrefix(b.lines[0], "# "); named && filepath.Ext(name) == ".yaml" {
+			if name, named := strings.CutPrefix(b.lines[0], "# "); named && slices.Contains([]string{".yaml", ".yml"}, filepath.Ext(name)) {
 				all = append(all, b.write(name))
 			}
 		case "text":

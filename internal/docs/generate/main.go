@@ -29,6 +29,7 @@ var sections = []section{
 	{"internal/docs/settings.md", "options", options},
 	{"internal/docs/settings.md", "settings", settings},
 	{"internal/docs/api.md", "operations", operations},
+	{"internal/docs/packs.md", "packs", packTables},
 	{"internal/docs/developing.md", "targets", targets},
 	{"internal/docs/developing.md", "packages", packages},
 	{commandLine, "commands", commands},
