@@ -14,9 +14,6 @@ import (
 	"testing"
 	"time"
 
-	"logscan/internal/config"
-	"logscan/internal/rule"
-	"logscan/internal/trial"
 )
 
 // patience is for how long a program may take to do what a test waits for.
@@ -230,11 +227,11 @@ func (p *program) children(name string) (pids []int) {
 }
 
 // eventually waits until a condition holds.
-func (m *machine) eventually(what string, holds func() bool) {
-	m.Helper()
+func (p *program) eventually(what string, holds func() bool) {
+	p.Helper()
 	for until := time.Now().Add(patience); !holds(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(until) {
-			m.Fatalf("there is no %s", what)
+			p.Fatalf("%s: there is no %s:\n%s", p.name, what, strings.Join(p.written(), "\n"))
 		}
 	}
 }
@@ -246,12 +243,9 @@ func counted(t testing.TB, log []string) (matches, hits map[string]int64) {
 	matches, hits = map[string]int64{}, map[string]int64{}
 	given := lines(strings.Join(log, "\n"))
 	for _, p := range All() {
-		for _, r := range declared(t, p).Rules {
-			tried, err := trial.New(r.Value)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got := tried.Run(given, 600); got.Matches+got.Hits > 0 {
+		rules, trials := trials(t, p)
+		for k, r := range rules {
+			if got := trials[k].Run(given, 600); got.Matches+got.Hits > 0 {
 				matches[r.Key], hits[r.Key] = got.Matches, got.Hits
 			}
 		}
@@ -288,29 +282,17 @@ func quiet(t testing.TB, log []string, atLeast int) {
 	}
 	matches, hits := counted(t, log)
 	t.Logf("ordinary work: %d lines; matches %v, hits %v", len(log), matches, hits)
-	if len(hits) > 0 {
-		for _, p := range All() {
-			for _, r := range declared(t, p).Rules {
-				if hits[r.Key] > 0 {
-					t.Errorf("%s hits ordinary work: %v", r.Key, which(t, r, log))
+	for _, p := range All() {
+		rules, trials := trials(t, p)
+		for k, r := range rules {
+			if hits[r.Key] == 0 {
+				continue
+			}
+			for _, line := range log {
+				if trials[k].Run(lines(line), 0).Matches > 0 {
+					t.Errorf("%s hits ordinary work: %s", r.Key, line)
 				}
 			}
 		}
 	}
-}
-
-// which are the lines that match a rule.
-func which(t testing.TB, r *config.Rule, log []string) (out []string) {
-	t.Helper()
-	tried, err := trial.New(r.Value)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rare := rule.Rarest(r.Value.Pattern)
-	for _, line := range log {
-		if rare.In([]byte(line)) && tried.Run(lines(line), 0).Matches > 0 {
-			out = append(out, line)
-		}
-	}
-	return out
 }

@@ -83,7 +83,7 @@ func testNginx(t *testing.T, m *machine) {
 		m.file("/tmp/nginx/index.html", "well\n")
 		config := nginxConfig(512, fmt.Sprintf(`server { listen 127.0.0.1:%d; root /tmp/nginx; location /well { return 200 "well\n"; } location /old { return 301 /; } location /no { deny all; } location /in { proxy_pass http://127.0.0.1:%d/well; } }`, port, port))
 		p := start(m, config)
-		m.eventually("answer", reached)
+		p.eventually("answer", reached)
 		for n := range 200 {
 			for _, path := range []string{"/", "/index.html", "/old", "/no", "/in", "/missing", fmt.Sprintf("/?q=500&n=%d", n), "/well/error/failed"} {
 				request("GET", url+path, "")
@@ -92,7 +92,7 @@ func testNginx(t *testing.T, m *machine) {
 		request("POST", url+"/", strings.Repeat("x", 100<<10))
 		m.must(p.cmd.Process.Signal(syscall.SIGHUP))
 		p.says("gracefully shutting down", 1)
-		m.eventually("answer", reached)
+		p.eventually("answer", reached)
 		log := p.end(syscall.SIGQUIT)
 		access, err := os.ReadFile(m.path("/tmp/nginx/access.log"))
 		m.must(err)
@@ -125,7 +125,7 @@ func testNginx(t *testing.T, m *machine) {
 		location /full { client_body_temp_path /tmp/nginx/small; client_body_buffer_size 1k; proxy_pass http://127.0.0.1:%d; }
 	}`, port, m.port(), silent, closing, wide, wide, closing, closing))
 		p := start(m, config)
-		m.eventually("answer", reached)
+		p.eventually("answer", reached)
 		for range 3 {
 			for _, path := range []string{"/gone", "/silent", "/closing", "/wide", "/tls", "/name", "/private"} {
 				request("GET", url+path, "")
@@ -142,14 +142,14 @@ func testNginx(t *testing.T, m *machine) {
 		}
 		m.must(syscall.Kill(worker[0], syscall.SIGKILL))
 		p.says("exited on signal 9", 1)
-		m.eventually("answer of another worker", reached)
+		p.eventually("answer of another worker", reached)
 
 		second := m.start(wwwData, "/usr/sbin/nginx", "-e", "stderr", "-c", "/tmp/nginx.conf")
 		log := second.ended()
 		log = append(log, p.end(syscall.SIGQUIT)...)
 
 		few := start(m, nginxConfig(6, fmt.Sprintf(`server { listen 127.0.0.1:%d; location /well { return 200 "well\n"; } }`, port)))
-		m.eventually("answer", reached)
+		p.eventually("answer", reached)
 		for range 8 {
 			c, err := net.DialTimeout("tcp", fmt.Sprintf("127.0.0.1:%d", port), time.Second)
 			if err == nil {

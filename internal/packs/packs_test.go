@@ -21,6 +21,23 @@ func declared(t testing.TB, p Pack) *config.Set {
 	return set
 }
 
+// trials are the rules of a pack, and each ready to be tried.
+func trials(t testing.TB, p Pack) ([]*config.Rule, []*trial.Trial) {
+	t.Helper()
+	all := declared(t, p).Rules
+	var rules []rule.Rule
+	for _, r := range all {
+		rules = append(rules, r.Value)
+	}
+	out, bad := trial.All(rules)
+	for k, err := range bad {
+		if err != nil {
+			t.Fatalf("%s: %v", all[k].Key, err)
+		}
+	}
+	return all, out
+}
+
 // TestHeads asks for what a person reads of a pack before it is added.
 func TestHeads(t *testing.T) {
 	owner := map[string]string{}
@@ -99,14 +116,11 @@ func TestOtherPacks(t *testing.T) {
 		}
 	}
 	for _, p := range All() {
-		for _, r := range declared(t, p).Rules {
-			tried, err := trial.New(r.Value)
-			if err != nil {
-				t.Fatal(err)
-			}
+		rules, trials := trials(t, p)
+		for k, r := range rules {
 			unused, rare := slices.Clone(meant[r.Key]), rule.Rarest(r.Value.Pattern)
 			for _, m := range misses {
-				if m.pack == p.Name || !rare.In([]byte(m.text)) || tried.Run(lines(m.text), 0).Matches == 0 {
+				if m.pack == p.Name || !rare.In([]byte(m.text)) || trials[k].Run(lines(m.text), 0).Matches == 0 {
 					continue // of its own pack, TestLines has it, or it is for another rule
 				}
 				in := func(part string) bool { return strings.Contains(m.text, part) }

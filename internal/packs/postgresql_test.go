@@ -40,9 +40,9 @@ func testPostgreSQL(t *testing.T, m *machine) {
 		return string(out)
 	}
 	ask := func(queries ...string) string { return psql("postgres", "postgres", "secret", queries...) }
-	ready := func(m *machine) {
-		m.Helper()
-		m.eventually("answer of PostgreSQL", func() bool { return strings.TrimSpace(ask("select 1")) == "1" })
+	ready := func(p *program) {
+		p.Helper()
+		p.eventually("answer of PostgreSQL", func() bool { return strings.TrimSpace(ask("select 1")) == "1" })
 	}
 
 	t.Run("ordinary", func(t *testing.T) {
@@ -50,7 +50,7 @@ func testPostgreSQL(t *testing.T, m *machine) {
 		var log []string
 		for n := range 3 {
 			p := start(m, "log_statement=ddl", "log_connections=on", "log_disconnections=on", "log_checkpoints=on", "log_lock_waits=on", "log_autovacuum_min_duration=0", "log_min_duration_statement=0")
-			ready(m)
+			ready(p)
 			ask(fmt.Sprintf("create table t%d (n int primary key, s text)", n), fmt.Sprintf("insert into t%d select n, 'FATAL: panic, no space left' from generate_series(1, 1000) n", n), "vacuum analyze", "checkpoint")
 			for k := range 20 {
 				ask(fmt.Sprintf("select count(*) from t%d where n > %d", n, k), "selec 1")
@@ -66,7 +66,7 @@ func testPostgreSQL(t *testing.T, m *machine) {
 	t.Run("troubles", func(t *testing.T) {
 		m := &machine{t, m.root}
 		p := start(m, "max_connections=5", "superuser_reserved_connections=1", "max_locks_per_transaction=10", "deadlock_timeout=100ms", "archive_mode=on", "archive_command=false", "max_wal_senders=0")
-		ready(m)
+		ready(p)
 		for range 5 {
 			psql("postgres", "postgres", "wrong", "select 1")
 		}
@@ -87,25 +87,25 @@ func testPostgreSQL(t *testing.T, m *machine) {
 			busy.Go(func() { psql("app", "postgres", "secret", "select pg_sleep(2)") })
 		}
 		busy.Wait()
-		ready(m)
+		ready(p)
 		ask("select pg_switch_wal()")
 		p.says("archive command failed", 1)
 
 		where := strings.TrimSpace(ask("select pg_relation_filepath('a')"))
 		busy.Go(func() { ask("select pg_sleep(60)") })
 		var backend int
-		m.eventually("a query that sleeps", func() bool {
+		p.eventually("a query that sleeps", func() bool {
 			backend, _ = strconv.Atoi(strings.TrimSpace(ask("select pid from pg_stat_activity where query = 'select pg_sleep(60)'")))
 			return backend > 0
 		})
 		m.must(syscall.Kill(backend, syscall.SIGKILL))
 		busy.Wait()
 		p.says("database system is ready to accept connections", 2)
-		ready(m)
+		ready(p)
 		if out := ask("create table fill as select repeat('x', 1000) from generate_series(1, 300000)"); !strings.Contains(out, "could not extend file") {
 			t.Fatalf("the disk takes it: %s", out)
 		}
-		m.eventually("answer of PostgreSQL", func() bool { return strings.Contains(ask("select 1"), "1") })
+		p.eventually("answer of PostgreSQL", func() bool { return strings.Contains(ask("select 1"), "1") })
 		again := start(m) // while the first one runs
 		log := again.ended()
 		log = append(log, p.end(syscall.SIGINT)...)
@@ -116,7 +116,7 @@ func testPostgreSQL(t *testing.T, m *machine) {
 		copy(page[4096:], bytes.Repeat([]byte("damage"), 600))
 		m.must(os.WriteFile(file, page, 0o600))
 		p = start(m, "max_wal_senders=0")
-		ready(m)
+		ready(p)
 		ask("select * from a")
 		p.says("invalid page in block", 1)
 		log = append(log, p.end(syscall.SIGINT)...)

@@ -10,3 +10,12 @@ func TestPrograms(t *testing.T) {
 	t.Run("redis", func(t *testing.T) { testRedis(t, &machine{t, m.root}) })
 	t.Run("postgresql", func(t *testing.T) { testPostgreSQL(t, &machine{t, m.root}) })
 }
+
+// TestServers does so with more of them.
+func TestServers(t *testing.T) {
+	m := newMachine(t, "servers")
+	t.Run("haproxy", func(t *testing.T) { testHAProxy(t, &machine{t, m.root}) })
+	t.Run("apache", func(t *testing.T) { testApache(t, &machine{t, m.root}) })
+	t.Run("openssh", func(t *testing.T) { testOpenSSH(t, &machine{t, m.root}) })
+	t.Run("mysql", func(t *testing.T) { testMariaDB(t, &machine{t, m.root}) })
+}

@@ -19,9 +19,9 @@ func testRedis(t *testing.T, m *machine) {
 	say := func(args ...string) string {
 		return m.run(wwwData, append([]string{"/usr/bin/redis-cli", "-s", socket}, args...)...)
 	}
-	ready := func(m *machine) {
-		m.Helper()
-		m.eventually("answer of redis", func() bool { return strings.Contains(say("ping"), "PONG") })
+	ready := func(p *program) {
+		p.Helper()
+		p.eventually("answer of redis", func() bool { return strings.Contains(say("ping"), "PONG") })
 	}
 
 	t.Run("ordinary", func(t *testing.T) {
@@ -29,7 +29,7 @@ func testRedis(t *testing.T, m *machine) {
 		var log []string
 		for range 3 {
 			p := start(m, "--port", "0", "--appendonly", "yes", "--save", "1 1", "--loglevel", "verbose")
-			ready(m)
+			ready(p)
 			for n := range 50 {
 				say("set", fmt.Sprint("key", n), "value")
 				say("get", fmt.Sprint("error", n))
@@ -51,7 +51,7 @@ func testRedis(t *testing.T, m *machine) {
 		port := strconv.Itoa(m.port())
 		m.dir("/tmp/redis/ro", wwwData)
 		p := start(m, "--port", port, "--dir", "/tmp/redis/ro", "--save", "")
-		ready(m)
+		ready(p)
 		m.must(os.Chmod(m.path("/tmp/redis/ro"), 0o500))
 		say("set", "key", "value")
 		say("bgsave")
@@ -66,7 +66,7 @@ func testRedis(t *testing.T, m *machine) {
 
 		m.disk("/tmp/redis/small", "512k", wwwData)
 		p = start(m, "--port", "0", "--dir", "/tmp/redis/small", "--save", "", "--appendonly", "yes", "--appendfsync", "no")
-		ready(m)
+		ready(p)
 		say("set", "key", strings.Repeat("x", 100<<10))
 		for n := range 8 {
 			say("set", fmt.Sprint("key", n), strings.Repeat("x", 100<<10))
