@@ -30,9 +30,9 @@ type Query struct {
 
 // List are packs that are for what runs.
 type List struct {
-	Items    []Item // by workload and pack, the pack for any program last
-	Until    time.Time    // what is newer was not read
-	Complete bool         // all was read; else counts may be too small
+	Items    []Item    // by workload and pack, the pack for any program last
+	Until    time.Time // what is newer was not read
+	Complete bool      // all was read; else counts may be too small
 }
 
 // Item is a pack that is for a workload.
