@@ -26,6 +26,7 @@ var sections = []section{
 	{"internal/docs/rules.md", "rule-fields", definition[rule.Rule]},
 	{"internal/docs/events.md", "event-fields", eventFields},
 	{"internal/docs/triggers.md", "trigger-fields", definition[trigger.Trigger]},
+	{"internal/docs/packs.md", "packs", packTables},
 	{"internal/docs/settings.md", "options", options},
 	{"internal/docs/settings.md", "settings", settings},
 	{"internal/docs/api.md", "operations", operations},
