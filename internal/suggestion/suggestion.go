@@ -60,12 +60,12 @@ type Backtester func(context.Context, query.BacktestQuery) (query.Backtest, erro
 // Bounds of what is read to find out of which program a container is.
 const (
 	maxLooked      = 256     // containers, of which the logs are sampled
-	maxSampleLines = 2000    // of each, the latest
-	maxSampleBytes = 1 << 20 // of its log, uncompressed
+	maxSampleLines = 2000    // of each, the first and the latest
+	maxSampleBytes = 1 << 20 // of its log, uncompressed, about, of each of these
 	maxSuggestions = 200
 )
 
-// Find looks at the images and the latest lines of containers that run, or wrote
+// Find looks at the images, and the first and the latest lines, of containers that run, or wrote
 // lines in the time that is asked about, and says of which programs with a pack they are.
 // Packs are tried on the lines since then: one pass finds the rules that match anything,
 // and only of these a backtest is run. What is read is bounded by ctx alone: where its
@@ -163,39 +163,49 @@ func (s *suggesting) look(ctx context.Context) error {
 	return nil
 }
 
-// sample looks at a container's latest lines. What can't be read is left out.
+// sample looks at a container's latest lines, and at the first ones that are kept: when
+// programs start, they say more than later. What can't be read is left out.
 func (s *suggesting) sample(ctx context.Context, id string) (out looking, err error) {
 	j, err := s.journals.Acquire(id)
 	if err != nil {
 		return out, nil // it has just been removed
 	}
 	defer j.Release()
-	from, err := j.SeekTail(maxSampleLines)
+	first, end := j.Bounds()
+	tail, err := j.SeekTail(maxSampleLines)
+	for n := int64(maxSampleLines / 2); err == nil && n > 0 && end-tail > maxSampleBytes; n /= 2 {
+		tail, err = j.SeekTail(n) // lines are long
+	}
 	if err != nil {
 		return out, nil
 	}
-	if _, end := j.Bounds(); end-from > maxSampleBytes {
-		// Lines are long: as many of the latest as there is room for.
-		if from, err = j.SeekTail(max(1, maxSampleLines*maxSampleBytes/(end-from))); err != nil {
-			return out, nil
+	if first < tail {
+		if err := out.read(ctx, j, first, tail); err != nil {
+			return out, err
 		}
 	}
+	return out, out.read(ctx, j, tail, end)
+}
+
+// read looks at the lines between two offsets, as many as a sample has.
+func (l *looking) read(ctx context.Context, j *journal.Journal, from, to int64) error {
 	src := lines.New(j, lines.Position{Next: from}, lines.Config{Aside: true})
 	defer src.Close()
-	for n := 0; n < maxSampleLines && src.Offset()-from < 2*maxSampleBytes; n++ {
+	to = min(to, from+maxSampleBytes)
+	for n := 0; n < maxSampleLines && src.Offset() < to; n++ {
 		if n%lookEvery == 0 {
 			if err := ctx.Err(); err != nil {
-				return out, err
+				return err
 			}
 			runtime.Gosched()
 		}
-		l, err := src.Next()
+		line, err := src.Next()
 		if err != nil {
-			return out, nil
+			return nil
 		}
-		out.add(l.Text)
+		l.add(line.Text)
 	}
-	return out, nil
+	return nil
 }
 
 // lookEvery is how many lines are read between two looks whether to go on.

@@ -135,6 +135,20 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// A program is known by what it said when it started, too, and a sample is bounded.
+func TestSample(t *testing.T) {
+	l := newLogs(t)
+	access := slices.Repeat([]string{`172.17.0.1 - - [30/Nov/2026:21:00:00 +0000] "GET / HTTP/1.1" 200 615 "-" "curl/8.14.1" "-"`}, maxSampleLines)
+	l.write("busy", "shop/busy", day, slices.Concat([]string{started, closed}, access)...)
+	l.write("between", "shop/between", day, slices.Concat(access, []string{started, closed}, access)...) // beyond both samples
+	l.write("long", "shop/long", day, slices.Concat([]string{started}, slices.Repeat([]string{strings.Repeat("x ", 6<<10)}, 300), []string{closed})...)
+	got := summary(l.find(t.Context(), Query{Since: time.Now().Add(-7 * day), Added: map[string]bool{packs.Common: true}}))
+	want := []string{"busy: nginx by image= shapes=2, 0", "long: nginx by image= shapes=2, 0"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q", got)
+	}
+}
+
 // A query that is cancelled ends, and one whose time is over tells what it has.
 func TestFindEnds(t *testing.T) {
 	l := newLogs(t)
