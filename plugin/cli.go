@@ -168,7 +168,7 @@ func (c *cli) root() *cobra.Command {
 	top := group("logscan", "Watch container logs: rules, events, triggers",
 		c.ruleCommand(), c.triggerCommand(), c.eventsCommand(), c.searchCommand(), c.tailCommand(), c.workloadCommand(),
 		c.containerCommand(), c.incidentCommand(), c.silenceCommand(), c.deliveryCommand(), c.whyCommand(), c.uncoveredCommand(), c.drillCommand(), c.statsCommand(),
-		c.importCommand(), c.applyCommand(), c.diffCommand(), c.validateCommand(), c.exportCommand(), c.schemaCommand(),
+		c.importCommand(), c.applyCommand(), c.diffCommand(), c.validateCommand(), c.exportCommand(), c.schemaCommand(), c.packCommand(),
 		c.tokenCommand(), c.versionCommand(), c.serveCommand(), c.referenceCommand())
 	top.Long = topHelp
 	top.Annotations[topicsKey] = topicList()

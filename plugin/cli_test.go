@@ -33,6 +33,7 @@ import (
 	"logscan/internal/script"
 	"logscan/internal/shape"
 	"logscan/internal/store"
+	"logscan/internal/suggestion"
 	"logscan/internal/trigger"
 )
 
@@ -166,6 +167,19 @@ func newTestPlugin(t testing.TB) *testPlugin {
 			return searcher.WhyRule(ctx, why, q)
 		},
 		Backtest: fakeBacktest,
+		Suggest: func(_ context.Context, q suggestion.Query) (suggestion.List, error) {
+			out := suggestion.List{Until: q.Since.Add(7 * 24 * time.Hour), Complete: q.Added["nginx"]}
+			if !q.Added["nginx"] {
+				last := query.BacktestSample{At: time.Now(), Container: "web", Message: "no live upstreams\x1b while connecting"}
+				out.Items = append(out.Items, suggestion.Item{Pack: "nginx", Workload: "shop/web", Container: "web", Image: "nginx:1.27", Incidents: 2,
+					Rules: []suggestion.Found{{Rule: "nginx-upstream-unreachable", Hits: 9, Incidents: 2, Last: last}}})
+			}
+			for _, workload := range []string{"a b", "cache"} {
+				out.Items = append(out.Items, suggestion.Item{Pack: "redis", Workload: workload, Container: workload, Shapes: 5, Incidents: 1})
+			}
+			out.Items = append(out.Items, suggestion.Item{Pack: "common"})
+			return out, nil
+		},
 		Uncovered: func(_ context.Context, _ []rule.Rule, q query.UncoveredQuery) (query.Uncovered, error) {
 			at := time.Now().Add(-90 * time.Second)
 			line := func(n int64, sample, pattern string) query.UncoveredShape {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -24,6 +25,30 @@ func TestHintText(t *testing.T) {
 		if got := hintText(h); got != want {
 			t.Errorf("%+v gives\n%s", h, got)
 		}
+	}
+}
+
+// People see how to begin where there is no rule, and scripts don't.
+func TestFirstHint(t *testing.T) {
+	p := newTestPlugin(t)
+	list := func(people bool) string {
+		var hint strings.Builder
+		if code := p.runWith(&cli{in: strings.NewReader(""), out: io.Discard, err: &hint, errTTY: people}, "rule", "ls"); code != 0 {
+			t.Errorf("it ends with %d", code)
+		}
+		return hint.String()
+	}
+	if said := list(true); !strings.Contains(said, "docker logscan pack add common") || !strings.Contains(said, "docker logscan pack suggest") {
+		t.Errorf("to people, it says %q", said)
+	}
+	if said := list(false); said != "" {
+		t.Errorf("to a script, it says %q", said)
+	}
+	if _, code := p.run("", "rule", "add", "r", "x"); code != 0 {
+		t.Fatal("the rule is refused")
+	}
+	if said := list(true); said != "" {
+		t.Errorf("where there is a rule, it says %q", said)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"logscan/internal/api"
+	"logscan/internal/packs"
 	"logscan/internal/rule"
 )
 
@@ -21,6 +22,9 @@ func (c *cli) ruleCommand() *cobra.Command {
 	ls := listCommand(c, "List rules", ruleColumns, ruleID,
 		func(ctx context.Context, client *api.Client, cmd *cobra.Command) ([]api.Rule, error) {
 			rules, err := client.Rules(ctx)
+			if err == nil && len(rules) == 0 && c.errTTY {
+				c.printFirst()
+			}
 			if cmd.Flags().Changed("workload") {
 				rules = slices.DeleteFunc(rules, func(r api.Rule) bool { return r.WorkloadID != workload })
 			}
@@ -71,6 +75,11 @@ What COOLDOWN and BUCKET count is told by the rule's next event, and in its inci
 		c.ruleSwitch("shadow", "Have rules record what they find, and tell nobody", rule.Shadow), c.ruleTest(), c.ruleWhy(), c.ruleCoverage(), stats)
 	cmd.Aliases = []string{"rules"}
 	return cmd
+}
+
+// printFirst says how to begin where there is no rule.
+func (c *cli) printFirst() {
+	fmt.Fprintf(c.err, "There is no rule yet. What goes wrong in any program is in the pack %s:\n  %s pack add %s\nWhich packs are for what runs here:\n  %s pack suggest\n", packs.Common, c.name(), packs.Common, c.name())
 }
 
 var ruleColumns = []column[api.Rule]{

@@ -189,6 +189,13 @@ func ruleRows(d ruleDetails) [][2]string {
 		rows = append(rows, [2]string{"Overridden", fmt.Sprintf("in %s by %s (%d)", r.WorkloadID, r.Name, r.ID)})
 	}
 	rows = append(rows, [2]string{"State", d.State})
+	if d.Elsewhere() {
+		by := d.ManagedBy
+		if d.DeclaredAt != "" {
+			by += ", at " + d.DeclaredAt
+		}
+		rows = append(rows, [2]string{"Managed by", by})
+	}
 	if d.Stats.Error != "" {
 		rows = append(rows, [2]string{"Not in use", d.Stats.Error})
 	}

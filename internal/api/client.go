@@ -571,6 +571,41 @@ func (c *Client) ApplyConfig(ctx context.Context, in ConfigApply) (out ConfigPla
 	return out, err
 }
 
+// Packs lists the packs that there are.
+func (c *Client) Packs(ctx context.Context) (out []Pack, err error) {
+	err = c.do(ctx, http.MethodGet, packsPath, nil, nil, &out)
+	return out, err
+}
+
+// Pack returns a pack with its YAML.
+func (c *Client) Pack(ctx context.Context, name string) (p Pack, err error) {
+	err = c.do(ctx, http.MethodGet, packsPath+"/"+url.PathEscape(name), nil, nil, &p)
+	return p, err
+}
+
+// AddPack adds a pack's rules, or brings them up to date, or says what that would change.
+func (c *Client) AddPack(ctx context.Context, name string, in PackAdd) (out ConfigPlan, err error) {
+	err = c.do(ctx, http.MethodPost, packsPath+"/"+url.PathEscape(name), nil, in, &out)
+	return out, err
+}
+
+// RemovePack removes a pack's rules.
+func (c *Client) RemovePack(ctx context.Context, name string) (out ConfigPlan, err error) {
+	err = c.do(ctx, http.MethodDelete, packsPath+"/"+url.PathEscape(name), nil, nil, &out)
+	return out, err
+}
+
+// SuggestPacks returns the packs that are for what runs, and what they would have told
+// since a time; zero: within 7 days.
+func (c *Client) SuggestPacks(ctx context.Context, since time.Time) (out PackSuggestions, err error) {
+	q := url.Values{}
+	if !since.IsZero() {
+		q.Set("since", since.UTC().Format(time.RFC3339Nano))
+	}
+	err = c.do(ctx, http.MethodGet, suggestionsPath, q, nil, &out)
+	return out, err
+}
+
 // ExportConfig returns rules, triggers and silences as a file.
 func (c *Client) ExportConfig(ctx context.Context) ([]byte, error) {
 	resp, err := c.send(ctx, http.MethodGet, configPath, nil, nil, nil)

@@ -23,6 +23,7 @@ import (
 	"logscan/internal/rule"
 	"logscan/internal/scan"
 	"logscan/internal/store"
+	"logscan/internal/suggestion"
 	"logscan/internal/supervisor"
 	"logscan/internal/trigger"
 )
@@ -107,6 +108,9 @@ type Config struct {
 	Uncovered func(context.Context, []rule.Rule, query.UncoveredQuery) (query.Uncovered, error)
 	// Backtest says what a rule would have told. Nil: likewise.
 	Backtest func(context.Context, query.BacktestQuery) (query.Backtest, error)
+	// Suggest says which packs are for what runs, as Find of package suggestion does. Nil:
+	// likewise.
+	Suggest func(context.Context, suggestion.Query) (suggestion.List, error)
 	// Why says what became of a line, and WhyRule why a rule made no hit, as Searcher of
 	// package query does. Nil: likewise.
 	Why     func(context.Context, query.WhyQuery) (query.Why, error)
@@ -167,6 +171,7 @@ func New(cfg Config) http.Handler {
 	s.incidents(api)
 	s.silences(api)
 	s.config(api)
+	s.packs(api)
 	s.workloads(api)
 	s.accessTokens(api)
 	s.deliveries(api)

@@ -23,6 +23,7 @@ import (
 	"logscan/internal/rule/match"
 	"logscan/internal/scan"
 	"logscan/internal/store"
+	"logscan/internal/suggestion"
 	"logscan/internal/supervisor"
 	"logscan/internal/trigger"
 )
@@ -166,6 +167,9 @@ func runScanning(ctx context.Context, c scanningConfig) error {
 	}
 	full.Backtest = func(ctx context.Context, q query.BacktestQuery) (query.Backtest, error) {
 		return query.RunBacktest(ctx, s.backtest, q)
+	}
+	full.Suggest = func(ctx context.Context, q suggestion.Query) (suggestion.List, error) {
+		return suggestion.Find(ctx, c.journals, full.Backtest, q)
 	}
 	full.Degraded = func() []api.Reason { return append(c.control.reasons(), s.reasons()...) }
 	c.control.use(api.New(full))

@@ -3,6 +3,7 @@ package config
 import (
 	"encoding/json"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -145,6 +146,29 @@ func (t Test) timed() (out []trial.Line, until float64, err error) {
 		out = append(out, trial.Line{At: until, Text: text})
 	}
 	return out, until, nil
+}
+
+// TestLines are all lines of a rule's tests, each by itself.
+func (r *Rule) TestLines() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, t := range r.Tests {
+			timed, _, err := t.timed()
+			if err != nil {
+				continue // Test tells
+			}
+			texts := slices.Concat(t.Hits, t.Misses)
+			for _, l := range timed {
+				texts = append(texts, l.Text)
+			}
+			for _, text := range texts {
+				for line := range strings.SplitSeq(text, "\n") {
+					if !yield(line) {
+						return
+					}
+				}
+			}
+		}
+	}
 }
 
 // Test tries rules on the lines of their tests: those that wanted names by their keys, or

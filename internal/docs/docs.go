@@ -35,7 +35,7 @@ var topics = []Topic{
 	{Name: "channels", About: "e-mail, chats, phones: what each service needs"},
 	{Name: "webhooks", About: "what a receiver gets, and how it verifies that"},
 	{Name: "config", About: "rules, triggers and silences in files, beside your compose files"},
-	{Name: "packs", About: "rules that are made for a program, such as nginx or PostgreSQL"},
+	{Name: "packs", About: "rules that are ready for programs that many run"},
 	{Name: "labels", About: "rules beside a service, in the labels of its containers"},
 	{Name: "import", About: "rules of LoggiFly, Dozzle, logcheck, fail2ban"},
 	{Name: "settings", About: "options of a container's log, settings of the plugin"},

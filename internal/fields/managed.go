@@ -1,6 +1,9 @@
 package fields
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
 // API is who manages what is made and changed by the API, and so by the command line.
 const API = "api"
@@ -22,6 +25,9 @@ type ManagedError struct {
 }
 
 func (e *ManagedError) Error() string {
+	if pack, is := strings.CutPrefix(e.ManagedBy, "pack:"); is {
+		return fmt.Sprintf("%s is the pack %s's: override it in a workload, or remove the pack", e.What, pack)
+	}
 	at := ""
 	if e.DeclaredAt != "" {
 		at = ", at " + e.DeclaredAt

@@ -22,7 +22,7 @@ import (
 // madeUp are the scripts of package main about containers, hits, losses, receivers
 // and tokens that are made up; containers.txtar shows the same commands with real
 // ones, and TestCommandLineOverTCP has real tokens.
-var madeUp = []string{"events", "rulestats", "show", "status", "tokens", "incidents", "triggertest", "shadow", "search", "tail", "backtest", "uncovered", "why"}
+var madeUp = []string{"events", "rulestats", "show", "status", "tokens", "incidents", "triggertest", "shadow", "search", "tail", "backtest", "uncovered", "why", "packsuggest"}
 
 // TestCommandLineScripts runs scripts with `docker logscan …` as logscan against
 // the running plugin: its own, about real containers, and those of package main

@@ -190,6 +190,8 @@ install_plugin() {
 	fi
 	install -D -m 0755 "$BUILD/logscan" "$CLI_DIR/docker-logscan"
 	echo "Try: docker run --rm --log-driver $NAME busybox echo hello"
+	echo "     docker logscan pack suggest     which rules are ready for what runs here"
+	echo "     docker logscan pack add common  what goes wrong in any program"
 	echo "     docker logscan --help"
 }
 

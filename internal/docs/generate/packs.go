@@ -4,27 +4,32 @@ import (
 	"fmt"
 	"strings"
 
-	"logscan/internal/config"
 	"logscan/internal/packs"
 )
 
-// packTables has for each pack what it is about, and a table of its rules.
+// packTables lists the packs, and the rules of each.
 func packTables(string) (string, error) {
 	var b strings.Builder
 	for _, p := range packs.All() {
-		set, err := config.Parse([]config.File{{Name: p.Name, Data: p.YAML}}, config.Unknown)
-		if err != nil {
-			return "", err
+		fmt.Fprintf(&b, "### %s\n\n%s\n\n", p.Name, p.Description)
+		if len(p.Images) > 0 {
+			fmt.Fprintf(&b, "Images: `%s`. ", strings.Join(p.Images, "`, `"))
 		}
-		var sources []string
-		for _, s := range p.Sources {
-			sources = append(sources, "<"+s+">")
-		}
+		fmt.Fprintf(&b, "Written from: %s\n\n", strings.Join(links(p.Sources), ", "))
 		rows := [][]string{{"rule", "severity", "what it means"}}
-		for _, r := range set.Rules {
+		for _, r := range p.Set().Rules {
 			rows = append(rows, []string{"`" + r.Key + "`", string(r.Value.Severity), r.Value.Description})
 		}
-		fmt.Fprintf(&b, "## %s\n\n%s Written from %s.\n\n%s\n", p.Name, p.Description, strings.Join(sources, ", "), table(rows))
+		b.WriteString(table(rows) + "\n")
 	}
 	return b.String(), nil
+}
+
+// links are addresses as Markdown has them.
+func links(all []string) []string {
+	out := make([]string, len(all))
+	for k, address := range all {
+		out[k] = "<" + address + ">"
+	}
+	return out
 }
