@@ -223,12 +223,6 @@ func (s *server) suggestPacks(ctx context.Context, in *suggestInput) (*output[Pa
 			added[p.Name] = true
 		}
 	}
-	select { // one at a time: it takes a core
-	case s.querying <- struct{}{}:
-		defer func() { <-s.querying }()
-	case <-ctx.Done():
-		return nil, s.fail(ctx.Err(), "pack")
-	}
 	limited, cancel := context.WithTimeout(ctx, s.queryTime)
 	defer cancel()
 	found, err := s.Suggest(limited, suggestion.Query{Since: in.Since, Added: added})
