@@ -135,11 +135,11 @@ func TestPacksRefuse(t *testing.T) {
 	}
 }
 
-// Suggestions are asked for without what is added, one query at a time.
+// Suggestions are asked for without what is added.
 func TestPackSuggestions(t *testing.T) {
 	b := newBench(t)
 	must[ConfigPlan](t)(b.AddPack(t.Context(), "redis", PackAdd{}))
-	s := &server{Config: Config{Store: b.store, Logger: slog.New(slog.DiscardHandler)}, querying: make(chan struct{}, 1), queryTime: time.Minute}
+	s := &server{Config: Config{Store: b.store, Logger: slog.New(slog.DiscardHandler)}, queryTime: time.Minute}
 	if _, err := s.suggestPacks(t.Context(), &suggestInput{}); err == nil || !strings.Contains(err.Error(), "read yet") {
 		t.Errorf("logs that can't be read: %v", err)
 	}
@@ -166,7 +166,6 @@ func TestPackSuggestions(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 
-	s.querying <- struct{}{} // another query is under way
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := s.suggestPacks(ctx, &suggestInput{}); err == nil || !strings.Contains(err.Error(), "client has gone") {
