@@ -324,6 +324,9 @@ func labelRows(l *api.ContainerLabels) (rows [][2]string) {
 	if len(l.Rules) > 0 {
 		add("Label rules", strings.Join(l.Rules, ", "))
 	}
+	if len(l.Packs) > 0 {
+		add("Label packs", strings.Join(l.Packs, ", "))
+	}
 	if len(l.Silences) > 0 {
 		add("Label silences", strings.Join(l.Silences, ", "))
 	}

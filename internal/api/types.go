@@ -184,6 +184,7 @@ type ContainerDetails struct {
 type ContainerLabels struct {
 	Rules    []string         `json:"rules" nullable:"false" doc:"Names of the rules that they declare"`
 	Silences []string         `json:"silences" nullable:"false" doc:"Names of the silences that they declare"`
+	Packs    []string         `json:"packs" nullable:"false" doc:"Packs that they name"`
 	Counts   bool             `json:"counts" doc:"They are in effect: the container is scanned, and the newest of its workload"`
 	Newest   string           `json:"newest,omitempty" doc:"The container whose labels are in effect instead"`
 	Problems []labels.Problem `json:"problems" nullable:"false" doc:"What isn't in effect, and why"`

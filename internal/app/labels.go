@@ -18,6 +18,7 @@ import (
 	"logscan/internal/event"
 	"logscan/internal/journal"
 	"logscan/internal/labels"
+	"logscan/internal/packs"
 	"logscan/internal/rule"
 	"logscan/internal/store"
 )
@@ -68,7 +69,11 @@ func digestOf(c *journal.Container, wrong []labels.Problem) string {
 		s := sha256.Sum256(b)
 		return hex.EncodeToString(s[:16])
 	}
-	digest := sum([]any{c.Declared, c.LeftOut})
+	said := []any{c.Declared, c.LeftOut}
+	if c.Declared[labels.Prefix+labels.KeyPacks] != "" {
+		said = append(said, packsDigest())
+	}
+	digest := sum(said)
 	if len(wrong) > 0 {
 		digest += " " + sum(wrong)
 	}
@@ -166,6 +171,7 @@ func (s *scanning) applyLabels(ctx context.Context, workload string, c *journal.
 		for _, r := range said.Rules {
 			l.Rules = append(l.Rules, store.LabelRule{Rule: r.Rule, At: r.Key})
 		}
+		l.Rules = append(l.Rules, packRules(&said, workload)...)
 		for _, v := range said.Silences {
 			l.Silences = append(l.Silences, store.LabelSilence{Silence: v.Silence, Name: v.Name, At: v.Key})
 		}
@@ -183,6 +189,39 @@ func (s *scanning) applyLabels(ctx context.Context, workload string, c *journal.
 	s.switchLabels(ctx, workload, applied.Rules, applied.Silenced)
 	return nil
 }
+
+// packRules are those of the packs that labels name, for their workload. A rule of the
+// labels themselves goes before one of its name.
+func packRules(said *labels.Declared, workload string) (out []store.LabelRule) {
+	taken := map[string]bool{}
+	for _, r := range said.Rules {
+		taken[r.Name] = true
+	}
+	for _, name := range said.Packs {
+		p, err := packs.Get(name)
+		if err != nil {
+			continue // it is known: readLabels has told of others
+		}
+		for _, r := range p.Set().Rules {
+			if taken[r.Value.Name] {
+				continue
+			}
+			taken[r.Value.Name] = true
+			v := r.Value
+			v.WorkloadID = workload
+			out = append(out, store.LabelRule{Rule: v, At: labels.Prefix + labels.KeyPacks})
+		}
+	}
+	return out
+}
+
+// packsDigest is that of all packs, which another version of logscan may have others of.
+var packsDigest = sync.OnceValue(func() (all []string) {
+	for _, p := range packs.All() {
+		all = append(all, p.Digest())
+	}
+	return all
+})
 
 // switchLabels makes the stored rules of a workload's labels the live ones, and silences
 // where there are others.
@@ -224,7 +263,7 @@ func byLabels(all []rule.Rule) (others []rule.Rule, labelled map[string][]rule.R
 
 // readLabels reads what a container's labels say.
 func (s *scanning) readLabels(c *journal.Container) labels.Declared {
-	var known labels.Known
+	known := labels.Known{Packs: packs.Names()}
 	if names := s.labelled.triggers.Load(); names != nil {
 		known.Triggers = *names
 	}
@@ -237,7 +276,7 @@ func (s *scanning) Labels(c journal.Container) *api.ContainerLabels {
 		return nil
 	}
 	said := s.readLabels(&c)
-	out := &api.ContainerLabels{Rules: []string{}, Silences: []string{}, Problems: said.Problems, Counts: c.Scan}
+	out := &api.ContainerLabels{Rules: []string{}, Silences: []string{}, Packs: append([]string{}, said.Packs...), Problems: said.Problems, Counts: c.Scan}
 	for _, r := range said.Rules {
 		out.Rules = append(out.Rules, r.Name)
 	}

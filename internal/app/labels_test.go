@@ -17,11 +17,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"logscan/internal/config"
 	"logscan/internal/entry"
 	"logscan/internal/event"
 	"logscan/internal/fields"
 	"logscan/internal/journal"
 	"logscan/internal/lines"
+	"logscan/internal/packs"
 	"logscan/internal/rule"
 	"logscan/internal/scan"
 	"logscan/internal/store"
@@ -193,6 +195,42 @@ func TestLabelRule(t *testing.T) {
 	g.wait("hits of the other replica", func() bool { return len(g.hits()) == 5 })
 	if e := g.events("labels"); len(e) > 0 {
 		t.Errorf("events: %+v", e)
+	}
+}
+
+// TestLabelPacks has packs that a label names be for its workload alone; the labels' own
+// rules go before theirs.
+func TestLabelPacks(t *testing.T) {
+	g := newLabelRig(t)
+	p, err := packs.Get("redis")
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := p.Set().Rules
+	k := slices.IndexFunc(all, func(r *config.Rule) bool { return r.Value.Kind == rule.KindLine && len(r.Tests[0].Hits) > 0 })
+	of, other := all[k], all[(k+1)%len(all)]
+	line := of.Tests[0].Hits[0]
+	g.start("app-1", "app", nil, line)
+	declared := pattern(other.Key, "never written")
+	declared["logscan.packs"] = "redis, reddis"
+	g.start("cache-1", "cache", declared, line)
+	want := of.Key + " in cache-1"
+	g.wait("a hit", func() bool { return slices.Contains(g.hits(), want) })
+	if slices.ContainsFunc(g.hits(), func(s string) bool { return strings.HasSuffix(s, "app-1") }) {
+		t.Errorf("%q", g.hits())
+	}
+	rules := g.snapshot.Load().For("cache").Rules()
+	if len(rules) != len(all) {
+		t.Errorf("%d rules, want %d", len(rules), len(all))
+	}
+	for _, r := range rules {
+		if r.WorkloadID != "cache" || r.Name == other.Key && r.Pattern != "never written" {
+			t.Errorf("%+v", r)
+		}
+	}
+	c, _ := g.journals.Container(fmt.Sprintf("%064x", 2))
+	if l := g.Labels(c); !slices.Equal(l.Packs, []string{"redis"}) || len(l.Problems) != 1 || !strings.Contains(l.Problems[0].Reason, "did you mean redis?") {
+		t.Errorf("%+v", l)
 	}
 }
 

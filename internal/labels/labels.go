@@ -31,12 +31,12 @@ const (
 const (
 	keyEnable   = "enable"
 	keyWorkload = "workload"
-	keyPacks    = "packs"
+	KeyPacks    = "packs" // names of packs, with commas between
 	keyRule     = "rule"
 	keySilence  = "silence"
 )
 
-var topNames = []string{keyEnable, keyWorkload, keyPacks, keyRule, keySilence}
+var topNames = []string{keyEnable, keyWorkload, KeyPacks, keyRule, keySilence}
 
 // Own returns the labels and log options that are logscan's, as many as have MaxBytes, and
 // how many are left out: those come first that are about the container, then the others by
@@ -187,7 +187,7 @@ func (r *reader) label(key, value string) {
 		if err := rule.CheckText(value, rule.MaxWorkload); value == "" || err != nil {
 			r.problem(key, "must be a name of at most %d printable characters: the workload is %s", rule.MaxWorkload, quoted(r.workload))
 		}
-	case name == keyPacks:
+	case name == KeyPacks:
 		r.packs(key, value)
 	}
 }
