@@ -34,7 +34,7 @@ var topics = []Topic{
 	{Name: "why", About: "what became of a line; why a rule made no hit"},
 	{Name: "channels", About: "e-mail, chats, phones: what each service needs"},
 	{Name: "config", About: "rules, triggers and silences in files, beside your compose files"},
-	{Name: "packs", About: "rules that are ready for programs that many run"},
+	{Name: "packs", About: "rules that are made for a program, such as nginx or PostgreSQL"},
 	{Name: "webhooks", About: "what a receiver gets, and how it verifies that"},
 	{Name: "settings", About: "options of a container's log, settings of the plugin"},
 	{Name: "command-line", About: "`docker logscan` and its commands"},

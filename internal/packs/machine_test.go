@@ -13,7 +13,6 @@ import (
 	"syscall"
 	"testing"
 	"time"
-
 )
 
 // patience is for how long a program may take to do what a test waits for.
@@ -125,6 +124,23 @@ func (m *machine) run(uid uint32, args ...string) string {
 		return string(out) + err.Error() + "\n"
 	}
 	return string(out)
+}
+
+// hold starts commands that go on until they are let go.
+func (m *machine) hold(times int, command func() *exec.Cmd) (letGo func()) {
+	m.Helper()
+	var all []*exec.Cmd
+	for range times {
+		cmd := command()
+		m.must(cmd.Start())
+		all = append(all, cmd)
+	}
+	return func() {
+		for _, cmd := range all {
+			_ = cmd.Process.Kill() // it may have ended by itself
+			_ = cmd.Wait()
+		}
+	}
 }
 
 // program is one that runs, and what it has written.
@@ -267,8 +283,8 @@ func provoked(t testing.TB, pack string, log []string, rules ...string) {
 		switch wanted := slices.Contains(rules, strings.TrimPrefix(r.Key, pack+"-")); {
 		case wanted && hits[r.Key] == 0:
 			t.Errorf("%s: %d matches, and no hit, of\n%s", r.Key, matches[r.Key], strings.Join(log, "\n"))
-		case !wanted && matches[r.Key] > 0:
-			t.Errorf("%s: matches in\n%s", r.Key, strings.Join(log, "\n"))
+		case !wanted && hits[r.Key] > 0:
+			t.Errorf("%s: hits\n%s", r.Key, strings.Join(log, "\n"))
 		}
 	}
 }

@@ -5,14 +5,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 )
 
 func testMariaDB(t *testing.T, m *machine) {
-	m.disk("/tmp/mysql", "128m", postgres)
+	m.disk("/tmp/mysql", "96m", postgres)
 	const data = "/tmp/mysql/data"
 	m.dir(data, postgres)
 	options := []string{"--no-defaults", "--datadir=" + data, "--skip-networking", "--socket=/tmp/mysql/socket", "--pid-file=/tmp/mysql/pid",
@@ -32,8 +32,11 @@ func testMariaDB(t *testing.T, m *machine) {
 	start := func(m *machine, more ...string) *program {
 		return m.start(postgres, append(append([]string{"/usr/sbin/mariadbd"}, options...), more...)...)
 	}
+	client := func(user, password, queries string) []string {
+		return []string{"/usr/bin/mariadb", "--no-defaults", "-S", "/tmp/mysql/socket", "-u", user, "-p" + password, "-f", "-e", queries, "shop"}
+	}
 	ask := func(user, password, queries string) string {
-		return m.run(postgres, "/usr/bin/mariadb", "--no-defaults", "-S", "/tmp/mysql/socket", "-u", user, "-p"+password, "-f", "-e", queries, "shop")
+		return m.run(postgres, client(user, password, queries)...)
 	}
 	ready := func(p *program) {
 		p.Helper()
@@ -65,11 +68,12 @@ func testMariaDB(t *testing.T, m *machine) {
 			ask("few", "wrong", "select 1")
 		}
 		p.says("Access denied for user 'few'", 6)
-		var busy sync.WaitGroup
-		for range 16 {
-			busy.Go(func() { ask("few", "secret", "select sleep(2)") })
-		}
-		busy.Wait()
+		letGo := m.hold(11, func() *exec.Cmd { return m.command(postgres, client("app", "secret", "select sleep(600)")...) }) // one more may who has all rights
+		p.eventually("client that is refused", func() bool {
+			ask("few", "secret", "select 1")
+			return strings.Contains(strings.Join(p.written(), "\n"), "Too many connections")
+		})
+		letGo()
 		ready(p)
 		ask("app", "secret", "create table damaged (n int, s text) engine=InnoDB; insert into damaged select seq, repeat('x', 500) from seq_1_to_2000; create table aria (n int, s text) engine=Aria transactional=0; insert into aria select seq, repeat('x', 500) from seq_1_to_2000")
 		if out := ask("app", "secret", "create table fill engine=InnoDB as select seq, repeat('x', 1000) from seq_1_to_400000"); !strings.Contains(out, "full") {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -13,7 +14,7 @@ import (
 
 func testPostgreSQL(t *testing.T, m *machine) {
 	m.file("/tmp/password", "secret\n")
-	m.disk("/tmp/postgresql", "160m", postgres)
+	m.dir("/tmp/postgresql", postgres)
 	const data = "/tmp/postgresql/data"
 	if out := m.run(postgres, "/usr/bin/initdb", "-k", "-D", data, "-A", "scram-sha-256", "--pwfile=/tmp/password", "--locale=C", "--wal-segsize=1"); !strings.Contains(out, "Success") {
 		t.Fatal(out)
@@ -26,14 +27,17 @@ func testPostgreSQL(t *testing.T, m *machine) {
 		}
 		return m.start(postgres, args...)
 	}
-	psql := func(user, database, password string, queries ...string) string {
+	client := func(user, database, password string, queries ...string) *exec.Cmd {
 		args := []string{"/usr/bin/psql", "-X", "-A", "-t", "-w", "-h", "/tmp/postgresql", "-U", user, "-d", database}
 		for _, q := range queries {
 			args = append(args, "-c", q)
 		}
 		cmd := m.command(postgres, args...)
 		cmd.Env = append(cmd.Env, "PGPASSWORD="+password)
-		out, err := cmd.CombinedOutput()
+		return cmd
+	}
+	psql := func(user, database, password string, queries ...string) string {
+		out, err := client(user, database, password, queries...).CombinedOutput()
 		if err != nil {
 			return string(out) + err.Error()
 		}
@@ -76,22 +80,27 @@ func testPostgreSQL(t *testing.T, m *machine) {
 		var both sync.WaitGroup
 		for _, tables := range [][2]string{{"a", "b"}, {"b", "a"}} {
 			both.Go(func() {
-				ask("begin", "update "+tables[0]+" set n = 2", "select pg_sleep(1)", "update "+tables[1]+" set n = 2", "commit")
+				ask("begin", "update "+tables[0]+" set n = 2",
+					"do $$ begin while not exists (select from pg_locks where relation = '"+tables[1]+"'::regclass and mode = 'RowExclusiveLock') loop perform pg_sleep(0.01); end loop; end $$",
+					"update "+tables[1]+" set n = 2", "commit")
 			})
 		}
 		both.Wait()
 		p.says("deadlock detected", 1)
 
-		var busy sync.WaitGroup
-		for range 8 {
-			busy.Go(func() { psql("app", "postgres", "secret", "select pg_sleep(2)") })
-		}
-		busy.Wait()
+		letGo := m.hold(10, func() *exec.Cmd { return client("app", "postgres", "secret", "select pg_sleep(600)") })
+		p.eventually("client that is refused", func() bool {
+			log := strings.Join(p.written(), "\n")
+			return strings.Contains(log, "too many clients already") || strings.Contains(log, "connection slots are reserved")
+		})
+		letGo()
 		ready(p)
+		ask("select pg_terminate_backend(pid) from pg_stat_activity where query = 'select pg_sleep(600)'")
 		ask("select pg_switch_wal()")
 		p.says("archive command failed", 1)
 
 		where := strings.TrimSpace(ask("select pg_relation_filepath('a')"))
+		var busy sync.WaitGroup
 		busy.Go(func() { ask("select pg_sleep(60)") })
 		var backend int
 		p.eventually("a query that sleeps", func() bool {
@@ -102,10 +111,11 @@ func testPostgreSQL(t *testing.T, m *machine) {
 		busy.Wait()
 		p.says("database system is ready to accept connections", 2)
 		ready(p)
-		if out := ask("create table fill as select repeat('x', 1000) from generate_series(1, 300000)"); !strings.Contains(out, "could not extend file") {
+		m.disk("/tmp/small", "1m", postgres)
+		ask("create tablespace small location '/tmp/small'")
+		if out := ask("create table fill tablespace small as select repeat('x', 1000) from generate_series(1, 3000)"); !strings.Contains(out, "could not extend file") {
 			t.Fatalf("the disk takes it: %s", out)
 		}
-		p.eventually("answer of PostgreSQL", func() bool { return strings.Contains(ask("select 1"), "1") })
 		again := start(m) // while the first one runs
 		log := again.ended()
 		log = append(log, p.end(syscall.SIGINT)...)
