@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -173,6 +174,13 @@ func (s *server) addPack(ctx context.Context, in *struct {
 	set, err := p.In(scope)
 	if err != nil {
 		return nil, s.fail(err, "rule")
+	}
+	for _, r := range set.Rules {
+		for _, have := range rules {
+			if !have.Elsewhere() && have.Name == r.Value.Name && have.WorkloadID == r.Value.WorkloadID {
+				return nil, huma.Error409Conflict(fmt.Sprintf("rule %d, which somebody made, is called %s, as one of the pack's: rename or remove it", have.ID, have.Name))
+			}
+		}
 	}
 	return s.applyPack(ctx, &p, set, in.Body.DryRun)
 }

@@ -133,6 +133,21 @@ func TestPacksRefuse(t *testing.T) {
 	if n := len(stored(t, b.store).Rules); n != 0 {
 		t.Errorf("there are %d rules", n)
 	}
+
+	// What somebody made stays theirs, and a pack for other workloads is no matter.
+	redis := must[packs.Pack](t)(packs.Get("redis"))
+	name := redis.Set().Rules[0].Value.Name
+	must[Rule](t)(b.CreateRule(ctx, RuleCreate{Name: name, Pattern: "mine"}))
+	_, err := b.AddPack(ctx, "redis", PackAdd{})
+	if refused, ok := err.(*Problem); !ok || refused.Status != http.StatusConflict || !strings.Contains(refused.Detail, "rule 1, which somebody made, is called "+name) {
+		t.Errorf("a rule of the same name: %v", err)
+	}
+	cache := "cache"
+	must[ConfigPlan](t)(b.AddPack(ctx, "redis", PackAdd{Workload: &cache}))
+	must[ConfigPlan](t)(b.RemovePack(ctx, "redis"))
+	if left := stored(t, b.store).Rules; len(left) != 1 || left[0].Pattern != "mine" {
+		t.Errorf("left: %+v", left)
+	}
 }
 
 // Suggestions are asked for without what is added.
