@@ -15,6 +15,7 @@
 //	latency  from a line's write in a container to the webhook's arrival
 //	scale    carry over numbers of containers and rules and lengths of lines
 //	matcher  the matcher's own benchmark
+//	config   from a change of rules, in files and by the API, until it is live
 //	search   searches of a week's logs, beside ripgrep; -size MiB has fewer
 //
 // Alternatives are measured in turns (A B C A B C …), so that what slows the

@@ -36,6 +36,7 @@ var parts = []part{
 	{name: "matcher", run: matcher},
 	{name: "told", run: told, alone: true},
 	{name: "search", run: search, alone: true},
+	{name: "config", run: files, alone: true},
 	{name: "scale", run: scale, opt: true},
 }
 
