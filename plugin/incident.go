@@ -177,6 +177,8 @@ func unwantedText(field string) string {
 		return "it is about this trigger itself"
 	case "shadow":
 		return "left out: the rule was in shadow"
+	case "triggers":
+		return "the rule names other triggers"
 	case "enabled":
 		return "it is switched off"
 	case "mode":

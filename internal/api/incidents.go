@@ -102,7 +102,7 @@ type Fate struct {
 	DeliveryID string    `json:"delivery_id,omitempty" doc:"That tells it"`
 	Delivery   *Delivery `json:"delivery,omitempty" doc:"As long as it is kept"`
 	Until      time.Time `json:"until,omitzero" doc:"It is held"`
-	Field      string    `json:"field,omitempty" doc:"Of the trigger, that leaves it out; own_failure where the incident is about the trigger itself, shadow where its rule was in shadow"`
+	Field      string    `json:"field,omitempty" doc:"Of the trigger, that leaves it out; own_failure where the incident is about the trigger itself, shadow where its rule was in shadow, triggers where its rule names others"`
 	Why        string    `json:"why,omitempty"`
 }
 

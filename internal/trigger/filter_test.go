@@ -73,3 +73,31 @@ func TestFilters(t *testing.T) {
 		}
 	}
 }
+
+// What a rule finds that names triggers is told to these alone, as far as they are for it.
+func TestRulesTriggers(t *testing.T) {
+	named := event.Event{Source: event.Logscan, Severity: event.Error, Metadata: map[string]any{"rule_name": "r", event.Triggers: "phone,mail"}}
+	i := &incident.Incident{ID: 1, Key: incident.Key{RuleID: 1}, Rule: "r", Severity: event.Error, Settings: incident.Settings{Triggers: "phone,mail"}}
+	for name, want := range map[string]string{"phone": "", "mail": "", "chat": NotNamed, "phone,mail": NotNamed} {
+		each, ofIncidents := Fields.New(), Fields.New()
+		each.ID, each.Name, each.ActionURL, each.Mode = 7, name, "https://hooks.example.com/x", ModeEvents
+		ofIncidents.ID, ofIncidents.Name, ofIncidents.ActionURL = 8, name, "https://hooks.example.com/x"
+		r := NewRouter()
+		if bad := r.Set([]Trigger{each, ofIncidents}); len(bad) > 0 {
+			t.Fatal(bad)
+		}
+		if got := r.Policies()[0].UnwantedBy(i, incident.Notice{Kind: incident.NoticeOpened}); got != want {
+			t.Errorf("%s: %q refuses the incident", name, got)
+		}
+		if got := len(r.Match(named)) == 1; got != (want == "") {
+			t.Errorf("%s: the event passes: %v", name, got)
+		}
+	}
+	severe := Fields.New()
+	severe.ID, severe.Name, severe.ActionURL, severe.MinSeverity = 9, "phone", "https://hooks.example.com/x", event.Critical
+	r := NewRouter()
+	r.Set([]Trigger{severe})
+	if got := r.Policies()[0].UnwantedBy(i, incident.Notice{Kind: incident.NoticeOpened}); got != "min_severity" {
+		t.Errorf("its own filter: %q", got)
+	}
+}
