@@ -76,7 +76,11 @@ func TestMakeInstallUpgradesUnderRunningContainers(t *testing.T) {
 		t.Errorf("the first make install said:\n%s", out)
 	}
 	e.DisablePlugin()
-	e.Docker(append([]string{"plugin", "set", enginetest.Plugin, "dockersock.source=" + e.Socket()}, unbounded...)...)
+	files := t.TempDir()
+	if err := os.WriteFile(filepath.Join(files, "logscan.yaml"), []byte("version: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e.Docker(append([]string{"plugin", "set", enginetest.Plugin, "dockersock.source=" + e.Socket(), "config.source=" + files}, unbounded...)...)
 	e.EnablePlugin()
 	control(t, e)
 	e.Docker("logscan", "rule", "add", "kept", "never written", "--severity", "info")
@@ -106,8 +110,8 @@ func TestMakeInstallUpgradesUnderRunningContainers(t *testing.T) {
 	if set := e.Docker("plugin", "inspect", "-f", "{{.Settings.Env}}", enginetest.Plugin); !strings.Contains(set, unbounded[0]) {
 		t.Errorf("settings after the upgrades: %s", set)
 	}
-	if socket := e.Docker("plugin", "inspect", "-f", "{{range .Settings.Mounts}}{{.Source}}{{end}}", enginetest.Plugin); socket != e.Socket() {
-		t.Errorf("after the upgrades, the Engine's socket is mounted from %s", socket)
+	if mounts := e.Docker("plugin", "inspect", "-f", "{{range .Settings.Mounts}}{{.Name}}={{.Source}} {{end}}", enginetest.Plugin); !strings.Contains(mounts, "dockersock="+e.Socket()+" ") || !strings.Contains(mounts, "config="+files+" ") {
+		t.Errorf("mounted after the upgrades: %s", mounts)
 	}
 
 	if out, err := tryMake(t, env, "uninstall"); err == nil || !strings.Contains(out, f.name) {

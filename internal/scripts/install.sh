@@ -51,7 +51,7 @@ enable() {
 # its mounts with the files it was started from.
 whole() { setsid --wait "$@"; }
 
-work="" registry="" away="" socket="" was="" built=""
+work="" registry="" away="" was="" built="" mounts=()
 
 # fingerprint says what a plugin is: its configuration, as the Engine has it, and
 # the files of its root, as they are on the disk. Left out are the places that
@@ -81,7 +81,10 @@ back() {
 			"It is not enabled, and containers that log through $NAME wait. Find out who it was; then: make install" >&2
 		return 1
 	fi
-	[ -z "$socket" ] || docker plugin set "$NAME" "dockersock.source=$socket" || true
+	local mount
+	for mount in "${mounts[@]}"; do
+		docker plugin set "$NAME" "$mount" || true
+	done
 	enable
 }
 
@@ -161,7 +164,7 @@ upgrade() {
 	docker plugin rm "$remote" >/dev/null
 	[ -n "$built" ] || fail "the upgrade could not be prepared"
 
-	socket=$(docker plugin inspect -f '{{range .Settings.Mounts}}{{if eq .Name "dockersock"}}{{.Source}}{{end}}{{end}}' "$NAME")
+	mapfile -t mounts < <(docker plugin inspect -f '{{range .Settings.Mounts}}{{.Name}}.source={{.Source}}{{"\n"}}{{end}}' "$NAME" | grep .)
 	was=$(present) || fail "the installed plugin's files can't be read: is this Engine another machine's?"
 
 	# From here until enable, containers' lines wait in their pipes.
