@@ -166,14 +166,14 @@ func (c *cli) validateCommand() *cobra.Command {
 		Long: `Check files that declare rules, triggers and silences, and try the rules on the lines that
 they have as tests. It needs neither the plugin nor the secrets that are referred to.`,
 		Example: `  docker logscan validate -f logscan.yaml`,
-		RunE: func(*cobra.Command, []string) error {
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			files, err := f.read(c)
 			if err != nil {
 				return err
 			}
 			set, err := config.Parse(files, config.Unknown)
 			if err == nil {
-				err = set.Test(nil)
+				err = set.Test(cmd.Context(), nil)
 			}
 			if err != nil {
 				return c.wrongFiles(err)

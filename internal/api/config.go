@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -77,9 +78,15 @@ func (s *server) applyConfig(ctx context.Context, in *struct{ Body ConfigApply }
 	for k, f := range b.Files {
 		files[k] = config.File{Name: f.Name, Data: []byte(f.Text)}
 	}
-	s.change.Lock() // so that no PATCH comes in between
-	defer s.change.Unlock()
-	plan, err := config.Apply(ctx, s.Store, files, config.Given(b.Secrets), config.Options{
+	select { // one at a time: files may be large, and tests many
+	case s.applying <- struct{}{}:
+		defer func() { <-s.applying }()
+	case <-ctx.Done():
+		return nil, s.fail(ctx.Err(), "rule")
+	}
+	limited, cancel := context.WithTimeout(ctx, s.queryTime)
+	defer cancel()
+	plan, err := config.Apply(limited, s.Store, files, config.Given(b.Secrets), config.Options{
 		Source: "file:" + b.Source, Prune: b.Prune, DryRun: b.DryRun, Revision: b.Revision, CheckTarget: s.CheckTarget,
 		Allowed: func(p *config.Plan) error {
 			if p.Touches() && !may(ctx, ScopeAdmin) {
@@ -88,6 +95,9 @@ func (s *server) applyConfig(ctx context.Context, in *struct{ Body ConfigApply }
 			return nil
 		},
 	})
+	if err != nil && limited.Err() != nil && ctx.Err() == nil {
+		return nil, huma.Error422UnprocessableEntity(fmt.Sprintf("the files took longer than %s to check and to apply: declare less, or fewer tests; nothing was changed", s.queryTime))
+	}
 	if err != nil {
 		return nil, s.configRefused(err)
 	}

@@ -125,6 +125,7 @@ type server struct {
 	// no lock: the last to reload sees all that is stored.
 	change   sync.Mutex
 	testing  chan struct{} // holds a token for each test of a rule under way
+	applying chan struct{} // holds one while files are applied
 	testTime time.Duration // how long one may take
 	// queryTime is how long logs may be read for an answer.
 	queryTime time.Duration
@@ -144,7 +145,7 @@ func New(cfg Config) http.Handler {
 	if cfg.Tokens == nil {
 		cfg.Tokens = &Tokens{}
 	}
-	s := &server{Config: cfg, testing: make(chan struct{}, testsAtOnce), testTime: testTime, queryTime: queryTime}
+	s := &server{Config: cfg, testing: make(chan struct{}, testsAtOnce), applying: make(chan struct{}, 1), testTime: testTime, queryTime: queryTime}
 	mux := http.NewServeMux()
 	hc := huma.DefaultConfig("logscan", cfg.Version)
 	hc.Info.Description = "Rules over container logs, the events they make, and the triggers that send them on."

@@ -27,6 +27,8 @@ const (
 	filesAgain = 10 * time.Second
 	// wrongAgain is how soon it is tried again to apply what was wrong.
 	wrongAgain = time.Minute
+	// maxWatched is how many files and directories are looked at.
+	maxWatched = 10_000
 	// maxWrong bounds what is told of what is wrong with them, in bytes.
 	maxWrong = 1000
 )
@@ -49,10 +51,13 @@ func (f files) mounted() bool {
 
 // state is another one whenever files were changed.
 func (f files) state() (string, error) {
-	sum := sha256.New()
+	sum, left := sha256.New(), maxWatched
 	err := filepath.WalkDir(f.dir, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
+		}
+		if left--; left < 0 {
+			return fmt.Errorf("there are more than %d files and directories", maxWatched)
 		}
 		var st unix.Stat_t
 		if err := unix.Stat(path, &st); err != nil { // of what a link leads to

@@ -40,7 +40,7 @@ func (s *Set) Apply(ctx context.Context, st *store.Store, o Options) (*Plan, err
 				untested[c.Key], tested[c.Key] = true, true
 			}
 		}
-		if err := s.Test(untested); err != nil {
+		if err := s.Test(ctx, untested); err != nil {
 			return nil, err
 		}
 		if o.Allowed != nil {

@@ -122,7 +122,7 @@ func check(t *testing.T, got, want string) {
 // A file is applied as it is; then there is nothing to do, until it is changed.
 func TestApply(t *testing.T) {
 	b := newBench(t)
-	if err := parse(t, example).Test(nil); err != nil {
+	if err := parse(t, example).Test(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
 	check(t, b.apply("file:f", example, false), "add trigger phone\nadd rule logins\nadd rule pg-disk\nadd rule pg-disk-dev\nadd silence backup")
@@ -228,6 +228,10 @@ func TestProblems(t *testing.T) {
 		"version: 1\n# \xe4\n":        {"f.yaml:2: is not UTF-8"},
 		"version: 1\n---\nversion: 1": {"expected single document"},
 		"a: &a [x,x]\nb: &b [*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b]\nversion: 1": {"a: unknown"},
+		"version: 1\nx-: [" + strings.Repeat("a,", 600_000) + "]":                       {"f.yaml: has too much in it"},
+		"version: 1\nx-lines: &l [" + strings.Repeat("x,", 900) + "]\nx-tests: &t [" + strings.Repeat("{hits: *l},", 90) + "]\nrules:" +
+			"\n  a: {pattern: x, tests: *t}\n  b: {pattern: x, tests: *t}": {"rule b: tests: all tests together may have at most 100000 lines"},
+		"version: 1\nx-: &l [" + strings.Repeat("x,", 2000) + "]\nrules: {a: {pattern: x, ignore: *l, by: *l}}": {"ignore: is a list of more than 1000", "by: is a list of more than 1000"},
 		strings.Repeat("[", 200_000): {"f.yaml:"},
 	} {
 		_, err := Parse([]File{{"f.yaml", []byte(text)}}, Given(nil))
@@ -302,7 +306,7 @@ rules:
     tests:
       - hits: ["Traceback (most recent call last):\n  File \"a.py\", line 1, in a\nKeyError: 1"]
         misses: ["Traceback (most recent call last):\n  File \"a.py\", line 1, in a\nValueError: 1", "KeyError: 1"]
-`).Test(nil)
+`).Test(t.Context(), nil)
 	if err == nil {
 		t.Fatal("all is as expected")
 	}
@@ -328,6 +332,13 @@ func TestLoad(t *testing.T) {
 	check(t, fmt.Sprintf("%s", must[[]File](t)(Load(filepath.Join(dir, "sub/b.yml")))), "[{b.yml b}]")
 	if _, err := Load(filepath.Join(dir, ".git")); err != nil {
 		t.Error(err) // what is named is read
+	}
+	link := filepath.Join(t.TempDir(), "link")
+	if err := os.Symlink(dir, link); err != nil {
+		t.Fatal(err)
+	}
+	if files := must[[]File](t)(Load(link)); len(files) != 2 {
+		t.Errorf("by a link to the directory: %v", files)
 	}
 	if err := os.Truncate(filepath.Join(dir, "a.yaml"), 100<<20); err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ func FuzzParse(f *testing.F) {
 		var wrong *Problems
 		switch {
 		case err == nil:
-			_ = set.Test(nil)
+			_ = set.Test(t.Context(), nil)
 		case !errors.As(err, &wrong):
 			t.Fatal(err)
 		default:

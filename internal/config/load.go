@@ -34,6 +34,9 @@ func Load(path string) ([]File, error) {
 		one, err := Read(filepath.Base(path), f)
 		return []File{one}, err
 	}
+	if path, err = filepath.EvalSymlinks(path); err != nil { // WalkDir follows none
+		return nil, err
+	}
 	var files []File
 	total := 0
 	err = filepath.WalkDir(path, func(at string, e fs.DirEntry, err error) error {

@@ -81,7 +81,15 @@ type parser struct {
 	seen     map[string]Place // keys, by kind
 	secret   map[string][][2]int
 	resolved []string
+	values   int // about how many there are in the files
+	lines    int // in tests, as often as aliases repeat them
 }
+
+// Bounds of all files together.
+const (
+	maxValues = 500_000
+	maxLines  = 100_000 // in tests
+)
 
 // Parse reads and checks files, whose names differ. What is wrong is told as *Problems,
 // all of it; then there is no set.
@@ -118,6 +126,16 @@ func (p *parser) file(f File) {
 		}
 	case len(bytes.TrimSpace(f.Data)) == 0:
 		p.wrong.add(at, "is empty; it begins with version: %d", Version)
+		return
+	}
+	for _, c := range f.Data {
+		switch c {
+		case ',', '\n', ':', '[', '{':
+			p.values++
+		}
+	}
+	if p.values > maxValues {
+		p.wrong.add(at, "has too much in it: all files together may have about %d values", maxValues)
 		return
 	}
 	top, bad := fieldsyaml.Load(f.Data)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"iter"
@@ -68,6 +69,14 @@ func (p *parser) tests(file, key string, n *yaml.Node) (out []Test) {
 			if err != nil {
 				refuse(values[k], "%s: %v", printable(name.Value), err)
 			}
+		}
+		before := p.lines
+		p.lines += len(t.Lines) + len(t.Hits) + len(t.Misses)
+		if p.lines > maxLines {
+			if before <= maxLines {
+				refuse(item, "all tests together may have at most %d lines", maxLines)
+			}
+			return nil
 		}
 		switch given := t.Expect != (Expect{}); {
 		case len(keys) == 0:
@@ -172,8 +181,8 @@ func (r *Rule) TestLines() iter.Seq[string] {
 }
 
 // Test tries rules on the lines of their tests: those that wanted names by their keys, or
-// all where it is nil. What isn't as expected is told as *Problems.
-func (s *Set) Test(wanted map[string]bool) error {
+// all where it is nil. What isn't as expected is told as *Problems. It ends with ctx.
+func (s *Set) Test(ctx context.Context, wanted map[string]bool) error {
 	var wrong Problems
 	var tested []*Rule
 	var rules []rule.Rule
@@ -189,6 +198,9 @@ func (s *Set) Test(wanted map[string]bool) error {
 			continue
 		}
 		for _, t := range r.Tests {
+			if err := ctx.Err(); err != nil {
+				return fmt.Errorf("the tests took too long: %w", err)
+			}
 			for _, text := range t.failures(trials[k], r.Value.Severity) {
 				wrong.add(t.at, "rule %s: test: %s", r.Key, text)
 			}

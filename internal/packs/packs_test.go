@@ -79,7 +79,7 @@ func TestHeads(t *testing.T) {
 func TestLines(t *testing.T) {
 	for _, p := range All() {
 		set := declared(t, p)
-		if err := set.Test(nil); err != nil {
+		if err := set.Test(t.Context(), nil); err != nil {
 			t.Error(err)
 		}
 		for _, r := range set.Rules {

@@ -324,8 +324,14 @@ func text(n *yaml.Node) (string, error) {
 	return n.Value, nil
 }
 
+// maxTexts is how many texts a field's list may have; what may be in it is less.
+const maxTexts = 1000
+
 func texts(n *yaml.Node) ([]string, error) {
 	all := []string{}
+	if len(n.Content) > maxTexts {
+		return nil, fmt.Errorf("is a list of more than %d", maxTexts)
+	}
 	for k, item := range n.Content {
 		s, err := text(item)
 		if err != nil {
@@ -338,6 +344,9 @@ func texts(n *yaml.Node) ([]string, error) {
 
 // pairs are the entries of a mapping as KEY=VALUE, or KEY where there is no value.
 func pairs(n *yaml.Node) (all []string, err error) {
+	if len(n.Content) > 2*maxTexts {
+		return nil, fmt.Errorf("has more than %d entries", maxTexts)
+	}
 	keys, values := Entries(n, func(_ *yaml.Node, text string) { err = errors.New(text) })
 	for k, key := range keys {
 		s := key.Value
